@@ -1,0 +1,2 @@
+//! The crate's first lines; its modules follow.
+#![forbid(unsafe_code)]

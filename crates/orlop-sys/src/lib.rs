@@ -1,0 +1,1 @@
+//! The crate's first lines; its modules follow.
