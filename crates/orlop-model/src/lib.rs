@@ -1,2 +1,30 @@
-//! The crate's first lines; its modules follow.
+//! The words of Orlop: names, sizes, modes, types, ids, errors, resources and the manifest.
+//!
+//! Everything here is pure: no I/O, no async, no clock, no randomness. What acts on these
+//! words lives in `orlop-engine`; what speaks them over a socket lives in the fronts.
 #![forbid(unsafe_code)]
+
+pub mod access;
+pub mod error;
+pub mod filesystem;
+pub mod id;
+pub mod name;
+pub mod resource;
+pub mod size;
+pub mod spec;
+pub mod volume_type;
+
+pub use access::{AccessMode, VolumeMode};
+pub use error::{Error, ErrorKind};
+pub use filesystem::{FilesystemChoice, FilesystemKind, MountOption};
+pub use id::{AttachmentId, OperationId, PoolId, VolumeId};
+pub use name::{PoolName, VolumeName, WorkspaceName};
+pub use size::Size;
+pub use spec::{Layer, VolumeManifest, VolumeSpec};
+pub use volume_type::VolumeType;
+
+/// The one manifest version this build reads and writes.
+pub const MANIFEST_VERSION: &str = "v1beta";
+
+/// What a fallible function of Orlop returns.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

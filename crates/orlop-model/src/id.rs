@@ -1,0 +1,53 @@
+//! Ids: what directories, rows and protocols use instead of names. They are made in the engine, from a clock.
+
+use std::{fmt, str::FromStr};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::error::{Error, ErrorKind};
+
+macro_rules! id {
+    ($(#[$doc:meta])* $type:ident, $what:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+        #[serde(transparent)]
+        pub struct $type(pub Uuid);
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.hyphenated().fmt(f)
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = Error;
+
+            fn from_str(text: &str) -> Result<Self, Error> {
+                text.parse().map(Self).map_err(|_| {
+                    Error::new(ErrorKind::InvalidArgument, format!("{text:?} is no {} id", $what))
+                        .object(concat!($what, " id"))
+                        .hint("an id is a UUID, as `orlop get -o json` shows it")
+                })
+            }
+        }
+    };
+}
+
+id!(
+    /// A volume, for ever.
+    VolumeId, "volume"
+);
+id!(
+    /// A pool, wherever it is carried.
+    PoolId, "pool"
+);
+id!(
+    /// One consumer's use of a volume.
+    AttachmentId, "attachment"
+);
+id!(
+    /// One entry of the intent journal.
+    OperationId, "operation"
+);

@@ -1,0 +1,328 @@
+//! What exists: volumes, pools, workspaces and events as every front shows them. The engine fills these in.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    access::AccessMode,
+    filesystem::FilesystemKind,
+    id::{AttachmentId, PoolId, VolumeId},
+    name::{PoolName, VolumeName, WorkspaceName},
+    size::Size,
+    spec::VolumeManifest,
+};
+
+/// A volume: the manifest's own shape plus `workspace` and `status`, so that it can be
+/// applied again unchanged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Volume {
+    /// What was asked for.
+    #[serde(flatten)]
+    pub manifest: VolumeManifest,
+    /// The namespace of its name.
+    pub workspace: WorkspaceName,
+    /// What is.
+    pub status: VolumeStatus,
+}
+
+/// Where a volume is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum VolumeState {
+    /// Being made.
+    Pending,
+    /// Formatted, flushed and mountable.
+    Active,
+    /// Being deleted; waits for its last holder.
+    Deleting,
+    /// Deleted, with its data retained.
+    Released,
+    /// Not usable; the reason says why and what to do.
+    Error,
+}
+
+impl VolumeState {
+    /// The word of records and tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Active => "active",
+            Self::Deleting => "deleting",
+            Self::Released => "released",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// The status of a volume.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VolumeStatus {
+    /// The volume, for ever.
+    pub id: VolumeId,
+    /// Where it is in its life.
+    pub state: VolumeState,
+    /// Why it is in that state and what to do, where that needs saying.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Grows with every change of the record.
+    pub generation: u64,
+    /// The uid that owns it, from the kernel.
+    pub owner_uid: u32,
+    /// Through which front it was made.
+    pub created_by: Front,
+    /// Whether the kernel enforces the size and the disk can hold it.
+    pub capacity: Capacity,
+    /// The pool it lives in.
+    pub pool: PoolName,
+    /// The filesystem inside.
+    pub filesystem: FilesystemKind,
+    /// Block size of the loop device, in bytes; kept with the image.
+    pub block_size: u32,
+    /// Bytes in use inside the filesystem, where known: live when attached, else as of the last detach.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used_bytes: Option<u64>,
+    /// Bytes the image takes of the host's filesystem.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allocated_bytes: Option<u64>,
+    /// Who uses it.
+    pub attachments: Vec<Attachment>,
+    /// What a user ought to know, such as that ReadWriteOnce is per host under Podman.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When its record last changed.
+    pub updated_at: Timestamp,
+    /// When it was deleted, for a released or deleting one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted_at: Option<Timestamp>,
+    /// The uid that deleted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted_by: Option<u32>,
+}
+
+/// Whether a volume's capacity is a promise.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Capacity {
+    /// The kernel enforces it, and the disk below has the room.
+    Hard,
+    /// It could fail; `why` says how.
+    Advisory { why: String },
+}
+
+/// Through which door a request came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Front {
+    /// REST and the CLI: declared by a manifest.
+    Manifest,
+    /// Docker's volume plugin.
+    Docker,
+    /// Podman's volume plugin.
+    Podman,
+    /// `orlop mount` on the host.
+    Host,
+}
+
+impl Front {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Manifest, Self::Docker, Self::Podman, Self::Host];
+
+    /// The word of records and messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Manifest => "manifest",
+            Self::Docker => "docker",
+            Self::Podman => "podman",
+            Self::Host => "host",
+        }
+    }
+}
+
+/// One consumer's use of a volume.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Attachment {
+    /// The attachment.
+    pub id: AttachmentId,
+    /// Through which front.
+    pub front: Front,
+    /// What counts as one workload.
+    pub scope: String,
+    /// Who, in words for a user.
+    pub consumer: String,
+    /// Where it is mounted, for a mount of the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// Whether it can only read.
+    pub read_only: bool,
+    /// The node it is on.
+    pub node: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// A pool and its room. All numbers are bytes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Pool {
+    /// The pool, wherever it is carried.
+    pub id: PoolId,
+    /// Its name.
+    pub name: PoolName,
+    /// What is in it.
+    pub backend: Backend,
+    /// Where it is.
+    pub path: String,
+    /// What it was given, or the free space when it was made.
+    pub capacity: Size,
+    /// How much may be promised of it, as a factor.
+    pub overcommit: f64,
+    /// The sum of the sizes of its volumes, released ones included.
+    pub reserved: Size,
+    /// What may still be promised.
+    pub available: Size,
+    /// What its images take of the host's filesystem now.
+    pub allocated: Size,
+    /// What is free in the host's filesystem now.
+    pub host_free: Size,
+    /// What admission leaves free in the host's filesystem.
+    pub low_water: Size,
+    /// The kind of the host's filesystem, such as `ext4`.
+    pub host_filesystem: String,
+    /// How many volumes it holds, released ones included.
+    pub volumes: u64,
+    /// Whether its promises can fail, and why.
+    pub capacity_status: Capacity,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// What a pool keeps its volumes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Backend {
+    /// One loop-mounted image file a volume.
+    Image,
+}
+
+/// A namespace of volumes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Workspace {
+    /// Its name.
+    pub name: WorkspaceName,
+    /// The uid that owns it.
+    pub owner_uid: u32,
+    /// The uids that may change, mount and delete all that is in it.
+    #[serde(default)]
+    pub grants: Vec<u32>,
+    /// How many volumes it holds, released ones not counted.
+    pub volumes: u64,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Event {
+    /// Its position in the stream; grows, with no number used twice.
+    pub sequence: u64,
+    /// When.
+    pub at: Timestamp,
+    /// How much it matters.
+    pub severity: Severity,
+    /// What happened, in one CamelCase word.
+    pub reason: String,
+    /// The same in a sentence.
+    pub message: String,
+    /// The workspace concerned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<WorkspaceName>,
+    /// The volume concerned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<VolumeName>,
+    /// The same, by id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume_id: Option<VolumeId>,
+    /// The pool concerned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<PoolName>,
+    /// The uid that caused it; none for what the daemon did by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor_uid: Option<u32>,
+    /// The front it came through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub front: Option<Front>,
+}
+
+/// How much an event matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// As intended.
+    Info,
+    /// Look at it.
+    Warning,
+    /// Something does not work.
+    Error,
+}
+
+/// What apply did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// It was not there before.
+    Created,
+    /// It was there and changed.
+    Configured,
+    /// It was there, the same.
+    Unchanged,
+}
+
+/// What delete did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Deletion {
+    /// The data is destroyed.
+    Destroyed,
+    /// The data is retained; the volume is released.
+    Released,
+    /// Consumers still hold it; it goes when the last one has left.
+    Deleting,
+}
+
+impl Volume {
+    /// `workspace/name`, as messages call it.
+    pub fn title(&self) -> String {
+        format!("{}/{}", self.workspace, self.manifest.name)
+    }
+
+    /// Its access mode.
+    pub fn access_mode(&self) -> AccessMode {
+        self.manifest.volume.access_mode
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_volume_reads_back_what_it_writes() {
+        let text = r#"{"name":"a","version":"v1beta","type":"volume","layer":"user",
+            "volume":{"size":"1Gi","accessMode":"ReadWriteMany","type":"temp"},"workspace":"public",
+            "status":{"id":"019a0000-0000-7000-8000-000000000000","state":"active","generation":1,"ownerUid":0,
+            "createdBy":"manifest","capacity":{"kind":"hard"},"pool":"default","filesystem":"xfs","blockSize":4096,
+            "attachments":[],"createdAt":"2026-11-22T08:00:00Z","updatedAt":"2026-11-22T08:00:00Z"}}"#;
+        let volume: Volume = serde_json::from_str(text).unwrap();
+        let again: Volume = serde_json::from_str(&serde_json::to_string(&volume).unwrap()).unwrap();
+        assert_eq!(volume, again);
+        assert_eq!(volume.title(), "public/a");
+    }
+}
