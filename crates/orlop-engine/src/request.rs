@@ -1,0 +1,277 @@
+//! What fronts ask of the engine, and what it answers beyond the resources of `orlop-model`.
+
+use std::{path::PathBuf, time::Duration};
+
+use orlop_model::{
+    PoolName, Size, VolumeId, VolumeManifest, VolumeName, WorkspaceName,
+    resource::{Front, Outcome, VolumeState},
+};
+
+/// Where the engine keeps things, and its limits.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// The store, the lock and the pool `default` live here; 0700.
+    pub state_dir: PathBuf,
+    /// Base mounts live here; made a shared mount where it is none.
+    pub mount_dir: PathBuf,
+    /// The name of this node, recorded with every row.
+    pub node: String,
+    /// The size of a volume that an engine makes without saying one.
+    pub default_size: Size,
+    /// Bytes left free in the host's filesystem by admission; `None` means the smaller of 5 % and 1Gi.
+    pub low_water: Option<Size>,
+    /// How many prepared blanks are kept per filesystem and size; 0 keeps none.
+    pub blanks: u32,
+    /// After how long an attachment id that no mount namespace backs is stale.
+    pub stale_after: Duration,
+    /// How many volumes are recovered at once at start.
+    pub recovery_parallelism: usize,
+    /// How many events are kept.
+    pub events_kept: u64,
+}
+
+/// Who asks: the peer's uid, from the kernel, and the door.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// The uid of the peer; 0 may do everything.
+    pub uid: u32,
+    /// The door.
+    pub front: Front,
+}
+
+/// A volume as its users name it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct VolumeKey {
+    /// Its workspace.
+    pub workspace: WorkspaceName,
+    /// Its name.
+    pub name: VolumeName,
+}
+
+/// How a request addresses a volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VolumeRef {
+    /// A live volume by name.
+    Key(VolumeKey),
+    /// Any volume by id, released ones included.
+    Id(VolumeId),
+}
+
+/// What apply did, and to what.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Applied<T> {
+    /// Created, configured or unchanged.
+    pub outcome: Outcome,
+    /// The fields that changed, as `volume.size`; empty unless configured.
+    pub changes: Vec<String>,
+    /// What is now.
+    pub resource: T,
+}
+
+/// Which volumes, and which page of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VolumeQuery {
+    /// Only of this workspace.
+    pub workspace: Option<WorkspaceName>,
+    /// Only of that name.
+    pub name: Option<VolumeName>,
+    /// Only owned by that uid.
+    pub owner_uid: Option<u32>,
+    /// Only with all of these tags.
+    pub tags: Vec<String>,
+    /// Only in that state.
+    pub state: Option<VolumeState>,
+    /// Released volumes instead of live ones.
+    pub released: bool,
+    /// Only in that pool.
+    pub pool: Option<PoolName>,
+    /// At most so many; the engine caps it at 1000, and 0 means the cap.
+    pub limit: usize,
+    /// The token of the page before.
+    pub after: Option<String>,
+}
+
+/// One page of a list, ordered by workspace, name and id.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page<T> {
+    /// What is on it.
+    pub items: Vec<T>,
+    /// The token of the next page; stays valid under change.
+    pub next: Option<String>,
+}
+
+/// A consumer wants a volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttachRequest {
+    /// Which volume.
+    pub volume: VolumeRef,
+    /// What counts as one workload; the same scope again is the same attachment.
+    pub scope: Scope,
+    /// Who, in words for a user, such as `docker mount 3f2a…`.
+    pub consumer: String,
+    /// Whether the consumer asked to read only.
+    pub read_only: bool,
+}
+
+/// What counts as one workload.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Scope {
+    /// The word that is compared.
+    pub id: String,
+    /// Whether one scope may stand for many workloads, so that a mode which allows one pod only
+    /// can't be kept (Podman mounts once for all its containers).
+    pub shared: bool,
+    /// Whether the id may go stale without a word from its front (Docker after a crash).
+    pub may_go_stale: bool,
+}
+
+/// An attached volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attached {
+    /// The directory to bind into the consumer.
+    pub path: PathBuf,
+    /// Whether it is read-only.
+    pub read_only: bool,
+}
+
+/// A mount of the host, for `orlop mount`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountRequest {
+    /// Which volume.
+    pub volume: VolumeRef,
+    /// An absolute path of an empty directory that the caller owns.
+    pub target: PathBuf,
+    /// Read-only, read-write, or what the access mode says.
+    pub access: MountAccess,
+}
+
+/// How a host mount may be used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum MountAccess {
+    /// Read-only for ReadOnlyMany, else read-write.
+    #[default]
+    ByMode,
+    /// Read-only.
+    ReadOnly,
+    /// Read-write, which fills a ReadOnlyMany volume; only its owner, and while nobody else is attached.
+    ReadWrite,
+}
+
+/// A pool to be made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PoolRequest {
+    /// Its name.
+    pub name: PoolName,
+    /// An absolute path; made if missing, else an empty directory.
+    pub path: PathBuf,
+    /// How much may be promised; the free space when it is made, where none is given.
+    pub capacity: Option<Size>,
+    /// A factor of at least 1.0 by which promises may exceed the capacity.
+    pub overcommit: Option<f64>,
+}
+
+/// A volume that an engine asks for: a manifest, and the engine's own name for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AliasedRequest {
+    /// The name verbatim, as the engine says it.
+    pub external: String,
+    /// The volume's workspace.
+    pub workspace: WorkspaceName,
+    /// What is asked for. Where the alias is no legal name the engine derives one from it.
+    pub manifest: AliasedManifest,
+}
+
+/// A manifest whose name is still to be found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AliasedManifest {
+    /// What was asked for; fields that were not said are `None`, and match anything that exists.
+    pub size: Option<Size>,
+    /// As in the manifest.
+    pub access_mode: Option<orlop_model::AccessMode>,
+    /// As in the manifest.
+    pub volume_type: Option<orlop_model::VolumeType>,
+    /// As in the manifest.
+    pub pool: Option<PoolName>,
+    /// As in the manifest.
+    pub filesystem: Option<orlop_model::FilesystemChoice>,
+    /// As in the manifest.
+    pub uid: Option<u32>,
+    /// As in the manifest.
+    pub gid: Option<u32>,
+    /// As in the manifest.
+    pub mode: Option<orlop_model::spec::DirectoryMode>,
+    /// As in the manifest.
+    pub mount_options: Option<Vec<orlop_model::MountOption>>,
+    /// As in the manifest.
+    pub preallocate: Option<bool>,
+    /// Labels, kept as tags.
+    pub tags: Vec<String>,
+}
+
+/// Which events.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EventQuery {
+    /// Only after this sequence.
+    pub after: Option<u64>,
+    /// Only of this workspace.
+    pub workspace: Option<WorkspaceName>,
+    /// Only of the volume of that name, dead ones of the same name included.
+    pub volume: Option<VolumeName>,
+    /// At most so many; the oldest first after `after`, else the newest so many, in order.
+    pub limit: usize,
+}
+
+/// Whether the daemon may be used, and why not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Readiness {
+    /// Empty when ready; else one sentence a reason.
+    pub problems: Vec<String>,
+}
+
+impl Readiness {
+    /// No problem stands in the way.
+    pub fn is_ready(&self) -> bool {
+        self.problems.is_empty()
+    }
+}
+
+/// What recovery at start found and did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Operations of the journal that were finished.
+    pub finished: u64,
+    /// Operations of the journal that were undone.
+    pub undone: u64,
+    /// Volumes whose mounts were still in use, and were taken over.
+    pub adopted: u64,
+    /// Attachments that nothing backs any more.
+    pub dropped: u64,
+    /// Directories in pools that no record explains; they are left alone and reported.
+    pub unaccounted: Vec<PathBuf>,
+}
+
+/// Numbers for `/metrics`, read without walking a tree.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Statistics {
+    /// Live volumes by state.
+    pub volumes: Vec<(VolumeState, u64)>,
+    /// Attachments in all.
+    pub attachments: u64,
+    /// Operations done, by name and by the error kind's word or `ok`.
+    pub operations: Vec<(String, String, u64)>,
+    /// Volumes made from a prepared blank, and formatted from scratch.
+    pub created_from_blank: u64,
+    /// The latter.
+    pub created_from_scratch: u64,
+}
+
+/// A whole manifest for a workspace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApplyRequest {
+    /// Where.
+    pub workspace: WorkspaceName,
+    /// What.
+    pub manifest: VolumeManifest,
+    /// Whether the workspace is made if it is missing (only `public` exists by itself).
+    pub create_workspace: bool,
+}
