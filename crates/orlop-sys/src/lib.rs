@@ -1,1 +1,33 @@
-//! The crate's first lines; its modules follow.
+//! What Orlop asks of the Linux kernel and of the programs that make and check filesystems.
+//!
+//! Every module is one concern, every function is synchronous and keeps no state between calls.
+//! This is the only crate of the workspace with `unsafe` code and the only one that starts
+//! processes. It knows no volumes, no policy and no records: the engine decides, this crate does.
+//!
+//! Rules that hold throughout:
+//! - Paths given by a user are resolved once, by [`target`], and used through descriptors.
+//! - Paths inside a volume are untrusted and resolved by [`beneath`].
+//! - A loop device is only touched after its backing file was confirmed on an open descriptor.
+//! - Sizes are bytes; times are [`std::time::Duration`].
+
+pub mod beneath;
+pub mod durable;
+pub mod error;
+pub mod filesystem;
+pub mod host;
+pub mod identity;
+pub mod image;
+pub mod loopdev;
+pub mod mount;
+pub mod mountinfo;
+pub mod ownership;
+pub mod process;
+pub mod propagation;
+pub mod space;
+mod syscall;
+pub mod target;
+pub mod user;
+
+pub use error::{Result, SysError};
+pub use identity::{DeviceNumber, FileIdentity};
+pub use rustix::io::Errno;

@@ -1,0 +1,291 @@
+//! Changes to files and directories that are on stable storage when the call returns.
+//!
+//! A rename or an unlink is only durable once its *directory* is flushed; each function here does
+//! both.
+
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::{
+    AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags, flock, fsync, mkdir, open, openat,
+    renameat, renameat_with, unlinkat,
+};
+use rustix::io::Errno;
+
+use crate::error::{Result, SysError};
+
+static NEXT_TEMPORARY: AtomicU64 = AtomicU64::new(0);
+
+/// Replaces a file's content as a whole: after a crash it is either the old or the new one.
+///
+/// A crash may leave a file `.<name>.<numbers>.new` beside it, which may be removed.
+pub fn write_file(path: &Path, content: &[u8], mode: u32) -> Result<()> {
+    let (directory, name) = split(path)?;
+    let temporary = format!(
+        ".{}.{}.{}.new",
+        name.to_string_lossy(),
+        std::process::id(),
+        NEXT_TEMPORARY.fetch_add(1, Ordering::Relaxed)
+    );
+    let directory_fd = open_directory(&directory)?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = openat(&directory_fd, &temporary, flags, Mode::from_raw_mode(mode))
+        .map_err(|errno| SysError::on("create a file beside", path, errno))?;
+    let written = fill(file, path, content).and_then(|()| {
+        renameat(&directory_fd, &temporary, &directory_fd, name)
+            .map_err(|errno| SysError::on("replace", path, errno))
+    });
+    if let Err(error) = written {
+        let _ = unlinkat(&directory_fd, &temporary, AtFlags::empty());
+        return Err(error);
+    }
+    flush(&directory_fd, &directory)
+}
+
+fn fill(file: OwnedFd, path: &Path, content: &[u8]) -> Result<()> {
+    let mut file = File::from(file);
+    file.write_all(content)
+        .and_then(|()| file.sync_all())
+        .map_err(|error| SysError::io("write", path, &error))
+}
+
+/// Makes one directory with this mode (less the umask).
+///
+/// # Errors
+/// EEXIST where something by that name exists.
+pub fn create_dir(path: &Path, mode: u32) -> Result<()> {
+    mkdir(path, Mode::from_raw_mode(mode))
+        .map_err(|errno| SysError::on("make the directory", path, errno))?;
+    sync_parent(path)
+}
+
+/// Makes a directory and its missing parents, each with this mode; ones that exist are left alone.
+pub fn create_dir_all(path: &Path, mode: u32) -> Result<()> {
+    match create_dir(path, mode) {
+        Err(error) if error.is_not_found() => {
+            if let Some(parent) = path.parent() {
+                create_dir_all(parent, mode)?;
+            }
+            create_dir(path, mode).or_else(|error| existing_directory(path, error))
+        }
+        other => other.or_else(|error| existing_directory(path, error)),
+    }
+}
+
+fn existing_directory(path: &Path, error: SysError) -> Result<()> {
+    if error.already_exists() && path.is_dir() {
+        return Ok(());
+    }
+    Err(error)
+}
+
+/// Renames without replacing.
+///
+/// # Errors
+/// EEXIST where the new name is taken; EXDEV across filesystems.
+pub fn rename_noreplace(from: &Path, to: &Path) -> Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Ok(()) => {}
+        // The target is what is named: that it exists is the fault to tell.
+        Err(Errno::EXIST) => return Err(SysError::on("rename to", to, Errno::EXIST)),
+        Err(errno) => return Err(SysError::on("rename", from, errno)),
+    }
+    sync_parent(to)?;
+    if from.parent() != to.parent() {
+        sync_parent(from)?;
+    }
+    Ok(())
+}
+
+/// Removes a file. That it is gone already is no error.
+pub fn remove_file(path: &Path) -> Result<()> {
+    remove(path, AtFlags::empty(), "remove")
+}
+
+/// Removes an empty directory. That it is gone already is no error.
+///
+/// # Errors
+/// ENOTEMPTY where something is in it, EBUSY where something is mounted on it.
+pub fn remove_dir(path: &Path) -> Result<()> {
+    remove(path, AtFlags::REMOVEDIR, "remove the directory")
+}
+
+fn remove(path: &Path, flags: AtFlags, operation: &'static str) -> Result<()> {
+    match unlinkat(CWD, path, flags) {
+        Ok(()) => sync_parent(path),
+        Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(SysError::on(operation, path, errno)),
+    }
+}
+
+/// Flushes a directory: the names in it are then durable.
+pub fn sync_directory(path: &Path) -> Result<()> {
+    flush(&open_directory(path)?, path)
+}
+
+fn sync_parent(path: &Path) -> Result<()> {
+    let (directory, _) = split(path)?;
+    sync_directory(&directory)
+}
+
+fn open_directory(path: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    open(path, flags, Mode::empty())
+        .map_err(|errno| SysError::on("open the directory", path, errno))
+}
+
+fn flush(directory: &OwnedFd, path: &Path) -> Result<()> {
+    fsync(directory).map_err(|errno| SysError::on("flush the directory", path, errno))
+}
+
+fn split(path: &Path) -> Result<(PathBuf, &std::ffi::OsStr)> {
+    let name = path.file_name().ok_or_else(|| SysError::Invalid {
+        what: "a path",
+        detail: format!("{} has no last name", path.display()),
+    })?;
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    Ok((directory, name))
+}
+
+/// A lock that one process has, until it is dropped or the process ends, however it ends.
+#[derive(Debug)]
+pub struct FileLock {
+    file: File,
+}
+
+impl FileLock {
+    /// The locked file, which also holds the process id of its holder.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+}
+
+/// Takes an exclusive lock on a file (created with mode 0600 if missing), without waiting.
+///
+/// The file is never removed: a lock on an unlinked file would exclude nobody. A child process does
+/// not inherit it.
+///
+/// # Errors
+/// [`SysError::Busy`] with the process that has it.
+pub fn lock_exclusive(path: &Path) -> Result<FileLock> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = open(path, flags, Mode::RUSR | Mode::WUSR)
+        .map_err(|errno| SysError::on("open the lock", path, errno))?;
+    let mut file = File::from(fd);
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(Errno::WOULDBLOCK) => {
+            return Err(SysError::Busy {
+                path: path.to_owned(),
+                detail: describe_holder(&mut file),
+            });
+        }
+        Err(errno) => return Err(SysError::on("lock", path, errno)),
+    }
+    // For people and for the refusal above only; the lock itself is the kernel's.
+    file.set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| writeln!(file, "{}", std::process::id()))
+        .map_err(|error| SysError::io("write the lock", path, &error))?;
+    Ok(FileLock { file })
+}
+
+fn describe_holder(file: &mut File) -> String {
+    let mut text = String::new();
+    let read = file.take(32).read_to_string(&mut text);
+    match (read, text.trim().parse::<u32>()) {
+        (Ok(_), Ok(pid)) => match crate::host::process_name(pid) {
+            Some(name) => format!("process {pid} ({name}) has locked it"),
+            None => format!("process {pid} has locked it"),
+        },
+        (Ok(_) | Err(_), Ok(_) | Err(_)) => "another process has locked it".to_owned(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn names(directory: &Path) -> Vec<String> {
+        let mut names: Vec<String> = std::fs::read_dir(directory)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_is_replaced_as_a_whole_and_nothing_else_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("volume.json");
+        write_file(&path, b"first, longer", 0o600).unwrap();
+        write_file(&path, b"second", 0o600).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"second");
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o600);
+        assert_eq!(names(dir.path()), ["volume.json"]);
+    }
+
+    #[test]
+    fn a_failed_replacement_leaves_the_old_file_and_no_rest() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("taken");
+        std::fs::create_dir(&path).unwrap();
+        assert!(write_file(&path, b"x", 0o600).is_err());
+        assert_eq!(names(dir.path()), ["taken"]);
+    }
+
+    #[test]
+    fn renaming_never_replaces() {
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+        std::fs::write(&a, b"a").unwrap();
+        std::fs::write(&b, b"b").unwrap();
+        assert!(rename_noreplace(&a, &b).unwrap_err().already_exists());
+        assert_eq!(std::fs::read(&b).unwrap(), b"b");
+        remove_file(&b).unwrap();
+        remove_file(&b).unwrap();
+        rename_noreplace(&a, &b).unwrap();
+        assert_eq!(names(dir.path()), ["b"]);
+    }
+
+    #[test]
+    fn directories_are_made_and_only_removed_empty() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep = dir.path().join("a/b/c");
+        create_dir_all(&deep, 0o700).unwrap();
+        create_dir_all(&deep, 0o700).unwrap();
+        assert!(create_dir(&deep, 0o700).unwrap_err().already_exists());
+        let middle = dir.path().join("a");
+        assert_eq!(
+            remove_dir(&middle).unwrap_err().errno(),
+            Some(Errno::NOTEMPTY)
+        );
+        std::fs::write(dir.path().join("file"), b"").unwrap();
+        assert!(create_dir_all(&dir.path().join("file"), 0o700).is_err());
+        remove_dir(&deep).unwrap();
+        remove_dir(&deep).unwrap();
+    }
+
+    #[test]
+    fn a_lock_excludes_others_and_names_its_holder() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let held = lock_exclusive(&path).unwrap();
+        let error = lock_exclusive(&path).unwrap_err();
+        assert!(error.is_busy());
+        let text = error.to_string();
+        assert!(text.contains(&std::process::id().to_string()), "{text}");
+        drop(held);
+        assert!(lock_exclusive(&path).is_ok());
+    }
+}

@@ -1,0 +1,98 @@
+//! Making a filesystem in an image.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use super::template::Template;
+use super::{FormatParameters, FsKind};
+use crate::error::{Result, SysError};
+use crate::image;
+
+/// Makes the filesystem and flushes the image. Its root holds `data/` and `.orlop/`.
+///
+/// The image must be all zeros (new and sparse, or preallocated), as what is to be zero is not
+/// written; an old filesystem in it is overwritten. The image must not be attached. `uuid` is the
+/// filesystem's; a random one where it is `None`.
+///
+/// # Errors
+/// [`SysError::ProgramMissing`], [`SysError::ProgramFailed`], [`SysError::ProgramTimedOut`]. After
+/// an error the image's content is undefined: remove it.
+pub fn mkfs(
+    image: &Path,
+    parameters: &FormatParameters,
+    uuid: Option<[u8; 16]>,
+    limit: Duration,
+) -> Result<()> {
+    let file = image::open_existing(image)?;
+    let template = Template::get()?;
+    let uuid = uuid.map(format_uuid);
+    let program = parameters.kind.mkfs_program();
+    let mut arguments: Vec<&OsStr> = vec![OsStr::new("-q")];
+    arguments.extend(parameters.arguments.iter().map(OsStr::new));
+    match parameters.kind {
+        FsKind::Ext4 => {
+            let (root, config) = (template.root(), template.mke2fs_config());
+            if let Some(uuid) = &uuid {
+                arguments.extend([OsStr::new("-U"), OsStr::new(uuid)]);
+            }
+            arguments.extend([OsStr::new("-F"), OsStr::new("-d"), root.as_os_str()]);
+            arguments.push(image.as_os_str());
+            let config = config.to_string_lossy();
+            program
+                .run(&arguments, &[("MKE2FS_CONFIG", &config)], limit)?
+                .success()?;
+        }
+        FsKind::Xfs => {
+            let prototype = template.xfs_prototype();
+            let uuid = uuid.map(|uuid| format!("uuid={uuid}"));
+            if let Some(uuid) = &uuid {
+                arguments.extend([OsStr::new("-m"), OsStr::new(uuid)]);
+            }
+            if knows_parent_pointers()? {
+                arguments.extend(["-i", "exchange=0", "-n", "parent=0"].map(OsStr::new));
+            }
+            // -K: don't discard, a new image has nothing to discard.
+            arguments.extend([OsStr::new("-K"), OsStr::new("-f"), OsStr::new("-p")]);
+            arguments.extend([prototype.as_os_str(), image.as_os_str()]);
+            program.run(&arguments, &[], limit)?.success()?;
+        }
+    }
+    image::sync(&file, image)
+}
+
+/// Newer mkfs.xfs may turn these features on by itself, older ones don't know their names.
+fn knows_parent_pointers() -> Result<bool> {
+    static KNOWN: OnceLock<bool> = OnceLock::new();
+    if let Some(known) = KNOWN.get() {
+        return Ok(*known);
+    }
+    let done = FsKind::Xfs
+        .mkfs_program()
+        .run(&[OsStr::new("-V")], &[], Duration::from_secs(10))?
+        .success()?;
+    let version = parse_version(&done.stdout).ok_or_else(|| SysError::Invalid {
+        what: "the version of mkfs.xfs",
+        detail: done.stdout.trim().to_owned(),
+    })?;
+    Ok(*KNOWN.get_or_init(|| version >= (6, 10)))
+}
+
+/// `mkfs.xfs version 6.1.0`
+pub(super) fn parse_version(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.split_whitespace().last()?.split('.');
+    let major = numbers.next()?.parse().ok()?;
+    let minor = numbers.next()?.parse().ok()?;
+    Some((major, minor))
+}
+
+pub(super) fn format_uuid(bytes: [u8; 16]) -> String {
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let groups = [0..8, 8..12, 12..16, 16..20, 20..32];
+    groups
+        .into_iter()
+        .filter_map(|range| hex.get(range))
+        .collect::<Vec<_>>()
+        .join("-")
+}

@@ -1,0 +1,78 @@
+//! The filesystems inside images: which parameters they are made with, making, checking, and
+//! looking at them without mounting.
+//!
+//! Which of the two a volume gets is the engine's to decide; how each is made is decided here, by
+//! [`format_parameters`], and recorded with the volume.
+
+mod check;
+mod mkfs;
+mod parameters;
+mod superblock;
+mod template;
+#[cfg(test)]
+mod tests;
+
+pub use check::{CheckMode, CheckOutcome, check};
+pub use mkfs::mkfs;
+pub use parameters::{FormatParameters, XFS_MINIMUM, format_parameters};
+pub use superblock::{Superblock, superblock};
+
+use crate::process::Program;
+
+/// The directory in a volume's filesystem that users see. Mode 0755, root:root when made.
+pub const DATA_DIRECTORY: &str = "data";
+/// The directory beside it that is ours. Mode 0700.
+pub const OWN_DIRECTORY: &str = ".orlop";
+
+/// A filesystem that images are made with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FsKind {
+    /// For small images.
+    Ext4,
+    /// From [`XFS_MINIMUM`] on.
+    Xfs,
+}
+
+impl FsKind {
+    /// The kernel's name of it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ext4 => "ext4",
+            Self::Xfs => "xfs",
+        }
+    }
+
+    /// The program that makes it.
+    pub fn mkfs_program(self) -> Program {
+        match self {
+            Self::Ext4 => Program {
+                name: "mke2fs",
+                package: "e2fsprogs",
+            },
+            Self::Xfs => Program {
+                name: "mkfs.xfs",
+                package: "xfsprogs",
+            },
+        }
+    }
+
+    /// The program that checks it.
+    pub fn check_program(self) -> Program {
+        match self {
+            Self::Ext4 => Program {
+                name: "e2fsck",
+                package: "e2fsprogs",
+            },
+            Self::Xfs => Program {
+                name: "xfs_repair",
+                package: "xfsprogs",
+            },
+        }
+    }
+}
+
+impl std::fmt::Display for FsKind {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
