@@ -1,0 +1,257 @@
+//! The commands beside the resource verbs: workspaces, pools, host mounts, the service, the
+//! installation, and what is generated from this definition.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use orlop_model::{PoolName, Size, VolumeName, WorkspaceName};
+
+use super::resource::Format;
+
+/// `orlop workspace …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum WorkspaceCommand {
+    /// Make a workspace, or set who is granted it
+    #[command(after_help = "\
+Examples:
+  orlop workspace create team
+  orlop workspace create team --grant 1000 --grant 1001
+
+The users granted a workspace may change, mount and delete everything in it. With --grant on a
+workspace that exists, its grants become exactly those named.")]
+    Create {
+        #[command(flatten)]
+        name: WorkspaceArg,
+        /// A user id that may change, mount and delete all that is in it; may be repeated
+        #[arg(long, value_name = "UID")]
+        grant: Vec<u32>,
+    },
+    /// Show one workspace, or all
+    #[command(after_help = "Examples:\n  orlop workspace get\n  orlop workspace get team -o json")]
+    Get {
+        #[command(flatten)]
+        name: WorkspaceArg,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Delete an empty workspace
+    #[command(after_help = "\
+Examples:
+  orlop workspace delete team
+
+A workspace with volumes is refused, and so is one with released volumes, whose data is retained.")]
+    Delete {
+        #[command(flatten)]
+        name: WorkspaceArg,
+    },
+}
+
+/// The name of a workspace, with or without `-n`.
+#[derive(Debug, Args)]
+pub(crate) struct WorkspaceArg {
+    /// The name of the workspace
+    #[arg(value_name = "NAME", conflicts_with = "workspace_flag")]
+    workspace_name: Option<WorkspaceName>,
+    /// The name of the workspace, as a flag
+    #[arg(id = "workspace_flag", short = 'n', long = "name", value_name = "NAME")]
+    workspace_flag: Option<WorkspaceName>,
+}
+
+impl WorkspaceArg {
+    /// The name, whichever way it was written.
+    pub(crate) fn name(&self) -> Option<&WorkspaceName> {
+        self.workspace_name.as_ref().or(self.workspace_flag.as_ref())
+    }
+}
+
+/// `orlop pool …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PoolCommand {
+    /// Make a pool (root only)
+    #[command(after_help = "\
+Examples:
+  orlop pool create fast --path /srv/nvme/orlop
+  orlop pool create bulk --path /srv/hdd/orlop --capacity 500Gi
+  orlop pool create thin --path /srv/thin --capacity 100Gi --overcommit 3
+
+The sum of the sizes of a pool's volumes, released ones included, stays within capacity times
+overcommit. A manifest chooses a pool with `volume.pool`; the pool `default` serves the others.")]
+    Create {
+        /// The name of the pool
+        name: PoolName,
+        /// Where the pool keeps its volumes; made if missing, else an empty directory
+        #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+        path: PathBuf,
+        /// How much it may hold, such as 500Gi [default: what is free there now]
+        #[arg(long, value_name = "SIZE")]
+        capacity: Option<Size>,
+        /// By what factor promises may exceed the capacity [default: 1.0]
+        #[arg(long, value_name = "FACTOR", value_parser = overcommit)]
+        overcommit: Option<f64>,
+    },
+    /// List the pools
+    #[command(after_help = "Examples:\n  orlop pool list\n  orlop pool list -o wide")]
+    List {
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Show one pool: what it holds, what is left, what its promises are worth
+    #[command(after_help = "Examples:\n  orlop pool show default\n  orlop pool show default -o json")]
+    Show {
+        /// The name of the pool
+        name: PoolName,
+        #[command(flatten)]
+        format: Format,
+    },
+}
+
+fn overcommit(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(factor) if factor.is_finite() && factor >= 1.0 => Ok(factor),
+        Ok(_) => Err("it is a factor of at least 1.0".to_owned()),
+        Err(_) => Err("it is a number such as 1.5".to_owned()),
+    }
+}
+
+/// `orlop mount`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  orlop mount -n data /mnt/data
+  orlop mount -n data -w team /mnt/data --read-only
+  orlop mount -n models /mnt/fill --read-write      fill a ReadOnlyMany volume
+
+DIR is an empty directory of yours; no part of its path may be a symbolic link. The access mode holds
+here as it does for containers. End it with `orlop unmount DIR`.")]
+pub(crate) struct MountArgs {
+    /// The name of the volume
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) name: VolumeName,
+    /// The workspace of the volume
+    #[arg(short, long, value_name = "WORKSPACE", default_value = "public")]
+    pub(crate) workspace: WorkspaceName,
+    /// An empty directory that you own
+    #[arg(value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub(crate) dir: PathBuf,
+    /// Mount it read-only
+    #[arg(long, conflicts_with = "read_write")]
+    pub(crate) read_only: bool,
+    /// Mount it read-write, also a ReadOnlyMany volume: its owner only, while nobody else uses it
+    #[arg(long)]
+    pub(crate) read_write: bool,
+}
+
+/// `orlop unmount`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  orlop unmount /mnt/data")]
+pub(crate) struct UnmountArgs {
+    /// The directory the volume is mounted on
+    #[arg(value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub(crate) dir: PathBuf,
+}
+
+/// `orlop serve`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  orlop serve
+  orlop serve --state-dir /srv/a --run-dir /run/a       a second one beside the first
+
+The REST socket is RUN_DIR/orlop.sock, the plugin sockets are RUN_DIR/docker.sock and
+RUN_DIR/podman.sock. Stopping the daemon unmounts nothing that containers use. A flag wins over the
+configuration file.")]
+pub(crate) struct ServeArgs {
+    /// Where the store and the pool `default` live [default: /var/lib/orlop]
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// Where the sockets are [default: /run/orlop]
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub(crate) run_dir: Option<PathBuf>,
+    /// Where volumes are mounted for containers [default: STATE_DIR/mounts]
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub(crate) mount_dir: Option<PathBuf>,
+    /// The configuration file [default: /etc/orlop/orlop.yaml, where it exists]
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// `orlop install`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  orlop install --dry-run        print what would be written
+  orlop install                  then: systemctl enable --now orlop
+  orlop install --uninstall      take it away again; volumes and their data stay
+
+It writes Docker's plugin spec, Podman's configuration, the systemd units, man pages and completions.
+Files that it did not write are left alone, unless --force says otherwise.")]
+pub(crate) struct InstallArgs {
+    /// Take away what install wrote; volumes and their data stay
+    #[arg(long)]
+    pub(crate) uninstall: bool,
+    /// Print what would be done, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Write below this directory instead of /
+    #[arg(long, value_name = "DIR", default_value = "/", value_hint = clap::ValueHint::DirPath)]
+    pub(crate) root: PathBuf,
+    /// Where the daemon's sockets are
+    #[arg(long, value_name = "DIR", default_value = "/run/orlop", value_hint = clap::ValueHint::DirPath)]
+    pub(crate) run_dir: PathBuf,
+    /// Overwrite, or take away, files that were not written by install or were changed since
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// `orlop schema`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  orlop schema volume > volume.schema.json
+
+An editor with the YAML language server checks and completes a manifest that begins with
+  # yaml-language-server: $schema=volume.schema.json")]
+pub(crate) struct SchemaArgs {
+    /// The type of the resource
+    pub(crate) kind: SchemaType,
+}
+
+/// The types that have a manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum SchemaType {
+    /// The manifest of a volume
+    Volume,
+}
+
+/// `orlop completions`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  orlop completions bash > /usr/local/share/bash-completion/completions/orlop
+  source <(orlop completions zsh)
+
+`orlop install` puts them in their places.")]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// `orlop man`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  orlop man | man -l -
+  orlop man --dir /usr/local/share/man/man1")]
+pub(crate) struct ManArgs {
+    /// Write one page a command into this directory, instead of the page of orlop to standard output
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+/// `orlop reference`.
+#[derive(Debug, Args)]
+pub(crate) struct ReferenceArgs {
+    /// Write the pages of the reference into this directory
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+}

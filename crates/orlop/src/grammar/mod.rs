@@ -1,0 +1,105 @@
+//! The command line: every command and flag, defined once. Help, completions, man pages and the
+//! reference in `docs/cli` come from this definition. What a command does lives in `command`.
+
+pub(crate) mod administration;
+pub(crate) mod identifier;
+pub(crate) mod resource;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::exit::Exit;
+use administration::*;
+use resource::ResourceCommand;
+
+const EXAMPLES: &str = "\
+Examples:
+  orlop apply -f volume.yaml                make a volume
+  docker run --rm -v data:/data alpine df -h /data
+  orlop get -t volume                       see it
+  orlop log -t volume -n data               see what happened to it
+  orlop delete -t volume -n data            delete it";
+
+/// Volumes for containers, of a size that is real
+///
+/// A volume is a directory that containers can reach. It outlives them, and several can share it.
+/// A manifest says its size, its access mode and its type; the kernel enforces the size.
+#[derive(Debug, Parser)]
+#[command(name = "orlop", version, propagate_version = false, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+impl Cli {
+    /// The definition, with the help that is made from the table of exit codes.
+    pub(crate) fn definition() -> clap::Command {
+        Self::command().after_help(format!("{EXAMPLES}\n\n{}", Exit::help()))
+    }
+}
+
+/// Flags of every command.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// The daemon's socket
+    #[arg(
+        long,
+        global = true,
+        env = "ORLOP_SOCKET",
+        value_name = "PATH",
+        default_value = "/run/orlop/orlop.sock",
+        hide_env_values = true,
+        help_heading = "Global options",
+        value_hint = clap::ValueHint::FilePath
+    )]
+    pub(crate) socket: PathBuf,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    #[command(flatten)]
+    Verb(ResourceCommand),
+    /// Apply, get, delete and log, as in `orlop resource get`
+    #[command(subcommand)]
+    Resource(ResourceCommand),
+    /// Namespaces of volumes
+    #[command(subcommand)]
+    Workspace(WorkspaceCommand),
+    /// Where volumes live on this host
+    #[command(subcommand)]
+    Pool(PoolCommand),
+    /// Use a volume from the host
+    Mount(MountArgs),
+    /// End a mount of the host
+    Unmount(UnmountArgs),
+    /// Say whether the daemon is there and ready
+    #[command(after_help = "\
+Examples:
+  orlop status
+  orlop status && orlop apply -f volume.yaml
+
+It ends with 8 when no daemon answers and with 9 when the daemon is not ready, with the reasons.")]
+    Status,
+    /// Run the daemon
+    Serve(ServeArgs),
+    /// Make Docker, Podman and systemd know Orlop
+    Install(InstallArgs),
+    /// Print the JSON Schema of a manifest
+    Schema(SchemaArgs),
+    /// Print the completions of a shell
+    Completions(CompletionsArgs),
+    /// Print the man pages
+    Man(ManArgs),
+    /// Print the version
+    #[command(after_help = "Examples:\n  orlop version")]
+    Version,
+    /// Write the reference of the command line
+    #[command(hide = true)]
+    Reference(ReferenceArgs),
+}
