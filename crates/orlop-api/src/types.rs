@@ -1,0 +1,239 @@
+//! Requests and answers beyond the resources of `orlop-model`, in the shape they have on the wire.
+
+use orlop_model::{
+    PoolName, Size, VolumeName, WorkspaceName,
+    resource::{Deletion, Event, Outcome, VolumeState},
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What a PUT did, and to what.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "Applied{T}")]
+pub struct Applied<T> {
+    /// Created, configured or unchanged.
+    pub outcome: Outcome,
+    /// The fields that changed, such as `volume.uid`; empty unless configured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<String>,
+    /// What is now.
+    pub resource: T,
+}
+
+/// One page of a list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "{T}Page")]
+pub struct Page<T> {
+    /// What is on it, ordered by workspace, name and id.
+    pub items: Vec<T>,
+    /// Send it as `after` for the next page; none on the last one. It stays valid under change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// A whole list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "{T}List")]
+pub struct List<T> {
+    /// What is in it, ordered by name.
+    pub items: Vec<T>,
+}
+
+/// Which volumes, and which page of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct VolumeFilter {
+    /// Only of this workspace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<WorkspaceName>,
+    /// Only of that name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<VolumeName>,
+    /// Only owned by that uid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner_uid: Option<u32>,
+    /// Only with this tag; said several times, with all of them.
+    #[serde(rename = "tag", skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// Only in that state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<VolumeState>,
+    /// Released volumes instead of live ones.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub released: bool,
+    /// Only in that pool.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pool: Option<PoolName>,
+    /// At most so many on a page; 1000 where nothing or more is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// The `next` of the page before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+}
+
+/// How a volume is applied.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ApplyOptions {
+    /// Make the workspace if it is missing; else its absence is an error.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub create_workspace: bool,
+}
+
+/// How a volume is deleted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct DeleteOptions {
+    /// Mark a volume in use, and delete it when its last holder has gone.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub force: bool,
+}
+
+/// What delete did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Deleted {
+    /// Whether the data is destroyed, retained, or still waits for its last holder.
+    pub deletion: Deletion,
+}
+
+/// A workspace, as asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct WorkspaceRequest {
+    /// The uids that may change, mount and delete all that is in it; where none are given, they stay.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grants: Option<Vec<u32>>,
+}
+
+/// A pool, as asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PoolRequest {
+    /// An absolute path; made if missing, else an empty directory.
+    pub path: String,
+    /// How much may be promised; the free space when it is made, where none is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<Size>,
+    /// A factor of at least 1.0 by which promises may exceed the capacity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overcommit: Option<f64>,
+}
+
+/// A mount onto a directory of the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MountRequest {
+    /// The workspace of the volume; `public` where none is given.
+    #[serde(default = "WorkspaceName::public")]
+    pub workspace: WorkspaceName,
+    /// The volume.
+    pub name: VolumeName,
+    /// An absolute path of an empty directory that the caller owns.
+    pub target: String,
+    /// Read-only, read-write, or what the access mode says.
+    #[serde(default)]
+    pub access: MountAccess,
+}
+
+/// How a host mount may be used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum MountAccess {
+    /// Read-only for ReadOnlyMany, else read-write.
+    #[default]
+    ByMode,
+    /// Read-only.
+    ReadOnly,
+    /// Read-write, which fills a ReadOnlyMany volume; only its owner, and while nobody else is attached.
+    ReadWrite,
+}
+
+/// A volume mounted on the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Mounted {
+    /// Where.
+    pub target: String,
+    /// Whether it can only be read.
+    pub read_only: bool,
+}
+
+/// Which host mount.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MountFilter {
+    /// The absolute path that it was mounted onto.
+    pub target: String,
+}
+
+/// Which events.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct EventFilter {
+    /// Only after this sequence, the oldest first; without it the newest, in order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
+    /// Only of this workspace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<WorkspaceName>,
+    /// Only of the volume of that name, dead ones of the same name included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume: Option<VolumeName>,
+    /// At most so many; 100 where nothing is said, never more than 1000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+/// Events, oldest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EventList {
+    /// What happened.
+    pub items: Vec<Event>,
+    /// Everything up to this sequence was looked at: go on with it as `after`, and nothing is
+    /// missed and nothing comes twice.
+    pub position: u64,
+}
+
+/// Which events to watch.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct WatchFilter {
+    /// Only after this sequence; from now on, where none is given. A `Last-Event-ID` header
+    /// goes before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
+    /// Only of this workspace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<WorkspaceName>,
+    /// Only of the volume of that name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume: Option<VolumeName>,
+}
+
+/// Whether the daemon may be used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReadinessReport {
+    /// Whether it may.
+    pub ready: bool,
+    /// Why not, one sentence a reason.
+    pub problems: Vec<String>,
+}
+
+/// Who answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VersionReport {
+    /// The version of the daemon.
+    pub version: String,
+    /// The manifest version that it reads.
+    pub manifest_version: String,
+    /// The name of its node.
+    pub node: String,
+}
