@@ -1,10 +1,13 @@
 //! What a user asks for: the manifest of a volume, once parsed. What became of it is in `resource`.
 
+use std::{fmt, str::FromStr};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    access::{AccessMode, VolumeMode},
+    access::{AccessMode, VolumeMode, word},
+    error::{Error, ErrorKind},
     filesystem::{FilesystemChoice, MountOption},
     name::{PoolName, VolumeName},
     size::Size,
@@ -21,6 +24,21 @@ pub enum Layer {
     /// The platform's.
     System,
 }
+
+impl Layer {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::User, Self::System];
+
+    /// The word of the manifest.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::System => "system",
+        }
+    }
+}
+
+word!(Layer, "layer");
 
 /// A manifest of type `volume`: a checked one, as JSON the way the user wrote it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -125,33 +143,30 @@ impl DirectoryMode {
     }
 }
 
-impl std::fmt::Display for DirectoryMode {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for DirectoryMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:04o}", self.0)
     }
 }
 
-impl std::str::FromStr for DirectoryMode {
-    type Err = crate::Error;
+impl FromStr for DirectoryMode {
+    type Err = Error;
 
-    fn from_str(text: &str) -> Result<Self, crate::Error> {
+    fn from_str(text: &str) -> Result<Self, Error> {
         let octal = text.strip_prefix("0o").unwrap_or(text);
         let digits = !octal.is_empty() && octal.len() <= 5 && octal.bytes().all(|b| b.is_ascii_digit());
         u32::from_str_radix(octal, 8).ok().filter(|_| digits).and_then(Self::from_bits).ok_or_else(|| {
-            crate::Error::new(
-                crate::ErrorKind::InvalidArgument,
-                format!("the mode {text:?} is not octal permissions"),
-            )
-            .object("mode")
-            .hint("write it as three or four octal digits, such as \"0770\" or \"2775\"")
+            Error::new(ErrorKind::InvalidArgument, format!("the mode {text:?} is not octal permissions"))
+                .object("mode")
+                .hint("write it as three or four octal digits, such as \"0770\" or \"2775\"")
         })
     }
 }
 
 impl TryFrom<String> for DirectoryMode {
-    type Error = crate::Error;
+    type Error = Error;
 
-    fn try_from(text: String) -> Result<Self, crate::Error> {
+    fn try_from(text: String) -> Result<Self, Error> {
         text.parse()
     }
 }
