@@ -1,0 +1,210 @@
+//! Requests of the protocol, from a path and a body. Pure: what they cause is in `handler`.
+
+use std::collections::BTreeMap;
+
+use orlop_model::{Error, ErrorKind, Result, error::expected};
+use serde::{Deserialize, de::DeserializeOwned};
+
+use crate::{
+    name::ExternalName,
+    options::{self, Options},
+};
+
+/// The most bytes a request's body may have.
+pub const BODY_LIMIT: usize = 64 << 10;
+
+/// The most bytes a mount id may have; engines send 64.
+const MOUNT_ID_LIMIT: usize = 256;
+
+/// A request, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Request {
+    /// What the plugin is.
+    Activate,
+    /// Where its volumes can be used.
+    Capabilities,
+    /// A volume by that name is wanted.
+    Create { name: ExternalName, options: Box<Options> },
+    /// Everything about one volume.
+    Get { name: ExternalName },
+    /// Every volume.
+    List,
+    /// A volume is no longer wanted.
+    Remove { name: ExternalName },
+    /// Where a volume is mounted.
+    Path { name: ExternalName },
+    /// A container is about to use a volume.
+    Mount { name: ExternalName, id: String },
+    /// A container has ceased to.
+    Unmount { name: ExternalName, id: String },
+}
+
+const CALLS: [&str; 9] = [
+    "/Plugin.Activate",
+    "/VolumeDriver.Capabilities",
+    "/VolumeDriver.Create",
+    "/VolumeDriver.Get",
+    "/VolumeDriver.List",
+    "/VolumeDriver.Remove",
+    "/VolumeDriver.Path",
+    "/VolumeDriver.Mount",
+    "/VolumeDriver.Unmount",
+];
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Create {
+    name: String,
+    #[serde(default)]
+    opts: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Named {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Mounted {
+    #[serde(rename = "Name")]
+    name: String,
+    #[serde(rename = "ID")]
+    id: String,
+}
+
+/// Reads a request. Fields that are not known are left aside: newer engines send more of them.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`] for a call that is none, [`ErrorKind::InvalidArgument`] for a body that
+/// is none, [`ErrorKind::Unavailable`] for a missing one.
+pub fn decode(path: &str, body: &[u8]) -> Result<Request> {
+    match path {
+        // Bodies of these three are empty with some engines, `null` or `{}` with others.
+        "/Plugin.Activate" => Ok(Request::Activate),
+        "/VolumeDriver.Capabilities" => Ok(Request::Capabilities),
+        "/VolumeDriver.List" => Ok(Request::List),
+        "/VolumeDriver.Create" => {
+            let Create { name, opts } = parse(path, body)?;
+            let options = Box::new(options::parse(&opts.unwrap_or_default())?);
+            Ok(Request::Create { name: ExternalName::parse(name)?, options })
+        }
+        "/VolumeDriver.Get" => Ok(Request::Get { name: named(path, body)? }),
+        "/VolumeDriver.Remove" => Ok(Request::Remove { name: named(path, body)? }),
+        "/VolumeDriver.Path" => Ok(Request::Path { name: named(path, body)? }),
+        "/VolumeDriver.Mount" => {
+            let (name, id) = mounted(path, body)?;
+            Ok(Request::Mount { name, id })
+        }
+        "/VolumeDriver.Unmount" => {
+            let (name, id) = mounted(path, body)?;
+            Ok(Request::Unmount { name, id })
+        }
+        _ => {
+            let shown: String = path.chars().take(64).collect();
+            Err(Error::new(ErrorKind::Unsupported, format!("the volume plugin has no call {shown:?}"))
+                .hint(expected(&shown, &CALLS)))
+        }
+    }
+}
+
+fn parse<T: DeserializeOwned>(path: &str, body: &[u8]) -> Result<T> {
+    // Docker repeats a request whose connection broke, but has consumed its body by then. That says
+    // nothing about the volume, so it must not be the kind of error that a bad request is.
+    if body.is_empty() {
+        return Err(Error::new(ErrorKind::Unavailable, "the request came without its body")
+            .object(path.trim_start_matches('/').to_owned()));
+    }
+    serde_json::from_slice(body).map_err(|fault| {
+        Error::new(ErrorKind::InvalidArgument, format!("the request's body can't be read: {fault}"))
+            .object(path.trim_start_matches('/').to_owned())
+            .hint("send the JSON object of the Docker volume plugin protocol")
+    })
+}
+
+fn named(path: &str, body: &[u8]) -> Result<ExternalName> {
+    let Named { name } = parse(path, body)?;
+    ExternalName::parse(name)
+}
+
+fn mounted(path: &str, body: &[u8]) -> Result<(ExternalName, String)> {
+    let Mounted { name, id } = parse(path, body)?;
+    let name = ExternalName::parse(name)?;
+    if id.is_empty() || id.len() > MOUNT_ID_LIMIT || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Error::new(
+            ErrorKind::InvalidArgument,
+            format!("the mount id is not 1 to {MOUNT_ID_LIMIT} printable characters"),
+        )
+        .object(format!("volume {name}"))
+        .hint("an engine sends a mount id since plugin protocol 1.8; use such a one"));
+    }
+    Ok((name, id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> ExternalName {
+        ExternalName::parse(text.to_owned()).unwrap()
+    }
+
+    #[test]
+    fn every_call_is_read() {
+        for (call, body, request) in [
+            ("/Plugin.Activate", "", Request::Activate),
+            ("/VolumeDriver.Capabilities", "null", Request::Capabilities),
+            ("/VolumeDriver.List", "{}", Request::List),
+            ("/VolumeDriver.Get", r#"{"Name":"a"}"#, Request::Get { name: name("a") }),
+            ("/VolumeDriver.Remove", r#"{"Name":"a","New":[1]}"#, Request::Remove { name: name("a") }),
+            ("/VolumeDriver.Path", r#"{"Name":"a"}"#, Request::Path { name: name("a") }),
+            (
+                "/VolumeDriver.Mount",
+                r#"{"Name":"a","ID":"1"}"#,
+                Request::Mount { name: name("a"), id: "1".into() },
+            ),
+            (
+                "/VolumeDriver.Unmount",
+                r#"{"Name":"a","ID":"1"}"#,
+                Request::Unmount { name: name("a"), id: "1".into() },
+            ),
+        ] {
+            assert_eq!(decode(call, body.as_bytes()).unwrap(), request, "{call}");
+        }
+        for body in [r#"{"Name":"a"}"#, r#"{"Name":"a","Opts":null}"#, r#"{"Name":"a","Opts":{}}"#] {
+            assert!(matches!(decode("/VolumeDriver.Create", body.as_bytes()), Ok(Request::Create { .. })));
+        }
+    }
+
+    #[test]
+    fn every_call_named_in_a_hint_is_one() {
+        for call in CALLS {
+            if let Err(error) = decode(call, b"") {
+                assert_eq!(error.kind, ErrorKind::Unavailable, "{call}");
+            }
+        }
+    }
+
+    #[test]
+    fn faults() {
+        let text = |call: &str, body: &str| crate::error::line(&decode(call, body.as_bytes()).unwrap_err());
+        insta::assert_snapshot!(
+            [
+                text("/VolumeDriver.Get", ""),
+                text("/VolumeDriver.Get", "\u{1}\u{2}garbage"),
+                text("/VolumeDriver.Get", "[]"),
+                text("/VolumeDriver.Get", r#"{"Name":3}"#),
+                text("/VolumeDriver.Get", r#"{"Name":""}"#),
+                text("/VolumeDriver.Mount", r#"{"Name":"a"}"#),
+                text("/VolumeDriver.Mount", r#"{"Name":"a","ID":""}"#),
+                text("/VolumeDriver.Mount", "{\"Name\":\"a\",\"ID\":\"a\\u0000\"}"),
+                text("/VolumeDriver.Create", r#"{"Name":"a","Opts":{"size":1}}"#),
+                text("/VolumeDriver.Create", r#"{"Name":"a/b","Opts":{}}"#),
+                text("/VolumeDriver.Creat", "{}"),
+                text("/", ""),
+            ]
+            .join("\n"),
+        );
+    }
+}
