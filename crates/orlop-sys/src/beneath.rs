@@ -32,11 +32,7 @@ fn create(root: impl AsFd, path: &Path, flags: OFlags, mode: Mode) -> Result<Own
 
 /// Opens a directory inside the volume as a place (`O_PATH`), to bind from it or look below it.
 pub fn open_directory(root: impl AsFd, path: &Path) -> Result<OwnedFd> {
-    open(
-        root,
-        path,
-        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-    )
+    open(root, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC)
 }
 
 /// Reads a small file inside the volume; `limit` is in bytes and a longer file is an error.
@@ -44,15 +40,9 @@ pub fn read_file(root: impl AsFd, path: &Path, limit: usize) -> Result<Vec<u8>> 
     // NONBLOCK: a FIFO put there instead of the file must not hang us.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = std::fs::File::from(open(root, path, flags)?);
-    let is_file = file
-        .metadata()
-        .map_err(|error| SysError::io("look at", path, &error))?
-        .is_file();
+    let is_file = file.metadata().map_err(|error| SysError::io("look at", path, &error))?.is_file();
     let mut content = Vec::new();
-    let read = std::io::Read::read_to_end(
-        &mut std::io::Read::take(&file, limit as u64 + 1),
-        &mut content,
-    );
+    let read = std::io::Read::read_to_end(&mut std::io::Read::take(&file, limit as u64 + 1), &mut content);
     if !is_file || content.len() > limit {
         return Err(SysError::Invalid {
             what: "a file of the volume",
@@ -67,12 +57,8 @@ pub fn read_file(root: impl AsFd, path: &Path, limit: usize) -> Result<Vec<u8>> 
 /// file of that name is replaced. Not atomic: a reader can see a part of it.
 pub fn write_file(root: impl AsFd, path: &Path, content: &[u8], mode: u32) -> Result<()> {
     let root = root.as_fd();
-    let flags = OFlags::WRONLY
-        | OFlags::CREATE
-        | OFlags::TRUNC
-        | OFlags::CLOEXEC
-        | OFlags::NONBLOCK
-        | OFlags::NOCTTY;
+    let flags =
+        OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let mut file = std::fs::File::from(create(root, path, flags, Mode::from_raw_mode(mode))?);
     std::io::Write::write_all(&mut file, content)
         .and_then(|()| file.sync_all())

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{
-    AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags, flock, fsync, mkdir, open, openat,
-    renameat, renameat_with, unlinkat,
+    AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags, flock, fsync, mkdir, open, openat, renameat,
+    renameat_with, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -133,8 +133,7 @@ fn sync_parent(path: &Path) -> Result<()> {
 
 fn open_directory(path: &Path) -> Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    open(path, flags, Mode::empty())
-        .map_err(|errno| SysError::on("open the directory", path, errno))
+    open(path, flags, Mode::empty()).map_err(|errno| SysError::on("open the directory", path, errno))
 }
 
 fn flush(directory: &OwnedFd, path: &Path) -> Result<()> {
@@ -181,10 +180,7 @@ pub fn lock_exclusive(path: &Path) -> Result<FileLock> {
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(Errno::WOULDBLOCK) => {
-            return Err(SysError::Busy {
-                path: path.to_owned(),
-                detail: describe_holder(&mut file),
-            });
+            return Err(SysError::Busy { path: path.to_owned(), detail: describe_holder(&mut file) });
         }
         Err(errno) => return Err(SysError::on("lock", path, errno)),
     }
@@ -266,10 +262,7 @@ mod tests {
         create_dir_all(&deep, 0o700).unwrap();
         assert!(create_dir(&deep, 0o700).unwrap_err().already_exists());
         let middle = dir.path().join("a");
-        assert_eq!(
-            remove_dir(&middle).unwrap_err().errno(),
-            Some(Errno::NOTEMPTY)
-        );
+        assert_eq!(remove_dir(&middle).unwrap_err().errno(), Some(Errno::NOTEMPTY));
         std::fs::write(dir.path().join("file"), b"").unwrap();
         assert!(create_dir_all(&dir.path().join("file"), 0o700).is_err());
         remove_dir(&deep).unwrap();

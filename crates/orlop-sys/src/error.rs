@@ -166,38 +166,22 @@ pub enum TargetRefusal {
 impl SysError {
     /// A failed system call that concerned no file.
     pub(crate) fn call(operation: &'static str, errno: Errno) -> Self {
-        Self::Call {
-            operation,
-            path: None,
-            errno,
-            detail: String::new(),
-        }
+        Self::Call { operation, path: None, errno, detail: String::new() }
     }
 
     /// A failed system call on a file; ENOENT becomes [`SysError::NotFound`].
     pub(crate) fn on(operation: &'static str, path: &Path, errno: Errno) -> Self {
         if errno == Errno::NOENT {
-            return Self::NotFound {
-                operation,
-                path: path.to_owned(),
-            };
+            return Self::NotFound { operation, path: path.to_owned() };
         }
-        Self::Call {
-            operation,
-            path: Some(path.to_owned()),
-            errno,
-            detail: String::new(),
-        }
+        Self::Call { operation, path: Some(path.to_owned()), errno, detail: String::new() }
     }
 
     /// The same from the standard library's error.
     pub(crate) fn io(operation: &'static str, path: &Path, error: &std::io::Error) -> Self {
         match Errno::from_io_error(error) {
             Some(errno) => Self::on(operation, path, errno),
-            None => Self::Invalid {
-                what: operation,
-                detail: format!("{}: {error}", path.display()),
-            },
+            None => Self::Invalid { what: operation, detail: format!("{}: {error}", path.display()) },
         }
     }
 

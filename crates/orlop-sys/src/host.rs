@@ -11,10 +11,7 @@ pub fn boot_id() -> Result<String> {
 
 /// The kernel's release, such as `6.1.0-18-amd64`.
 pub fn kernel_version() -> String {
-    rustix::system::uname()
-        .release()
-        .to_string_lossy()
-        .into_owned()
+    rustix::system::uname().release().to_string_lossy().into_owned()
 }
 
 /// A privilege of the kernel.
@@ -68,10 +65,7 @@ pub fn has_capability(capability: Capability) -> Result<bool> {
         .lines()
         .find_map(|line| line.strip_prefix("CapEff:"))
         .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
-        .ok_or(SysError::Invalid {
-            what: "/proc/self/status",
-            detail: "it has no CapEff".to_owned(),
-        })?;
+        .ok_or(SysError::Invalid { what: "/proc/self/status", detail: "it has no CapEff".to_owned() })?;
     Ok(effective >> capability.bit() & 1 == 1)
 }
 
@@ -98,9 +92,7 @@ fn parse_start_time(stat: &[u8]) -> Option<u64> {
 /// The user that a process runs as; `None` when there is no such process.
 pub fn user_of_process(pid: u32) -> Option<u32> {
     use std::os::unix::fs::MetadataExt;
-    std::fs::metadata(format!("/proc/{pid}"))
-        .ok()
-        .map(|found| found.uid())
+    std::fs::metadata(format!("/proc/{pid}")).ok().map(|found| found.uid())
 }
 
 fn read_trimmed(path: &str) -> Result<String> {
@@ -124,10 +116,7 @@ mod tests {
 
     #[test]
     fn start_times_are_read_past_a_hostile_name() {
-        let fields = (3..=52)
-            .map(|n| n.to_string())
-            .collect::<Vec<_>>()
-            .join(" ");
+        let fields = (3..=52).map(|n| n.to_string()).collect::<Vec<_>>().join(" ");
         for name in ["cat", "a b", ") R 1 2 3 (", "((", "\n"] {
             let stat = format!("77 ({name}) {fields}");
             assert_eq!(parse_start_time(stat.as_bytes()), Some(22), "{name}");
@@ -138,23 +127,15 @@ mod tests {
 
     #[test]
     fn processes_are_described_while_they_live() {
-        let mut child = std::process::Command::new("sleep")
-            .arg("60")
-            .spawn()
-            .unwrap();
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let pid = child.id();
         let begin = std::time::Instant::now();
         // Until it has executed it still has our name.
         while process_name(pid).as_deref() != Some("sleep") {
             assert!(begin.elapsed().as_secs() < 10);
         }
-        assert!(
-            process_start_time(pid).unwrap() >= process_start_time(std::process::id()).unwrap()
-        );
-        assert_eq!(
-            user_of_process(pid),
-            Some(rustix::process::geteuid().as_raw())
-        );
+        assert!(process_start_time(pid).unwrap() >= process_start_time(std::process::id()).unwrap());
+        assert_eq!(user_of_process(pid), Some(rustix::process::geteuid().as_raw()));
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!(process_name(pid), None);

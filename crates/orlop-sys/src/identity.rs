@@ -24,10 +24,7 @@ pub struct DeviceNumber {
 impl DeviceNumber {
     /// From the kernel's 64-bit form, as in `st_dev` and `lo_device`.
     pub(crate) fn from_raw(raw: u64) -> Self {
-        Self {
-            major: rustix::fs::major(raw),
-            minor: rustix::fs::minor(raw),
-        }
+        Self { major: rustix::fs::major(raw), minor: rustix::fs::minor(raw) }
     }
 
     pub(crate) fn to_raw(self) -> u64 {
@@ -46,12 +43,7 @@ impl FromStr for DeviceNumber {
 
     fn from_str(text: &str) -> Result<Self> {
         text.split_once(':')
-            .and_then(|(major, minor)| {
-                Some(Self {
-                    major: major.parse().ok()?,
-                    minor: minor.parse().ok()?,
-                })
-            })
+            .and_then(|(major, minor)| Some(Self { major: major.parse().ok()?, minor: minor.parse().ok()? }))
             .ok_or_else(|| SysError::Invalid {
                 what: "device number",
                 detail: format!("`{text}` is not MAJOR:MINOR"),
@@ -79,14 +71,9 @@ impl fmt::Display for FileIdentity {
 impl FileIdentity {
     /// Of what a path names now. A symbolic link is not followed.
     pub fn of_path(path: &Path) -> Result<Self> {
-        statx(
-            CWD,
-            path,
-            AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT,
-            StatxFlags::INO,
-        )
-        .map(|found| Self::of_statx(&found))
-        .map_err(|errno| SysError::on("look at", path, errno))
+        statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT, StatxFlags::INO)
+            .map(|found| Self::of_statx(&found))
+            .map_err(|errno| SysError::on("look at", path, errno))
     }
 
     /// Of an open file.
@@ -98,10 +85,7 @@ impl FileIdentity {
 
     pub(crate) fn of_statx(found: &Statx) -> Self {
         Self {
-            device: DeviceNumber {
-                major: found.stx_dev_major,
-                minor: found.stx_dev_minor,
-            },
+            device: DeviceNumber { major: found.stx_dev_major, minor: found.stx_dev_minor },
             inode: found.stx_ino,
         }
     }

@@ -117,9 +117,7 @@ fn seek_or(image: impl AsFd, to: SeekFrom, end: u64) -> Result<u64> {
 
 /// Flushes content and length of the image to stable storage.
 pub fn sync(image: &File, path: &Path) -> Result<()> {
-    image
-        .sync_all()
-        .map_err(|error| SysError::io("flush the image", path, &error))
+    image.sync_all().map_err(|error| SysError::io("flush the image", path, &error))
 }
 
 #[cfg(test)]
@@ -135,10 +133,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("data.img");
         let file = create(&path, 64 * MIB + 1).unwrap();
-        assert_eq!(
-            file.metadata().unwrap().permissions().mode() & 0o7777,
-            0o600
-        );
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o7777, 0o600);
         let before = space(&path).unwrap();
         assert_eq!((before.length, before.allocated), (64 * MIB + 1, 0));
         assert!(create(&path, MIB).unwrap_err().already_exists());

@@ -53,11 +53,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("file"), b"").unwrap();
         let fd = std::fs::File::open(dir.path()).unwrap();
-        let wanted = Ownership {
-            uid: Some(1234),
-            gid: Some(4321),
-            mode: Some(0o2770),
-        };
+        let wanted = Ownership { uid: Some(1234), gid: Some(4321), mode: Some(0o2770) };
         apply(&fd, wanted).unwrap();
         let found = fd.metadata().unwrap();
         assert_eq!((found.uid(), found.gid()), (1234, 4321));
@@ -66,10 +62,7 @@ mod tests {
         assert_eq!(inside.uid(), rustix::process::geteuid().as_raw());
         apply(&fd, Ownership::default()).unwrap();
         assert_eq!(fd.metadata().unwrap().uid(), 1234);
-        let invalid = Ownership {
-            uid: Some(u32::MAX),
-            ..Ownership::default()
-        };
+        let invalid = Ownership { uid: Some(u32::MAX), ..Ownership::default() };
         assert!(apply(&fd, invalid).is_err());
     }
 }

@@ -11,8 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, getpid, getppid, kill_process_group, pidfd_open,
-    set_parent_process_death_signal,
+    Pid, PidfdFlags, Signal, getpid, getppid, kill_process_group, pidfd_open, set_parent_process_death_signal,
 };
 
 use crate::error::{ProgramOutcome, Result, SysError};
@@ -59,10 +58,7 @@ impl Program {
             .filter(|directory| directory.is_absolute())
             .map(|directory| directory.join(self.name))
             .find(|candidate| is_executable(candidate))
-            .ok_or(SysError::ProgramMissing {
-                program: self.name,
-                package: self.package,
-            })
+            .ok_or(SysError::ProgramMissing { program: self.name, package: self.package })
     }
 
     /// Runs it and waits. After `limit` it is killed with all its children, and so it is when this
@@ -99,16 +95,10 @@ impl Program {
             command.pre_exec(move || {
                 set_parent_process_death_signal(Some(Signal::KILL))?;
                 // The parent may have died before the signal was asked for.
-                if getppid() == Some(parent) {
-                    Ok(())
-                } else {
-                    Err(Errno::SRCH.into())
-                }
+                if getppid() == Some(parent) { Ok(()) } else { Err(Errno::SRCH.into()) }
             });
         }
-        let child = command
-            .spawn()
-            .map_err(|error| SysError::io("start", &executable, &error))?;
+        let child = command.spawn().map_err(|error| SysError::io("start", &executable, &error))?;
         self.finish(child, limit)
     }
 
@@ -135,10 +125,7 @@ impl Program {
             let until = drain_until.unwrap_or(deadline);
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() && drain_until.is_none() {
-                return Err(SysError::ProgramTimedOut {
-                    program: self.name,
-                    limit,
-                });
+                return Err(SysError::ProgramTimedOut { program: self.name, limit });
             }
             let ended = drain_until.is_some();
             if ended && (left.is_zero() || (stdout.is_closed() && stderr.is_closed())) {
@@ -156,15 +143,8 @@ impl Program {
                 drain_until = Some(Instant::now() + DRAIN);
             }
         }
-        let status = child
-            .wait()
-            .map_err(|error| SysError::io("wait for", Path::new(self.name), &error))?;
-        Ok(Finished {
-            program: self.name,
-            status,
-            stdout: stdout.into_text(),
-            stderr: stderr.into_text(),
-        })
+        let status = child.wait().map_err(|error| SysError::io("wait for", Path::new(self.name), &error))?;
+        Ok(Finished { program: self.name, status, stdout: stdout.into_text(), stderr: stderr.into_text() })
     }
 }
 
@@ -188,25 +168,13 @@ impl Finished {
             (Some(code), _) => ProgramOutcome::Status(code),
             (None, signal) => ProgramOutcome::Signal(signal.unwrap_or_default()),
         };
-        SysError::ProgramFailed {
-            program: self.program,
-            outcome,
-            last_lines: self.last_lines(),
-        }
+        SysError::ProgramFailed { program: self.program, outcome, last_lines: self.last_lines() }
     }
 
     /// The last lines it wrote, of standard error where there are any, in one line.
     pub fn last_lines(&self) -> String {
-        let text = if self.stderr.trim().is_empty() {
-            &self.stdout
-        } else {
-            &self.stderr
-        };
-        let lines: Vec<&str> = text
-            .lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty())
-            .collect();
+        let text = if self.stderr.trim().is_empty() { &self.stdout } else { &self.stderr };
+        let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         lines[lines.len().saturating_sub(SHOWN_LINES)..].join("; ")
     }
 }
@@ -219,10 +187,7 @@ struct Tail {
 
 impl Tail {
     fn new(pipe: Option<OwnedFd>) -> Self {
-        Self {
-            pipe: pipe.map(File::from),
-            kept: Vec::new(),
-        }
+        Self { pipe: pipe.map(File::from), kept: Vec::new() }
     }
 
     fn is_closed(&self) -> bool {
@@ -257,16 +222,9 @@ fn wait_for(
     exited: Option<std::os::fd::BorrowedFd<'_>>,
     left: Duration,
 ) -> Result<(bool, bool, bool)> {
-    let sources = [
-        stdout.pipe.as_ref().map(AsFd::as_fd),
-        stderr.pipe.as_ref().map(AsFd::as_fd),
-        exited,
-    ];
-    let mut polled: Vec<PollFd<'_>> = sources
-        .iter()
-        .flatten()
-        .map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN))
-        .collect();
+    let sources = [stdout.pipe.as_ref().map(AsFd::as_fd), stderr.pipe.as_ref().map(AsFd::as_fd), exited];
+    let mut polled: Vec<PollFd<'_>> =
+        sources.iter().flatten().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
     let timeout = Timespec {
         tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: i64::from(left.subsec_nanos()),
@@ -282,8 +240,7 @@ fn wait_for(
 
 fn is_executable(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
-    std::fs::metadata(path)
-        .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }
 
 #[cfg(test)]
@@ -292,10 +249,7 @@ mod tests {
     use super::*;
     use std::ffi::OsStr;
 
-    const SH: Program = Program {
-        name: "sh",
-        package: "dash",
-    };
+    const SH: Program = Program { name: "sh", package: "dash" };
 
     fn sh(script: &str, limit: Duration) -> Result<Finished> {
         SH.run(&[OsStr::new("-c"), OsStr::new(script)], &[], limit)
@@ -305,20 +259,14 @@ mod tests {
     fn output_and_exit_status_are_handed_back() {
         let done = sh("echo out; echo err >&2; exit 3", Duration::from_secs(20)).unwrap();
         assert_eq!(done.code(), Some(3));
-        assert_eq!(
-            (done.stdout.as_str(), done.stderr.as_str()),
-            ("out\n", "err\n")
-        );
+        assert_eq!((done.stdout.as_str(), done.stderr.as_str()), ("out\n", "err\n"));
         let error = done.success().unwrap_err();
         assert_eq!(error.to_string(), "sh failed with exit status 3: err");
     }
 
     #[test]
     fn a_signal_is_told_from_an_exit_status() {
-        let error = sh("kill -9 $$", Duration::from_secs(20))
-            .unwrap()
-            .success()
-            .unwrap_err();
+        let error = sh("kill -9 $$", Duration::from_secs(20)).unwrap().success().unwrap_err();
         assert_eq!(error.to_string(), "sh was ended by signal 9");
     }
 
@@ -358,10 +306,7 @@ mod tests {
 
     #[test]
     fn a_missing_program_names_its_package() {
-        let missing = Program {
-            name: "mkfs.nosuchthing",
-            package: "nosuch-progs",
-        };
+        let missing = Program { name: "mkfs.nosuchthing", package: "nosuch-progs" };
         let error = missing.run(&[], &[], Duration::from_secs(1)).unwrap_err();
         assert_eq!(
             error.to_string(),
@@ -371,18 +316,9 @@ mod tests {
 
     #[test]
     fn the_environment_is_clean() {
-        let env = Program {
-            name: "env",
-            package: "coreutils",
-        };
-        let done = env
-            .run(&[], &[("ORLOP_TEST", "1")], Duration::from_secs(20))
-            .unwrap();
-        let mut names: Vec<&str> = done
-            .stdout
-            .lines()
-            .filter_map(|line| line.split('=').next())
-            .collect();
+        let env = Program { name: "env", package: "coreutils" };
+        let done = env.run(&[], &[("ORLOP_TEST", "1")], Duration::from_secs(20)).unwrap();
+        let mut names: Vec<&str> = done.stdout.lines().filter_map(|line| line.split('=').next()).collect();
         names.sort_unstable();
         assert_eq!(names, ["LC_ALL", "ORLOP_TEST", "PATH"]);
     }

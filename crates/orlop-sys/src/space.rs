@@ -28,15 +28,11 @@ pub struct SpaceUse {
 ///
 /// On btrfs, and under directory quotas, this is what the filesystem as a whole has.
 pub fn usage(path: &Path) -> Result<SpaceUse> {
-    let found =
-        statvfs(path).map_err(|errno| SysError::on("ask for the free space of", path, errno))?;
+    let found = statvfs(path).map_err(|errno| SysError::on("ask for the free space of", path, errno))?;
     let unit = found.f_frsize;
     Ok(SpaceUse {
         capacity: found.f_blocks.saturating_mul(unit),
-        used: found
-            .f_blocks
-            .saturating_sub(found.f_bfree)
-            .saturating_mul(unit),
+        used: found.f_blocks.saturating_sub(found.f_bfree).saturating_mul(unit),
         available: found.f_bavail.saturating_mul(unit),
         inodes: found.f_files,
         inodes_used: found.f_files.saturating_sub(found.f_ffree),
@@ -79,11 +75,7 @@ mod tests {
         assert!(space.capacity > 1 << 30, "{space:?}");
         assert!(space.used <= space.capacity);
         assert!(space.available <= space.capacity - space.used);
-        assert!(
-            usage(Path::new("/no/such/place"))
-                .unwrap_err()
-                .is_not_found()
-        );
+        assert!(usage(Path::new("/no/such/place")).unwrap_err().is_not_found());
     }
 
     #[test]

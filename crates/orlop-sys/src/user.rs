@@ -16,21 +16,15 @@ pub fn user_name(uid: u32) -> Option<String> {
 }
 
 fn read(path: &str) -> Option<String> {
-    std::fs::read(Path::new(path))
-        .ok()
-        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    std::fs::read(Path::new(path)).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn find_id(text: &str, name: &str) -> Option<u32> {
-    entries(text)
-        .find(|(found, _)| *found == name)
-        .map(|(_, id)| id)
+    entries(text).find(|(found, _)| *found == name).map(|(_, id)| id)
 }
 
 fn find_name(text: &str, id: u32) -> Option<String> {
-    entries(text)
-        .find(|(_, found)| *found == id)
-        .map(|(name, _)| name.to_owned())
+    entries(text).find(|(_, found)| *found == id).map(|(name, _)| name.to_owned())
 }
 
 /// `name:password:id:…`, the form of both files.

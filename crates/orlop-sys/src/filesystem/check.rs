@@ -86,28 +86,18 @@ fn ext4_outcome(done: &Finished, journal_was_dirty: bool) -> Result<CheckOutcome
         // Replaying a journal alone is what every mount after a crash does.
         Some(0) => Ok(CheckOutcome::Clean),
         Some(1) if journal_was_dirty && only_replayed(&done.stdout) => Ok(CheckOutcome::Clean),
-        Some(1..=3) => Ok(CheckOutcome::Repaired {
-            detail: done.last_lines(),
-        }),
-        Some(4..=7) => Ok(CheckOutcome::Damaged {
-            detail: done.last_lines(),
-        }),
+        Some(1..=3) => Ok(CheckOutcome::Repaired { detail: done.last_lines() }),
+        Some(4..=7) => Ok(CheckOutcome::Damaged { detail: done.last_lines() }),
         // A superblock that e2fsck can't even read is damage, not a failure of the program.
-        Some(8..=15)
-            if done.stdout.contains("superblock") || done.stderr.contains("superblock") =>
-        {
-            Ok(CheckOutcome::Damaged {
-                detail: done.last_lines(),
-            })
+        Some(8..=15) if done.stdout.contains("superblock") || done.stderr.contains("superblock") => {
+            Ok(CheckOutcome::Damaged { detail: done.last_lines() })
         }
         Some(_) | None => Err(done.failure()),
     }
 }
 
 fn only_replayed(output: &str) -> bool {
-    output
-        .lines()
-        .all(|line| line.contains("recovering journal") || line.contains(": clean,"))
+    output.lines().all(|line| line.contains("recovering journal") || line.contains(": clean,"))
 }
 
 /// With `-n`, xfs_repair ends with 1 where it would repair something, and so it does with a dirty
@@ -119,9 +109,7 @@ fn xfs_outcome(done: &Finished) -> Result<CheckOutcome> {
     }
     match done.code() {
         Some(0) => Ok(CheckOutcome::Clean),
-        Some(1 | 2) => Ok(CheckOutcome::Damaged {
-            detail: done.last_lines(),
-        }),
+        Some(1 | 2) => Ok(CheckOutcome::Damaged { detail: done.last_lines() }),
         Some(_) | None => Err(done.failure()),
     }
 }

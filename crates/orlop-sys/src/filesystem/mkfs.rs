@@ -40,9 +40,7 @@ pub fn mkfs(
             arguments.extend([OsStr::new("-F"), OsStr::new("-d"), root.as_os_str()]);
             arguments.push(image.as_os_str());
             let config = config.to_string_lossy();
-            program
-                .run(&arguments, &[("MKE2FS_CONFIG", &config)], limit)?
-                .success()?;
+            program.run(&arguments, &[("MKE2FS_CONFIG", &config)], limit)?.success()?;
         }
         FsKind::Xfs => {
             let prototype = template.xfs_prototype();
@@ -68,10 +66,8 @@ fn knows_parent_pointers() -> Result<bool> {
     if let Some(known) = KNOWN.get() {
         return Ok(*known);
     }
-    let done = FsKind::Xfs
-        .mkfs_program()
-        .run(&[OsStr::new("-V")], &[], Duration::from_secs(10))?
-        .success()?;
+    let done =
+        FsKind::Xfs.mkfs_program().run(&[OsStr::new("-V")], &[], Duration::from_secs(10))?.success()?;
     let version = parse_version(&done.stdout).ok_or_else(|| SysError::Invalid {
         what: "the version of mkfs.xfs",
         detail: done.stdout.trim().to_owned(),
@@ -90,9 +86,5 @@ pub(super) fn parse_version(text: &str) -> Option<(u32, u32)> {
 pub(super) fn format_uuid(bytes: [u8; 16]) -> String {
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     let groups = [0..8, 8..12, 12..16, 16..20, 20..32];
-    groups
-        .into_iter()
-        .filter_map(|range| hex.get(range))
-        .collect::<Vec<_>>()
-        .join("-")
+    groups.into_iter().filter_map(|range| hex.get(range)).collect::<Vec<_>>().join("-")
 }

@@ -45,28 +45,16 @@ impl FsKind {
     /// The program that makes it.
     pub fn mkfs_program(self) -> Program {
         match self {
-            Self::Ext4 => Program {
-                name: "mke2fs",
-                package: "e2fsprogs",
-            },
-            Self::Xfs => Program {
-                name: "mkfs.xfs",
-                package: "xfsprogs",
-            },
+            Self::Ext4 => Program { name: "mke2fs", package: "e2fsprogs" },
+            Self::Xfs => Program { name: "mkfs.xfs", package: "xfsprogs" },
         }
     }
 
     /// The program that checks it.
     pub fn check_program(self) -> Program {
         match self {
-            Self::Ext4 => Program {
-                name: "e2fsck",
-                package: "e2fsprogs",
-            },
-            Self::Xfs => Program {
-                name: "xfs_repair",
-                package: "xfsprogs",
-            },
+            Self::Ext4 => Program { name: "e2fsck", package: "e2fsprogs" },
+            Self::Xfs => Program { name: "xfs_repair", package: "xfsprogs" },
         }
     }
 }

@@ -50,11 +50,7 @@ pub fn format_parameters(kind: FsKind, size: u64) -> Result<FormatParameters> {
 
 fn ext4(size: u64) -> Result<FormatParameters> {
     require(FsKind::Ext4, size, 16 * MIB)?;
-    let block_size = if size < EXT4_LARGE_BLOCKS_FROM {
-        1024
-    } else {
-        4096
-    };
+    let block_size = if size < EXT4_LARGE_BLOCKS_FROM { 1024 } else { 4096 };
     // A journal as large as a 32nd of the volume, within what is useful: the smallest has 1024
     // blocks, and beyond 128 MiB only allocates host blocks that hold old transactions.
     let journal = (size / 32).clamp(1024 * u64::from(block_size), 128 * MIB) / MIB;
@@ -65,10 +61,9 @@ fn ext4(size: u64) -> Result<FormatParameters> {
         .div_euclid(u64::from(block_size))
         // 32-bit block numbers are what the reserved descriptors can address.
         .min(u64::from(u32::MAX));
-    let mut extended =
-        "nodiscard,lazy_itable_init=1,lazy_journal_init=1,assume_storage_prezeroed=1,\
+    let mut extended = "nodiscard,lazy_itable_init=1,lazy_journal_init=1,assume_storage_prezeroed=1,\
          root_owner=0:0"
-            .to_owned();
+        .to_owned();
     if grown_blocks > size / u64::from(block_size) {
         extended.push_str(&format!(",resize={grown_blocks}"));
     }
@@ -105,17 +100,11 @@ fn xfs(size: u64) -> Result<FormatParameters> {
         arguments: arguments(&[
             ("-b", "size=4096"),
             ("-s", "size=4096"),
-            (
-                "-m",
-                "crc=1,finobt=1,reflink=1,rmapbt=0,bigtime=1,inobtcount=1",
-            ),
+            ("-m", "crc=1,finobt=1,reflink=1,rmapbt=0,bigtime=1,inobtcount=1"),
             ("-i", "size=512,sparse=1,projid32bit=1,nrext64=0,maxpct=25"),
             ("-n", "size=4096,version=2,ftype=1"),
             ("-d", &format!("agcount={groups}")),
-            (
-                "-l",
-                &format!("size={log}m,internal=1,version=2,lazy-count=1"),
-            ),
+            ("-l", &format!("size={log}m,internal=1,version=2,lazy-count=1")),
         ]),
     })
 }
@@ -126,16 +115,10 @@ fn require(kind: FsKind, size: u64, least: u64) -> Result<()> {
     }
     Err(SysError::Invalid {
         what: "size of the filesystem",
-        detail: format!(
-            "{kind} needs at least {} MiB, not {size} bytes",
-            least / MIB
-        ),
+        detail: format!("{kind} needs at least {} MiB, not {size} bytes", least / MIB),
     })
 }
 
 fn arguments(pairs: &[(&str, &str)]) -> Vec<String> {
-    pairs
-        .iter()
-        .flat_map(|(option, value)| [(*option).to_owned(), (*value).to_owned()])
-        .collect()
+    pairs.iter().flat_map(|(option, value)| [(*option).to_owned(), (*value).to_owned()]).collect()
 }

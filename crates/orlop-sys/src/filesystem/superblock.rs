@@ -76,11 +76,7 @@ fn parse_ext4(head: &[u8]) -> Option<Superblock> {
     let low = u32::from_le_bytes(array(block, 0x4)?);
     let block_size = 1024_u64.checked_shl(u32::from_le_bytes(array(block, 0x18)?))?;
     let incompatible = u32::from_le_bytes(array(block, 0x60)?);
-    let high = if incompatible & EXT4_64BIT != 0 {
-        u32::from_le_bytes(array(block, 0x150)?)
-    } else {
-        0
-    };
+    let high = if incompatible & EXT4_64BIT != 0 { u32::from_le_bytes(array(block, 0x150)?) } else { 0 };
     let blocks = u64::from(high) << 32 | u64::from(low);
     Some(Superblock {
         kind: FsKind::Ext4,

@@ -9,8 +9,7 @@ use std::sync::OnceLock;
 use rustix::fs::{Mode, OFlags, chmodat, mkdirat, openat};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount,
-    fsopen,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen,
 };
 
 use super::{DATA_DIRECTORY, OWN_DIRECTORY};
@@ -32,19 +31,15 @@ impl Template {
         if let Some(template) = TEMPLATE.get() {
             return Ok(template);
         }
-        let made = Self::make()
-            .map_err(|errno| SysError::call("prepare the template of new filesystems", errno))?;
+        let made =
+            Self::make().map_err(|errno| SysError::call("prepare the template of new filesystems", errno))?;
         // Where another thread was faster, ours goes.
         Ok(TEMPLATE.get_or_init(|| made))
     }
 
     fn make() -> Result<Self, Errno> {
         let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
-        for (key, value) in [
-            ("source", "orlop-template"),
-            ("size", "64k"),
-            ("mode", "0700"),
-        ] {
+        for (key, value) in [("source", "orlop-template"), ("size", "64k"), ("mode", "0700")] {
             fsconfig_set_string(&context, key, value)?;
         }
         fsconfig_create(&context)?;
@@ -58,9 +53,8 @@ impl Template {
         // All that mke2fs wants of its configuration is that the type is known.
         write(&tree, MKE2FS_CONFIG, "[fs_types]\n\text4 = {\n\t}\n")?;
         // Mode, owner and group of each directory; `$` ends one.
-        let prototype = format!(
-            "/\n0 0\nd--755 0 0\n{DATA_DIRECTORY} d--755 0 0\n$\n{OWN_DIRECTORY} d--700 0 0\n$\n$\n"
-        );
+        let prototype =
+            format!("/\n0 0\nd--755 0 0\n{DATA_DIRECTORY} d--755 0 0\n$\n{OWN_DIRECTORY} d--700 0 0\n$\n$\n");
         write(&tree, XFS_PROTOTYPE, &prototype)?;
         Ok(Self { tree })
     }
@@ -80,11 +74,7 @@ impl Template {
 
     /// A path that works in a child process too, which does not have the descriptor.
     fn path(&self, name: &str) -> PathBuf {
-        PathBuf::from(format!(
-            "/proc/{}/fd/{}/{name}",
-            std::process::id(),
-            self.tree.as_raw_fd()
-        ))
+        PathBuf::from(format!("/proc/{}/fd/{}/{name}", std::process::id(), self.tree.as_raw_fd()))
     }
 }
 

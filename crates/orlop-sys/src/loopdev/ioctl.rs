@@ -4,8 +4,8 @@ use std::ffi::c_void;
 use std::os::fd::AsFd;
 
 use linux_raw_sys::loop_device::{
-    LOOP_CLR_FD, LOOP_CONFIGURE, LOOP_CTL_GET_FREE, LOOP_GET_STATUS64, LOOP_SET_CAPACITY,
-    loop_config, loop_info64,
+    LOOP_CLR_FD, LOOP_CONFIGURE, LOOP_CTL_GET_FREE, LOOP_GET_STATUS64, LOOP_SET_CAPACITY, loop_config,
+    loop_info64,
 };
 use rustix::io::Errno;
 use rustix::ioctl::{Ioctl, IoctlOutput, NoArg, Opcode, Setter, Updater, ioctl};
@@ -27,10 +27,7 @@ unsafe impl Ioctl for GetFree {
         std::ptr::null_mut()
     }
 
-    unsafe fn output_from_ptr(
-        output: IoctlOutput,
-        _argument: *mut c_void,
-    ) -> rustix::io::Result<u32> {
+    unsafe fn output_from_ptr(output: IoctlOutput, _argument: *mut c_void) -> rustix::io::Result<u32> {
         u32::try_from(output).map_err(|_| Errno::OVERFLOW)
     }
 }
@@ -52,10 +49,7 @@ pub(super) fn status(device: impl AsFd) -> rustix::io::Result<loop_info64> {
     let mut info = empty_info();
     // SAFETY: LOOP_GET_STATUS64 writes one `loop_info64` to the address passed, which is ours.
     unsafe {
-        ioctl(
-            device,
-            Updater::<LOOP_GET_STATUS64, loop_info64>::new(&mut info),
-        )?;
+        ioctl(device, Updater::<LOOP_GET_STATUS64, loop_info64>::new(&mut info))?;
     }
     Ok(info)
 }

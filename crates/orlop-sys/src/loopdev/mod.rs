@@ -121,9 +121,7 @@ impl LoopDevice {
     pub fn confirm(&self) -> Result<()> {
         match identity_on(&self.fd) {
             Ok(found) if found == self.identity => Ok(()),
-            Ok(_) | Err(Errno::NXIO) => Err(SysError::DeviceRecycled {
-                number: self.number,
-            }),
+            Ok(_) | Err(Errno::NXIO) => Err(SysError::DeviceRecycled { number: self.number }),
             Err(errno) => Err(SysError::on("look at", &self.node(), errno)),
         }
     }
@@ -169,42 +167,34 @@ impl AsFd for LoopDevice {
 /// [`SysError::NoLoopDevice`] when the kernel has none or they are taken faster than they come;
 /// [`SysError::NotFound`] without the image.
 pub fn attach(image: &Path, options: LoopOptions) -> Result<LoopDevice> {
-    let access = if options.read_only {
-        OFlags::RDONLY
-    } else {
-        OFlags::RDWR
-    };
-    let backing = open(
-        image,
-        access | OFlags::CLOEXEC | OFlags::NOFOLLOW,
-        Mode::empty(),
-    )
-    .map_err(|errno| SysError::on("open the image", image, errno))?;
+    let access = if options.read_only { OFlags::RDONLY } else { OFlags::RDWR };
+    let backing = open(image, access | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())
+        .map_err(|errno| SysError::on("open the image", image, errno))?;
     attach_fd(backing.as_fd(), image, options)
 }
 
 fn attach_fd(backing: BorrowedFd<'_>, image: &Path, options: LoopOptions) -> Result<LoopDevice> {
     let identity = FileIdentity::of_fd(backing)?;
-    let control = open(CONTROL, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map_err(
-        |errno| SysError::NoLoopDevice {
+    let control = open(CONTROL, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map_err(|errno| {
+        SysError::NoLoopDevice {
             detail: format!(
                 "{CONTROL}: {}; is the kernel module `loop` there, and may this process use it?",
                 std::io::Error::from(errno)
             ),
-        },
-    )?;
+        }
+    })?;
     let config = configuration(backing, options);
     let mut last = Errno::BUSY;
     for attempt in 0..ATTACH_ATTEMPTS {
         let number = ioctl::get_free(&control).map_err(|errno| SysError::NoLoopDevice {
             detail: format!("the kernel gives none: {}", std::io::Error::from(errno)),
         })?;
-        let taken = open_node(number, options.read_only)
-            .and_then(|fd| ioctl::configure(&fd, config).map(|()| fd));
+        let taken =
+            open_node(number, options.read_only).and_then(|fd| ioctl::configure(&fd, config).map(|()| fd));
         match taken {
             Ok(fd) => {
-                let info = ioctl::status(&fd)
-                    .map_err(|errno| SysError::on("look at", &node_path(number), errno))?;
+                let info =
+                    ioctl::status(&fd).map_err(|errno| SysError::on("look at", &node_path(number), errno))?;
                 return Ok(LoopDevice {
                     number,
                     identity,
@@ -229,10 +219,7 @@ fn attach_fd(backing: BorrowedFd<'_>, image: &Path, options: LoopOptions) -> Res
         std::thread::sleep(Duration::from_micros(50 * u64::from(attempt.min(40))));
     }
     Err(SysError::NoLoopDevice {
-        detail: format!(
-            "{ATTACH_ATTEMPTS} attempts failed, the last with: {}",
-            std::io::Error::from(last)
-        ),
+        detail: format!("{ATTACH_ATTEMPTS} attempts failed, the last with: {}", std::io::Error::from(last)),
     })
 }
 
@@ -347,18 +334,11 @@ fn node_path(number: u32) -> PathBuf {
 }
 
 fn device_of(number: u32) -> DeviceNumber {
-    DeviceNumber {
-        major: MAJOR,
-        minor: number,
-    }
+    DeviceNumber { major: MAJOR, minor: number }
 }
 
 fn open_node(number: u32, read_only: bool) -> rustix::io::Result<OwnedFd> {
-    let access = if read_only {
-        OFlags::RDONLY
-    } else {
-        OFlags::RDWR
-    };
+    let access = if read_only { OFlags::RDONLY } else { OFlags::RDWR };
     match open_with(number, access) {
         Err(Errno::NOENT) => {
             make_node(number)?;
@@ -414,10 +394,7 @@ fn identity_on(fd: impl AsFd) -> rustix::io::Result<FileIdentity> {
 }
 
 fn identity_of(info: &loop_info64) -> FileIdentity {
-    FileIdentity {
-        device: DeviceNumber::from_raw(info.lo_device),
-        inode: info.lo_inode,
-    }
+    FileIdentity { device: DeviceNumber::from_raw(info.lo_device), inode: info.lo_inode }
 }
 
 fn has_flag(info: &loop_info64, flag: Flags) -> bool {
@@ -427,16 +404,13 @@ fn has_flag(info: &loop_info64, flag: Flags) -> bool {
 /// The numbers of the devices that have a backing file, ascending.
 fn configured_numbers() -> Result<Vec<u32>> {
     let directory = Path::new("/sys/block");
-    let entries =
-        std::fs::read_dir(directory).map_err(|error| SysError::io("read", directory, &error))?;
+    let entries = std::fs::read_dir(directory).map_err(|error| SysError::io("read", directory, &error))?;
     let mut numbers: Vec<u32> = entries
         .filter_map(|entry| {
             let name = entry.ok()?.file_name();
             let number = name.to_str()?.strip_prefix("loop")?.parse().ok()?;
             // The directory is there exactly while the device is attached.
-            Path::new(&format!("/sys/block/loop{number}/loop"))
-                .exists()
-                .then_some(number)
+            Path::new(&format!("/sys/block/loop{number}/loop")).exists().then_some(number)
         })
         .collect();
     numbers.sort_unstable();

@@ -14,17 +14,15 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use linux_raw_sys::general::{
-    MOUNT_ATTR__ATIME, MOUNT_ATTR_NOATIME, MOUNT_ATTR_NODEV, MOUNT_ATTR_NODIRATIME,
-    MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, MS_PRIVATE, mount_attr,
+    MOUNT_ATTR__ATIME, MOUNT_ATTR_NOATIME, MOUNT_ATTR_NODEV, MOUNT_ATTR_NODIRATIME, MOUNT_ATTR_NOEXEC,
+    MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, MS_PRIVATE, mount_attr,
 };
-use rustix::fs::{
-    AtFlags, CWD, Mode, OFlags, Statx, StatxAttributes, StatxFlags, open, openat, statx,
-};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, Statx, StatxAttributes, StatxFlags, open, openat, statx};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
-    OpenTreeFlags, UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount,
-    fsopen, mount_change, move_mount, open_tree, unmount as umount2,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
+    UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount_change,
+    move_mount, open_tree, unmount as umount2,
 };
 
 use crate::beneath;
@@ -170,10 +168,8 @@ fn kernel_log(context: &OwnedFd) -> String {
             Ok(length) => {
                 let text = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default());
                 let text = text.trim();
-                let text = ["e ", "w ", "i "]
-                    .iter()
-                    .find_map(|prefix| text.strip_prefix(prefix))
-                    .unwrap_or(text);
+                let text =
+                    ["e ", "w ", "i "].iter().find_map(|prefix| text.strip_prefix(prefix)).unwrap_or(text);
                 lines.push(text.to_owned());
             }
         }
@@ -193,20 +189,15 @@ pub fn bind(
     target: impl AsFd,
 ) -> Result<Mounted> {
     let from = beneath::open_directory(&source, directory)?;
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_EMPTY_PATH;
-    let tree = open_tree(&from, c"", flags)
-        .map_err(|errno| SysError::on("clone the mount of", directory, errno))?;
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let tree =
+        open_tree(&from, c"", flags).map_err(|errno| SysError::on("clone the mount of", directory, errno))?;
     // Without the time bits the clone keeps how its source updates access times.
     let sets_times = attributes.no_atime;
     let request = mount_attr {
         attr_set: u64::from(attributes.bits()),
-        attr_clr: if sets_times {
-            u64::from(MOUNT_ATTR__ATIME)
-        } else {
-            0
-        },
+        attr_clr: if sets_times { u64::from(MOUNT_ATTR__ATIME) } else { 0 },
         propagation: u64::from(MS_PRIVATE),
         userns_fd: 0,
     };
@@ -239,9 +230,7 @@ pub(crate) fn attach(tree: &OwnedFd, target: impl AsFd) -> rustix::io::Result<()
 pub fn unmount(path: &Path) -> Result<()> {
     match umount2(path, UnmountFlags::NOFOLLOW) {
         Ok(()) => Ok(()),
-        Err(Errno::INVAL) => Err(SysError::NotMounted {
-            path: path.to_owned(),
-        }),
+        Err(Errno::INVAL) => Err(SysError::NotMounted { path: path.to_owned() }),
         Err(Errno::BUSY) => Err(SysError::Busy {
             path: path.to_owned(),
             detail: "files on it are open, or something is mounted inside".to_owned(),
@@ -265,19 +254,12 @@ pub fn unmount_below(parent: impl AsFd, name: &OsStr, expected: DeviceNumber) ->
     match mounted_below(parent, name)? {
         Some(found) if found.device == expected => {}
         Some(found) => {
-            return Err(SysError::WrongDevice {
-                path: shown(),
-                expected,
-                found: found.device,
-            });
+            return Err(SysError::WrongDevice { path: shown(), expected, found: found.device });
         }
         None => return Err(SysError::NotMounted { path: shown() }),
     }
     unmount(&path).map_err(|error| match error {
-        SysError::Busy { detail, .. } => SysError::Busy {
-            path: shown(),
-            detail,
-        },
+        SysError::Busy { detail, .. } => SysError::Busy { path: shown(), detail },
         SysError::NotMounted { .. } => SysError::NotMounted { path: shown() },
         other => other,
     })
@@ -297,8 +279,7 @@ pub fn mounted_below(parent: impl AsFd, name: &OsStr) -> Result<Option<Mounted>>
 /// The same for an absolute path of ours, whose components before the last are trusted.
 pub fn mounted_at(path: &Path) -> Result<Option<Mounted>> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let fd = openat(CWD, path, flags, Mode::empty())
-        .map_err(|errno| SysError::on("look at", path, errno))?;
+    let fd = openat(CWD, path, flags, Mode::empty()).map_err(|errno| SysError::on("look at", path, errno))?;
     mounted_on(&fd)
 }
 
@@ -316,16 +297,12 @@ fn describe(tree: &OwnedFd) -> Result<Mounted> {
 
 pub(crate) fn look(fd: impl AsFd) -> Result<Statx> {
     let mask = StatxFlags::BASIC_STATS | StatxFlags::MNT_ID;
-    statx(fd, c"", AtFlags::EMPTY_PATH, mask)
-        .map_err(|errno| SysError::call("look at a mount", errno))
+    statx(fd, c"", AtFlags::EMPTY_PATH, mask).map_err(|errno| SysError::call("look at a mount", errno))
 }
 
 pub(crate) fn from_statx(found: &Statx) -> Mounted {
     Mounted {
-        device: DeviceNumber {
-            major: found.stx_dev_major,
-            minor: found.stx_dev_minor,
-        },
+        device: DeviceNumber { major: found.stx_dev_major, minor: found.stx_dev_minor },
         mount_id: found.stx_mnt_id,
     }
 }
@@ -339,8 +316,7 @@ fn shown_path(parent: impl AsFd, name: &OsStr) -> PathBuf {
 /// Opens a directory to be mounted on, or to bind from.
 pub fn open_directory(path: &Path) -> Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    open(path, flags, Mode::empty())
-        .map_err(|errno| SysError::on("open the directory", path, errno))
+    open(path, flags, Mode::empty()).map_err(|errno| SysError::on("open the directory", path, errno))
 }
 
 /// Whether mounts made on a mount appear in other namespaces.
@@ -363,9 +339,7 @@ pub fn set_propagation(path: &Path, propagation: PropagationType) -> Result<()> 
     };
     mount_change(path, flags).map_err(|errno| {
         if errno == Errno::INVAL {
-            SysError::NotMounted {
-                path: path.to_owned(),
-            }
+            SysError::NotMounted { path: path.to_owned() }
         } else {
             SysError::on("set the propagation of", path, errno)
         }
@@ -378,14 +352,9 @@ pub fn set_propagation(path: &Path, propagation: PropagationType) -> Result<()> 
 /// Idempotent, also after a crash between the two steps. Returns whether the directory is a mount
 /// point of its own now: that stays until it is unmounted.
 pub fn make_shared_mount(directory: &Path) -> Result<bool> {
-    let directory = directory
-        .canonicalize()
-        .map_err(|error| SysError::io("find", directory, &error))?;
+    let directory = directory.canonicalize().map_err(|error| SysError::io("find", directory, &error))?;
     let mounts = crate::mountinfo::own()?;
-    let exact = mounts
-        .iter()
-        .rev()
-        .find(|entry| entry.mount_point == directory);
+    let exact = mounts.iter().rev().find(|entry| entry.mount_point == directory);
     if let Some(entry) = exact {
         if entry.shared.is_none() {
             set_propagation(&directory, PropagationType::Shared)?;
@@ -394,15 +363,11 @@ pub fn make_shared_mount(directory: &Path) -> Result<bool> {
     }
     let fd = open_directory(&directory)?;
     let holder = look(&fd)?.stx_mnt_id;
-    if mounts
-        .iter()
-        .any(|entry| entry.id == holder && entry.shared.is_some())
-    {
+    if mounts.iter().any(|entry| entry.id == holder && entry.shared.is_some()) {
         return Ok(false);
     }
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_EMPTY_PATH;
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     open_tree(&fd, c"", flags)
         .and_then(|tree| attach(&tree, &fd))
         .map_err(|errno| SysError::on("bind onto itself", &directory, errno))?;

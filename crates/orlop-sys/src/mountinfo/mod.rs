@@ -67,10 +67,7 @@ pub fn of_pid(pid: u32) -> Result<Vec<MountEntry>> {
 
 /// What is mounted on exactly this path in our namespace: the topmost mount there.
 pub fn mounted_at(path: &Path) -> Result<Option<MountEntry>> {
-    Ok(own()?
-        .into_iter()
-        .rev()
-        .find(|entry| entry.mount_point == path))
+    Ok(own()?.into_iter().rev().find(|entry| entry.mount_point == path))
 }
 
 /// The whole table of every mount namespace. On a busy host this is large; to look for devices use
@@ -106,8 +103,7 @@ pub fn mounts_of_devices(wanted: impl Fn(DeviceNumber) -> bool) -> Result<Vec<De
                 continue;
             };
             let entry = parse_line(line)?;
-            let comm =
-                comm.get_or_insert_with(|| crate::host::process_name(seen.pid).unwrap_or_default());
+            let comm = comm.get_or_insert_with(|| crate::host::process_name(seen.pid).unwrap_or_default());
             found.push(DeviceMount {
                 device,
                 namespace: seen.namespace,
@@ -140,14 +136,7 @@ fn for_each_namespace(mut visit: impl FnMut(&SeenNamespace, &[u8]) -> Result<()>
         detail: "it can't be read; is /proc mounted?".to_owned(),
     })?;
     let own_table = read(Path::new("/proc/self/mountinfo"))?;
-    visit(
-        &SeenNamespace {
-            namespace: own,
-            own: true,
-            pid: own_pid,
-        },
-        &own_table,
-    )?;
+    visit(&SeenNamespace { namespace: own, own: true, pid: own_pid }, &own_table)?;
     drop(own_table);
 
     let mut visited = HashSet::from([own]);
@@ -155,10 +144,7 @@ fn for_each_namespace(mut visit: impl FnMut(&SeenNamespace, &[u8]) -> Result<()>
     let entries = std::fs::read_dir(proc).map_err(|error| SysError::io("read", proc, &error))?;
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let Some((text, pid)) = name
-            .to_str()
-            .and_then(|text| Some((text, text.parse::<u32>().ok()?)))
-        else {
+        let Some((text, pid)) = name.to_str().and_then(|text| Some((text, text.parse::<u32>().ok()?))) else {
             continue;
         };
         let Some(namespace) = namespace_of(text).filter(|found| !visited.contains(found)) else {
@@ -173,14 +159,7 @@ fn for_each_namespace(mut visit: impl FnMut(&SeenNamespace, &[u8]) -> Result<()>
             continue;
         }
         visited.insert(namespace);
-        visit(
-            &SeenNamespace {
-                namespace,
-                own: false,
-                pid,
-            },
-            &table,
-        )?;
+        visit(&SeenNamespace { namespace, own: false, pid }, &table)?;
     }
     Ok(())
 }
@@ -188,11 +167,7 @@ fn for_each_namespace(mut visit: impl FnMut(&SeenNamespace, &[u8]) -> Result<()>
 /// The inode in `mnt:[4026531841]`.
 fn namespace_of(process: &str) -> Option<u64> {
     let link = std::fs::read_link(format!("/proc/{process}/ns/mnt")).ok()?;
-    link.to_str()?
-        .strip_prefix("mnt:[")?
-        .strip_suffix(']')?
-        .parse()
-        .ok()
+    link.to_str()?.strip_prefix("mnt:[")?.strip_suffix(']')?.parse().ok()
 }
 
 /// The inode of the mount namespace that a process is in; `None` when it is gone or may not be

@@ -44,10 +44,7 @@ pub struct MountEntry {
 
 /// Parses a whole table.
 pub fn parse(text: &[u8]) -> Result<Vec<MountEntry>> {
-    text.split(|byte| *byte == b'\n')
-        .filter(|line| !line.is_empty())
-        .map(parse_line)
-        .collect()
+    text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(parse_line).collect()
 }
 
 /// Parses one line, without its newline.

@@ -10,8 +10,8 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, UnmountFlags, fsconfig_create, fsconfig_set_string,
-    fsmount, fsopen, unmount,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, UnmountFlags, fsconfig_create, fsconfig_set_string, fsmount,
+    fsopen, unmount,
 };
 
 use crate::error::{Result, SysError};
@@ -80,21 +80,12 @@ struct Probe {
 
 impl Probe {
     fn mount(mount_dir: &Path) -> Result<Self> {
-        let path = mount_dir.join(format!(
-            ".probe.{}.{:?}",
-            std::process::id(),
-            std::thread::current().id()
-        ));
+        let path = mount_dir.join(format!(".probe.{}.{:?}", std::process::id(), std::thread::current().id()));
         // A rest of a crashed process with our id.
         let _ = unmount(&path, UnmountFlags::NOFOLLOW);
         let _ = std::fs::remove_dir(&path);
-        std::fs::create_dir(&path)
-            .map_err(|error| SysError::io("make the directory", &path, &error))?;
-        let mut probe = Self {
-            path,
-            device: DeviceNumber { major: 0, minor: 0 },
-            removed: false,
-        };
+        std::fs::create_dir(&path).map_err(|error| SysError::io("make the directory", &path, &error))?;
+        let mut probe = Self { path, device: DeviceNumber { major: 0, minor: 0 }, removed: false };
         probe.device = mount_tiny(&probe.path)?;
         Ok(probe)
     }
@@ -104,9 +95,7 @@ impl Probe {
         let ours = own
             .iter()
             .find(|entry| entry.device == self.device)
-            .ok_or_else(|| SysError::NotMounted {
-                path: self.path.clone(),
-            })?;
+            .ok_or_else(|| SysError::NotMounted { path: self.path.clone() })?;
         let same_namespace =
             mountinfo::namespace_of_pid(INIT).map(|init| Some(init) == mountinfo::own_namespace());
         if same_namespace == Some(true) {
@@ -117,10 +106,7 @@ impl Probe {
         Ok(match (mountinfo::of_pid(INIT), same_namespace) {
             (Ok(init), Some(_)) => from_other_table(&init, self.device, ours),
             (Ok(_) | Err(_), _) => Propagation::Unknown {
-                reason: format!(
-                    "the mounts of process 1 can't be looked at, and {}",
-                    describe_sharing(ours)
-                ),
+                reason: format!("the mounts of process 1 can't be looked at, and {}", describe_sharing(ours)),
             },
         })
     }

@@ -51,10 +51,7 @@ impl AsFd for Target {
 /// [`SysError::TargetRefused`] with the reason; [`SysError::NotFound`].
 pub fn open_target(path: &Path, owner_uid: Option<u32>) -> Result<Target> {
     let TargetPlace { parent, name, path } = open_place(path)?;
-    let refuse = |reason| SysError::TargetRefused {
-        path: path.clone(),
-        reason,
-    };
+    let refuse = |reason| SysError::TargetRefused { path: path.clone(), reason };
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     // Not O_PATH: its content is looked at through this very descriptor.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -63,48 +60,29 @@ pub fn open_target(path: &Path, owner_uid: Option<u32>) -> Result<Target> {
 
     let found = mount::look(&fd)?;
     if found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) {
-        return Err(refuse(TargetRefusal::AlreadyMounted {
-            device: mount::from_statx(&found).device,
-        }));
+        return Err(refuse(TargetRefusal::AlreadyMounted { device: mount::from_statx(&found).device }));
     }
     if let Some(caller) = owner_uid
         && found.stx_uid != caller
     {
-        return Err(refuse(TargetRefusal::NotOwner {
-            owner: found.stx_uid,
-            caller,
-        }));
+        return Err(refuse(TargetRefusal::NotOwner { owner: found.stx_uid, caller }));
     }
     if !is_empty(&fd, &path)? {
         return Err(refuse(TargetRefusal::NotEmpty));
     }
-    Ok(Target {
-        identity: FileIdentity::of_statx(&found),
-        fd,
-        parent,
-        name,
-        path,
-    })
+    Ok(Target { identity: FileIdentity::of_statx(&found), fd, parent, name, path })
 }
 
 /// Opens the place of a directory that may be mounted on already, to ask what is there or to
 /// unmount it. The rules for the path are the same; the directory itself is not opened.
 pub fn open_place(path: &Path) -> Result<TargetPlace> {
-    let refuse = |reason| SysError::TargetRefused {
-        path: path.to_owned(),
-        reason,
-    };
-    let (directory, name) =
-        split_absolute(path).ok_or_else(|| refuse(TargetRefusal::NotAbsolute))?;
+    let refuse = |reason| SysError::TargetRefused { path: path.to_owned(), reason };
+    let (directory, name) = split_absolute(path).ok_or_else(|| refuse(TargetRefusal::NotAbsolute))?;
     let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let parent = resolved(CWD, &directory, flags, Mode::empty(), resolve)
         .map_err(|errno| refused_lookup(path, errno))?;
-    Ok(TargetPlace {
-        parent,
-        path: directory.join(&name),
-        name,
-    })
+    Ok(TargetPlace { parent, path: directory.join(&name), name })
 }
 
 impl TargetPlace {
@@ -146,23 +124,18 @@ impl Target {
         directory: &Path,
         attributes: mount::MountAttributes,
     ) -> Result<mount::Mounted> {
-        let mounted = mount::bind(source, directory, attributes, &self.fd)
-            .map_err(|error| self.name_target(error))?;
+        let mounted =
+            mount::bind(source, directory, attributes, &self.fd).map_err(|error| self.name_target(error))?;
         if self.shows(mounted) {
             return Ok(mounted);
         }
         self.undo(mounted.device)?;
-        Err(SysError::TargetRefused {
-            path: self.path.clone(),
-            reason: TargetRefusal::Moved,
-        })
+        Err(SysError::TargetRefused { path: self.path.clone(), reason: TargetRefusal::Moved })
     }
 
     /// Whether a fresh, equally strict lookup of the path finds this mount.
     fn shows(&self, mounted: mount::Mounted) -> bool {
-        open_place(&self.path)
-            .and_then(|place| place.mounted())
-            .is_ok_and(|found| found == Some(mounted))
+        open_place(&self.path).and_then(|place| place.mounted()).is_ok_and(|found| found == Some(mounted))
     }
 
     /// Unmounts what was mounted through this descriptor, wherever the directory is now.
@@ -171,27 +144,19 @@ impl Target {
     /// busy, and `.` leads from there to what is mounted on top.
     pub fn undo(&self, expected: DeviceNumber) -> Result<()> {
         let top = PathBuf::from(format!("/proc/self/fd/{}/.", self.fd.as_raw_fd()));
-        let not_mounted = || SysError::NotMounted {
-            path: self.path.clone(),
-        };
+        let not_mounted = || SysError::NotMounted { path: self.path.clone() };
         match mount::mounted_at(&top)? {
             Some(found) if found.device == expected => mount::unmount(&top),
-            Some(found) => Err(SysError::WrongDevice {
-                path: self.path.clone(),
-                expected,
-                found: found.device,
-            }),
+            Some(found) => {
+                Err(SysError::WrongDevice { path: self.path.clone(), expected, found: found.device })
+            }
             None => Err(not_mounted()),
         }
     }
 
     /// The place of this target, for a later unmount.
     pub fn into_place(self) -> TargetPlace {
-        TargetPlace {
-            parent: self.parent,
-            name: self.name,
-            path: self.path,
-        }
+        TargetPlace { parent: self.parent, name: self.name, path: self.path }
     }
 
     fn name_target(&self, error: SysError) -> SysError {
@@ -202,21 +167,10 @@ impl Target {
                 // The directory was removed after it was opened.
                 errno: Errno::NOENT,
                 ..
-            } => SysError::NotFound {
-                operation,
-                path: self.path.clone(),
-            },
-            SysError::Call {
-                operation,
-                path: None,
-                errno,
-                detail,
-            } => SysError::Call {
-                operation,
-                path: Some(self.path.clone()),
-                errno,
-                detail,
-            },
+            } => SysError::NotFound { operation, path: self.path.clone() },
+            SysError::Call { operation, path: None, errno, detail } => {
+                SysError::Call { operation, path: Some(self.path.clone()), errno, detail }
+            }
             other => other,
         }
     }
@@ -228,10 +182,7 @@ fn refused_lookup(path: &Path, errno: Errno) -> SysError {
         Errno::NOTDIR => TargetRefusal::NotADirectory,
         other => return SysError::on("open the target", path, other),
     };
-    SysError::TargetRefused {
-        path: path.to_owned(),
-        reason,
-    }
+    SysError::TargetRefused { path: path.to_owned(), reason }
 }
 
 /// An absolute path without `..` as its directory and its last name, both without `.` and
