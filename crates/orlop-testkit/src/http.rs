@@ -1,16 +1,26 @@
-//! One HTTP request over a unix socket: enough to ask a daemon whether it is ready.
+//! One HTTP request over a unix socket: enough to ask a daemon or a plugin something.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-/// GETs `path` from the server behind `socket`: status and body. It speaks HTTP/1.0, so that the
-/// body ends with the connection and needs no decoding.
+/// GETs `path` from the server behind `socket`: status and body.
 pub fn get(socket: &Path, path: &str) -> io::Result<(u16, String)> {
+    request(socket, "GET", path, "")
+}
+
+/// One request with a JSON body to the server behind `socket`: status and body. It speaks HTTP/1.0,
+/// so that the answer ends with the connection and needs no decoding.
+pub fn request(socket: &Path, method: &str, path: &str, body: &str) -> io::Result<(u16, String)> {
     let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    let length = body.len();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+         Content-Length: {length}\r\n\r\n{body}"
+    )?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     parse(&String::from_utf8_lossy(&answer))
