@@ -30,7 +30,7 @@ fn cargo_home() -> PathBuf {
     std::env::var_os("CARGO_HOME").map_or_else(home, PathBuf::from)
 }
 
-/// A fetch that failed leaves an empty repository behind, which has no `packed-refs` or refs.
+/// A fetch that failed leaves a directory without advisories behind.
 fn has_database(dir: &Path) -> bool {
     let databases = std::fs::read_dir(dir).into_iter().flatten().flatten();
     databases.map(|entry| entry.path()).any(|database| database.join("crates").is_dir())

@@ -9,6 +9,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::command::{Ran, eventually, run};
+use crate::engines::namespace::Namespace;
 use crate::http;
 use crate::mounts::{loops_below, mounts_below_anywhere};
 use crate::process::{kill9, signal};
@@ -168,6 +169,17 @@ impl OrlopDaemon {
     /// The command line program's command, not yet started.
     pub fn client<S: AsRef<str>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(&self.binary);
+        command.args(args.into_iter().map(|arg| arg.as_ref().to_owned())).env("ORLOP_SOCKET", self.socket());
+        command
+    }
+
+    /// As [`Self::client`], in an engine's namespaces, where it finds the engine's program working.
+    pub fn client_within<S: AsRef<str>>(
+        &self,
+        namespace: &Namespace,
+        args: impl IntoIterator<Item = S>,
+    ) -> Command {
+        let mut command = namespace.command(&self.binary);
         command.args(args.into_iter().map(|arg| arg.as_ref().to_owned())).env("ORLOP_SOCKET", self.socket());
         command
     }

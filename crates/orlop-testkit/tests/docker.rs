@@ -3,11 +3,15 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
+use orlop_testkit::command::eventually;
 use orlop_testkit::engines::IMAGE;
-use orlop_testkit::mounts::mounts_below_anywhere;
+use orlop_testkit::mounts::{loops_below, mounts_below_anywhere};
 use orlop_testkit::process::alive;
-use orlop_testkit::{Docker, Part, require};
+use orlop_testkit::{Docker, Part, Scratch, ScratchFs, require};
 
 #[test]
 fn runs_a_container() {
@@ -94,4 +98,47 @@ fn nothing_remains() {
     for hierarchy in std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
         assert!(!hierarchy.path().join(&cgroup).exists(), "{:?}", hierarchy.path());
     }
+}
+
+/// A test that is killed (by a runner's time limit, say) can't clean up: its janitor and the end of
+/// its namespaces do.
+#[test]
+fn a_killed_test_leaves_nothing() {
+    require!(Part::Docker, Part::Loop);
+    const REPORT: &str = "ORLOP_TESTKIT_REPORT";
+    if let Some(report) = std::env::var_os(REPORT) {
+        let filesystem = ScratchFs::ext4(32 << 20);
+        let docker = Docker::start();
+        docker.import_busybox();
+        docker.container(&["-d", "--name", "sleeper"], &["sleep", "600"]).ok();
+        let pid = docker.container_pid("sleeper");
+        let dirs = [filesystem.path(), docker.namespace().scratch().path()];
+        let text = format!("{pid}\n{}\n{}\n", dirs[0].display(), dirs[1].display());
+        std::fs::write(report, text).unwrap_or_else(|e| panic!("{e}"));
+        std::thread::sleep(Duration::from_secs(600));
+    }
+    let scratch = Scratch::new("killed");
+    let report = scratch.join("report");
+    let mut victim = Command::new(std::env::current_exe().unwrap_or_default())
+        .args(["--exact", "a_killed_test_leaves_nothing"])
+        .env(REPORT, &report)
+        .spawn()
+        .unwrap_or_else(|e| panic!("cannot run this test again: {e}"));
+    let mut lines = Vec::new();
+    let reported = eventually(Duration::from_secs(60), || {
+        let text = std::fs::read_to_string(&report).unwrap_or_default();
+        lines = text.lines().map(str::to_owned).collect();
+        lines.len() == 3
+    });
+    let _ = (victim.kill(), victim.wait());
+    assert!(reported, "the other test says nothing");
+    let pid: i32 = lines[0].parse().unwrap_or_else(|e| panic!("{e}"));
+    let dirs = [Path::new(&lines[1]), Path::new(&lines[2])];
+    let clean = eventually(Duration::from_secs(30), || {
+        !alive(pid)
+            && dirs.iter().all(|dir| {
+                !dir.exists() && loops_below(dir).is_empty() && mounts_below_anywhere(dir).is_empty()
+            })
+    });
+    assert!(clean, "something of {lines:?} is left");
 }

@@ -33,11 +33,14 @@ fn containers_of_a_pod_share_a_volume() {
     require!(Part::Podman);
     let podman = Podman::start();
     podman.import_busybox();
-    podman.run(["pod", "create", "--infra=false", "--name", "pair"]).ok();
-    let write = "echo cargo > /hold/file";
-    let in_pod = ["--pod", "pair", "-v", "hold:/hold", "--rm"];
-    podman.container(&in_pod, &["sh", "-c", write]).ok();
-    assert_eq!(podman.container(&in_pod, &["cat", "/hold/file"]).ok(), "cargo");
+    podman.run(["pod", "create", "--network", "none", "--name", "pair"]).ok();
+    let write = "echo cargo > /hold/file; sleep 600";
+    let in_pod = ["--pod", "pair", "-v", "hold:/hold"];
+    podman.container(&[&in_pod[..], &["-d", "--name", "writer"]].concat(), &["sh", "-c", write]).ok();
+    let read = "while ! cat /hold/file 2>/dev/null; do sleep 0.1; done";
+    let reader = podman.container(&[&in_pod[..], &["--rm"]].concat(), &["sh", "-c", read]);
+    assert_eq!(reader.ok(), "cargo");
+    assert_eq!(podman.run(["pod", "inspect", "--format", "{{.State}}", "pair"]).ok(), "Running");
 }
 
 #[test]

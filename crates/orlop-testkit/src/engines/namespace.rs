@@ -1,7 +1,8 @@
 //! The namespaces an engine lives in: mounts and process ids of its own.
 //!
 //! - `/run`, `/dev/shm`, `/etc` and `/var/lib` are private copies: several engines run side by
-//!   side, and nothing is written to the host's.
+//!   side, and nothing is written to the host's. What an engine is to reach, a socket say, must
+//!   lie elsewhere, in a [`Scratch`].
 //! - Mounts are *slaves* of the host's: of mounts that the host makes later, the namespace receives
 //!   those below a mount that was shared when the namespace was made. Where `/` is shared (systemd
 //!   does that) this is everything. Where it isn't, a directory has to be made a shared mount

@@ -2,7 +2,8 @@
 //!
 //! Podman has no daemon: every command is a process of its own that finds its state in files.
 //! All of them run in the same namespaces (see [`super::namespace`]), with storage, locks and
-//! configuration of their own.
+//! configuration of their own, all of it in the private `/etc/containers`: a plain `podman` in the
+//! namespaces, called by a program under test say, is the same Podman.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -94,20 +95,17 @@ impl Podman {
     /// The command, not yet started; for one that is to run beside the test.
     pub fn client<S: AsRef<str>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = self.namespace.command("podman");
-        let scratch = self.namespace.scratch();
-        for (flag, dir) in [("--root", "root"), ("--runroot", "runroot"), ("--tmpdir", "tmp")] {
-            command.arg(flag).arg(scratch.join(dir));
-        }
         let args: Vec<String> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
         command.args(with_cgroup(args, &self.cgroup));
         command
     }
 
-    /// `podman run --network none OPTIONS… busybox ARGV…`. The options hold `-d` or `--rm`.
+    /// `podman run OPTIONS… busybox ARGV…`, without network unless it is a pod's to say. The options
+    /// hold `-d` or `--rm`.
     #[track_caller]
     pub fn container(&self, options: &[&str], argv: &[&str]) -> Ran {
-        let fixed = ["run", "--network", "none"];
-        self.run(fixed.iter().chain(options).chain(&[IMAGE]).chain(argv))
+        let network: &[&str] = if options.contains(&"--pod") { &[] } else { &["--network", "none"] };
+        self.run(["run"].iter().chain(network).chain(options).chain(&[IMAGE]).chain(argv))
     }
 
     /// Imports the image [`IMAGE`].
