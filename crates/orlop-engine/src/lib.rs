@@ -6,7 +6,9 @@
 #![forbid(unsafe_code)]
 
 pub mod engine;
+pub mod format;
 pub mod request;
+pub mod store;
 
 pub use engine::Engine;
 pub use request::*;

@@ -1,0 +1,107 @@
+//! `volume.json`, the file beside a volume's data from which its record can be rebuilt.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use orlop_model::{
+    PoolId, Result, VolumeId, VolumeManifest, WorkspaceName,
+    resource::{Front, VolumeState},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Placement, decode, encode};
+use crate::store::VolumeRow;
+
+/// What `volume.json` says. Name, type, modes, size and all else that a user can write are in
+/// `manifest`; sizes are bytes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VolumeFile {
+    /// The format of this file.
+    pub format: u32,
+    /// The volume, for ever. A reader compares it with the directory's name.
+    pub id: VolumeId,
+    /// The node that wrote it.
+    pub node: String,
+    /// The namespace of its name.
+    pub workspace: WorkspaceName,
+    /// The uid that owns it.
+    pub owner_uid: u32,
+    /// Through which front it was made.
+    pub created_by: Front,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// What was asked for.
+    pub manifest: VolumeManifest,
+    /// Where it is in its life.
+    pub state: VolumeFileState,
+    /// Grows with every change of the record.
+    pub generation: u64,
+    /// What it was made from; always `null` in this format: nothing is cloned or restored yet.
+    pub source: Option<serde_json::Value>,
+    /// The pool that it was written in.
+    pub pool: PoolId,
+    /// The length of its data in bytes.
+    pub size_bytes: u64,
+    /// Whether its filesystem was made and flushed.
+    pub initialised: bool,
+    /// How its data is kept.
+    pub placement: Placement,
+}
+
+/// Where a volume is in its life, as `volume.json` says it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VolumeFileState {
+    /// The state.
+    pub phase: VolumeState,
+    /// Since when its data is retained without a live volume.
+    pub released_at: Option<Timestamp>,
+    /// When it was deleted.
+    pub deleted_at: Option<Timestamp>,
+    /// The uid that deleted it.
+    pub deleted_by: Option<u32>,
+    /// What protects it from being deleted; always `null` in this format.
+    pub protection: Option<serde_json::Value>,
+}
+
+impl VolumeFile {
+    /// What the file of that record says.
+    pub fn of(row: &VolumeRow) -> Self {
+        Self {
+            format: super::FORMAT,
+            id: row.id,
+            node: row.node.clone(),
+            workspace: row.workspace.clone(),
+            owner_uid: row.owner_uid,
+            created_by: row.created_by,
+            created_at: row.created_at,
+            manifest: row.manifest.clone(),
+            state: VolumeFileState {
+                phase: row.state,
+                released_at: row.released_at,
+                deleted_at: row.deleted_at,
+                deleted_by: row.deleted_by,
+                protection: None,
+            },
+            generation: row.generation,
+            source: None,
+            pool: row.placement.pool,
+            size_bytes: row.placement.size.bytes(),
+            initialised: row.placement.initialised,
+            placement: row.placement.detail.clone(),
+        }
+    }
+
+    /// Reads it. `file` is only for messages. [`orlop_model::ErrorKind::NewerFormat`] where a newer
+    /// build wrote it, [`orlop_model::ErrorKind::Damaged`] where it is none. Whether it is the file
+    /// of that directory and pool is for the caller to compare.
+    pub fn decode(bytes: &[u8], file: &Path) -> Result<Self> {
+        decode(bytes, file)
+    }
+
+    /// The bytes of the file.
+    pub fn encode(&self) -> Result<Vec<u8>> {
+        encode(self, "volume.json")
+    }
+}

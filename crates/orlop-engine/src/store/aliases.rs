@@ -1,0 +1,87 @@
+//! Aliases: the names by which a front's engine knows volumes, verbatim.
+
+use jiff::Timestamp;
+use orlop_model::{Error, ErrorKind, Result, VolumeId, resource::Front};
+use rusqlite::{Row, params};
+
+use super::{
+    Reader, Tx,
+    fault::is_duplicate,
+    value::{At, Word},
+};
+
+/// A front's name for a volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AliasRow {
+    /// Whose name.
+    pub front: Front,
+    /// The name, verbatim; unique with the front.
+    pub external: String,
+    /// The volume, live or released.
+    pub volume: VolumeId,
+    /// The node that recorded it.
+    pub node: String,
+    /// When it was recorded.
+    pub created_at: Timestamp,
+}
+
+const SELECT: &str = "SELECT front, external, volume_id, node, created_at FROM aliases";
+
+fn row(row: &Row<'_>) -> rusqlite::Result<AliasRow> {
+    Ok(AliasRow {
+        front: row.get::<_, Word<_>>(0)?.0,
+        external: row.get(1)?,
+        volume: row.get::<_, Word<_>>(2)?.0,
+        node: row.get(3)?,
+        created_at: row.get::<_, At>(4)?.0,
+    })
+}
+
+/// The alias of that name.
+pub fn find(r: &Reader<'_>, front: Front, external: &str) -> Result<Option<AliasRow>> {
+    let sql = format!("{SELECT} WHERE front = ?1 AND external = ?2");
+    r.one("read an alias", &sql, params![Word(&front), external], row)
+}
+
+/// All aliases of a front, by name.
+pub fn of_front(r: &Reader<'_>, front: Front) -> Result<Vec<AliasRow>> {
+    r.all("list aliases", &format!("{SELECT} WHERE front = ?1 ORDER BY external"), [Word(&front)], row)
+}
+
+/// All aliases of a volume.
+pub fn of_volume(r: &Reader<'_>, volume: VolumeId) -> Result<Vec<AliasRow>> {
+    let sql = format!("{SELECT} WHERE volume_id = ?1 ORDER BY front, external");
+    r.all("list aliases", &sql, [Word(&volume)], row)
+}
+
+/// Records an alias; the same again changes nothing, and one that means another volume is
+/// [`ErrorKind::AlreadyExists`].
+pub fn insert(tx: &Tx<'_>, alias: &AliasRow) -> Result<()> {
+    if find(tx, alias.front, &alias.external)?.is_some_and(|there| there.volume == alias.volume) {
+        return Ok(());
+    }
+    let sql =
+        "INSERT INTO aliases (front, external, volume_id, node, created_at) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let (front, external) = (Word(&alias.front), alias.external.as_str());
+    match tx.try_execute(sql, params![front, external, Word(&alias.volume), tx.node(), At(alias.created_at)])
+    {
+        Ok(_) => Ok(()),
+        Err(error) if is_duplicate(&error) => Err(Error::new(
+            ErrorKind::AlreadyExists,
+            format!("{} knows another volume as {external:?}", alias.front.as_str()),
+        )
+        .object(format!("alias {external:?}"))),
+        Err(error) => Err(tx.fault("record an alias", &error)),
+    }
+}
+
+/// Forgets one alias, and says whether there was one.
+pub fn delete(tx: &Tx<'_>, front: Front, external: &str) -> Result<bool> {
+    let sql = "DELETE FROM aliases WHERE front = ?1 AND external = ?2";
+    Ok(tx.execute("forget an alias", sql, params![Word(&front), external])? > 0)
+}
+
+/// Forgets all aliases of a volume, and says how many there were. Deleting the volume does it too.
+pub fn delete_of_volume(tx: &Tx<'_>, volume: VolumeId) -> Result<usize> {
+    tx.execute("forget aliases", "DELETE FROM aliases WHERE volume_id = ?1", [Word(&volume)])
+}

@@ -1,0 +1,166 @@
+//! The intent journal: operations that were begun and are not completed.
+//!
+//! An operation is recorded with [`begin`] before its first effect, its step with [`advance`]
+//! before the effect of that step, and [`finish`] deletes it in the write that records its result.
+//! What is left after a crash is what recovery finishes or undoes.
+
+use jiff::Timestamp;
+use orlop_model::{AttachmentId, Error, ErrorKind, OperationId, PoolId, Result, VolumeId, resource::Front};
+use rusqlite::{Row, params};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Reader, Tx,
+    value::{At, Json, Word},
+};
+
+/// What was begun, with all that is needed to finish or undo it. A variant or field added here is
+/// read by no older build: it takes a migration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Intent {
+    /// A volume is made; its row is there as `pending`.
+    Create {
+        /// The name of the blank that becomes its image, where one is used.
+        blank: Option<String>,
+    },
+    /// What is on disk follows a changed row.
+    Configure,
+    /// A consumer gets a volume.
+    Attach {
+        /// The attachment that will be recorded.
+        attachment: AttachmentId,
+        /// Where it is mounted, for a mount of the host.
+        target: Option<String>,
+    },
+    /// A consumer leaves.
+    Detach {
+        /// The recorded attachment.
+        attachment: AttachmentId,
+        /// Where it is mounted, for a mount of the host.
+        target: Option<String>,
+    },
+    /// A volume is deleted.
+    Delete {
+        /// Whether its data is destroyed; else it is released.
+        destroy: bool,
+    },
+    /// A pool is made.
+    CreatePool {
+        /// The pool that will be recorded.
+        pool: PoolId,
+        /// Its directory.
+        path: String,
+    },
+}
+
+/// How far an operation came. The word says what was done before it was recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Step {
+    /// Nothing yet.
+    Begun,
+    /// The directory, and the image or the base mount, may be there.
+    Prepared,
+    /// The data is whole: formatted and flushed, or mounted.
+    Effected,
+    /// What remains can only be finished.
+    Committed,
+}
+
+/// An entry of the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperationRow {
+    /// The operation.
+    pub id: OperationId,
+    /// The node that runs it.
+    pub node: String,
+    /// The volume concerned.
+    pub volume: Option<VolumeId>,
+    /// What was begun.
+    pub intent: Intent,
+    /// How far it came.
+    pub step: Step,
+    /// The boot of the host in which it runs.
+    pub boot_id: String,
+    /// The uid that asked; none for what the daemon does by itself.
+    pub actor_uid: Option<u32>,
+    /// The front it came through; none as above.
+    pub front: Option<Front>,
+    /// When it was begun.
+    pub started_at: Timestamp,
+    /// When its step was last recorded.
+    pub updated_at: Timestamp,
+}
+
+const SELECT: &str =
+    "SELECT id, node, volume_id, intent, step, boot_id, actor_uid, front, started_at, updated_at
+    FROM operations";
+
+fn row(row: &Row<'_>) -> rusqlite::Result<OperationRow> {
+    Ok(OperationRow {
+        id: row.get::<_, Word<_>>(0)?.0,
+        node: row.get(1)?,
+        volume: row.get::<_, Option<Word<_>>>(2)?.map(|id| id.0),
+        intent: row.get::<_, Json<_>>(3)?.0,
+        step: row.get::<_, Word<_>>(4)?.0,
+        boot_id: row.get(5)?,
+        actor_uid: row.get(6)?,
+        front: row.get::<_, Option<Word<_>>>(7)?.map(|front| front.0),
+        started_at: row.get::<_, At>(8)?.0,
+        updated_at: row.get::<_, At>(9)?.0,
+    })
+}
+
+/// All that is in the journal, oldest first. Costs what is unfinished, not what there is.
+pub fn unfinished(r: &Reader<'_>) -> Result<Vec<OperationRow>> {
+    r.all("read the journal", &format!("{SELECT} ORDER BY id"), [], row)
+}
+
+/// What is in the journal for a volume, oldest first.
+pub fn of_volume(r: &Reader<'_>, volume: VolumeId) -> Result<Vec<OperationRow>> {
+    r.all("read the journal", &format!("{SELECT} WHERE volume_id = ?1 ORDER BY id"), [Word(&volume)], row)
+}
+
+/// One operation, unless it is finished.
+pub fn by_id(r: &Reader<'_>, id: OperationId) -> Result<Option<OperationRow>> {
+    r.one("read the journal", &format!("{SELECT} WHERE id = ?1"), [Word(&id)], row)
+}
+
+/// Records that an operation begins.
+pub fn begin(tx: &Tx<'_>, operation: &OperationRow) -> Result<()> {
+    let sql = "INSERT INTO operations (id, node, volume_id, intent, step, boot_id, actor_uid, front, started_at, updated_at)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+    let params = params![
+        Word(&operation.id),
+        tx.node(),
+        operation.volume.as_ref().map(Word),
+        Json(&operation.intent),
+        Word(&operation.step),
+        operation.boot_id,
+        operation.actor_uid,
+        operation.front.as_ref().map(Word),
+        At(operation.started_at),
+        At(operation.updated_at)
+    ];
+    tx.execute("write the journal", sql, params).map(drop)
+}
+
+/// Records how far an operation came.
+pub fn advance(tx: &Tx<'_>, id: OperationId, step: Step, at: Timestamp) -> Result<()> {
+    let sql = "UPDATE operations SET step = ?2, updated_at = ?3 WHERE id = ?1";
+    missing(id, tx.execute("write the journal", sql, params![Word(&id), Word(&step), At(at)])?)
+}
+
+/// Takes an operation out of the journal: it is completed, or undone.
+pub fn finish(tx: &Tx<'_>, id: OperationId) -> Result<()> {
+    missing(id, tx.execute("write the journal", "DELETE FROM operations WHERE id = ?1", [Word(&id)])?)
+}
+
+fn missing(id: OperationId, rows: usize) -> Result<()> {
+    if rows == 0 {
+        let message = format!("the operation {id} is not in the journal: somebody else finished it");
+        return Err(Error::new(ErrorKind::Conflict, message).object(format!("operation {id}")));
+    }
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! Pools and the sums that admission decides by. Whether there is room is the engine's to decide,
+//! in the same write as the insertion that takes it.
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use orlop_model::{Error, ErrorKind, PoolId, PoolName, Result, Size, resource::Backend};
+use rusqlite::{Row, params};
+
+use super::{
+    Reader, Tx,
+    fault::{is_duplicate, is_foreign_key},
+    value::{At, Word},
+};
+
+/// A pool.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PoolRow {
+    /// The pool, wherever it is carried.
+    pub id: PoolId,
+    /// The node that made it.
+    pub node: String,
+    /// Its name.
+    pub name: PoolName,
+    /// What is in it.
+    pub backend: Backend,
+    /// Its directory.
+    pub path: PathBuf,
+    /// How much it was given.
+    pub capacity: Size,
+    /// The factor by which promises may exceed that; at least 1.0.
+    pub overcommit: f64,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// The sum of the sizes in it, released ones included. Read only: the store sums.
+    pub reserved: Size,
+    /// The sum of what its images take, each as last seen. Read only: the store sums.
+    pub allocated: Size,
+    /// How many volumes it holds, released ones included. Read only: the store counts.
+    pub volumes: u64,
+}
+
+impl PoolRow {
+    /// How much may be promised in all.
+    pub fn promisable(&self) -> Size {
+        if self.overcommit <= 1.0 {
+            // Exact also where f64 isn't.
+            return self.capacity;
+        }
+        // The cast saturates; the least of both keeps it a size.
+        Size::from_bytes(((self.capacity.bytes() as f64 * self.overcommit) as u64).min(i64::MAX as u64))
+    }
+
+    /// How much may still be promised.
+    pub fn available(&self) -> Size {
+        Size::from_bytes(self.promisable().bytes().saturating_sub(self.reserved.bytes()))
+    }
+}
+
+const SELECT: &str = "SELECT id, node, name, backend, path, capacity_bytes, overcommit, created_at,
+    reserved_bytes, allocated_bytes, volumes FROM pools";
+
+fn row(row: &Row<'_>) -> rusqlite::Result<PoolRow> {
+    Ok(PoolRow {
+        id: row.get::<_, Word<_>>(0)?.0,
+        node: row.get(1)?,
+        name: row.get::<_, Word<_>>(2)?.0,
+        backend: row.get::<_, Word<_>>(3)?.0,
+        path: PathBuf::from(row.get::<_, String>(4)?),
+        capacity: Size::from_bytes(row.get(5)?),
+        overcommit: row.get(6)?,
+        created_at: row.get::<_, At>(7)?.0,
+        reserved: Size::from_bytes(row.get(8)?),
+        allocated: Size::from_bytes(row.get(9)?),
+        volumes: row.get(10)?,
+    })
+}
+
+/// One pool.
+pub fn by_id(r: &Reader<'_>, id: PoolId) -> Result<Option<PoolRow>> {
+    r.one("read a pool", &format!("{SELECT} WHERE id = ?1"), [Word(&id)], row)
+}
+
+/// One pool, by name.
+pub fn by_name(r: &Reader<'_>, name: &PoolName) -> Result<Option<PoolRow>> {
+    r.one("read a pool", &format!("{SELECT} WHERE name = ?1"), [name.as_str()], row)
+}
+
+/// All pools, by name.
+pub fn all(r: &Reader<'_>) -> Result<Vec<PoolRow>> {
+    r.all("list pools", &format!("{SELECT} ORDER BY name"), [], row)
+}
+
+/// Adds a pool; [`ErrorKind::AlreadyExists`] where its id, name or path is taken. The sums of
+/// `pool` are not looked at.
+pub fn insert(tx: &Tx<'_>, pool: &PoolRow) -> Result<()> {
+    let sql = "INSERT INTO pools (id, node, name, backend, path, capacity_bytes, overcommit, created_at)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    let params = params![
+        Word(&pool.id),
+        tx.node(),
+        pool.name.as_str(),
+        Word(&pool.backend),
+        text(&pool.path)?,
+        pool.capacity.bytes(),
+        pool.overcommit,
+        At(pool.created_at)
+    ];
+    match tx.try_execute(sql, params) {
+        Ok(_) => Ok(()),
+        Err(error) if is_duplicate(&error) => Err(Error::new(
+            ErrorKind::AlreadyExists,
+            format!("there is already a pool named {} or at {}", pool.name, pool.path.display()),
+        )
+        .object(format!("pool {}", pool.name))
+        .hint("`orlop pool list` shows the pools and where they are")),
+        Err(error) => Err(tx.fault("add a pool", &error)),
+    }
+}
+
+/// Changes what may be promised.
+pub fn set_capacity(tx: &Tx<'_>, id: PoolId, capacity: Size, overcommit: f64) -> Result<()> {
+    let sql = "UPDATE pools SET capacity_bytes = ?2, overcommit = ?3 WHERE id = ?1";
+    tx.execute("change a pool", sql, params![Word(&id), capacity.bytes(), overcommit]).map(drop)
+}
+
+/// Forgets a pool, and says whether there was one; [`ErrorKind::InUse`] where it holds volumes.
+pub fn delete(tx: &Tx<'_>, id: PoolId) -> Result<bool> {
+    match tx.try_execute("DELETE FROM pools WHERE id = ?1", [Word(&id)]) {
+        Ok(rows) => Ok(rows > 0),
+        Err(error) if is_foreign_key(&error) => {
+            Err(Error::new(ErrorKind::InUse, "the pool still holds volumes, live or released")
+                .object(format!("pool {id}")))
+        }
+        Err(error) => Err(tx.fault("forget a pool", &error)),
+    }
+}
+
+/// A path as the store keeps it, which is text.
+pub(super) fn text(path: &Path) -> Result<&str> {
+    path.to_str().ok_or_else(|| {
+        Error::new(ErrorKind::InvalidArgument, format!("the path {} is not UTF-8", path.display()))
+            .object("path")
+            .hint("use a path of UTF-8 characters")
+    })
+}

@@ -1,0 +1,296 @@
+//! Volumes and where their data is. Paging through them is in `page`.
+
+mod page;
+
+use jiff::Timestamp;
+use orlop_model::{
+    Error, ErrorKind, PoolId, PoolName, Result, Size, VolumeId, VolumeManifest, WorkspaceName,
+    resource::{Front, VolumeState},
+};
+use rusqlite::{Row, params};
+
+use super::{
+    Reader, Tx,
+    fault::{is_duplicate, is_foreign_key},
+    value::{At, Json, Word},
+};
+use crate::{format::Placement, request::VolumeKey};
+
+pub use page::page;
+
+/// A volume.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VolumeRow {
+    /// The volume, for ever.
+    pub id: VolumeId,
+    /// The node that made it.
+    pub node: String,
+    /// The namespace of its name.
+    pub workspace: WorkspaceName,
+    /// What was asked for; its name is unique among the live volumes of the workspace.
+    pub manifest: VolumeManifest,
+    /// Where it is in its life.
+    pub state: VolumeState,
+    /// Why it is in that state and what to do.
+    pub reason: Option<String>,
+    /// Grows with every [`update`]; begins at 1.
+    pub generation: u64,
+    /// The uid that owns it.
+    pub owner_uid: u32,
+    /// Through which front it was made.
+    pub created_by: Front,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When its record last changed.
+    pub updated_at: Timestamp,
+    /// When it was deleted, for a deleting or released one.
+    pub deleted_at: Option<Timestamp>,
+    /// The uid that deleted it.
+    pub deleted_by: Option<u32>,
+    /// Since when its data is retained without a live volume; frees the name.
+    pub released_at: Option<Timestamp>,
+    /// Bytes in use inside, as last seen.
+    pub used_bytes: Option<u64>,
+    /// Where its data is.
+    pub placement: PlacementRow,
+}
+
+/// Where the data of a volume is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlacementRow {
+    /// The pool; never changes.
+    pub pool: PoolId,
+    /// Its name. Read only: it is the pool's.
+    pub pool_name: PoolName,
+    /// What is reserved for it, and the length of an image.
+    pub size: Size,
+    /// What it takes of the host's filesystem, as last seen.
+    pub allocated: Size,
+    /// Whether its filesystem was made and flushed.
+    pub initialised: bool,
+    /// Specific to the backend.
+    pub detail: Placement,
+}
+
+impl VolumeRow {
+    /// `workspace/name`, as messages call it.
+    pub fn title(&self) -> String {
+        format!("{}/{}", self.workspace, self.manifest.name)
+    }
+
+    /// As users name it.
+    pub fn key(&self) -> VolumeKey {
+        VolumeKey { workspace: self.workspace.clone(), name: self.manifest.name.clone() }
+    }
+}
+
+// The cross joins keep SQLite from beginning with anything but the volume.
+const SELECT: &str =
+    "SELECT v.id, v.node, v.workspace, v.manifest, v.state, v.reason, v.generation, v.owner_uid,
+    v.created_by, v.created_at, v.updated_at, v.deleted_at, v.deleted_by, v.released_at, v.used_bytes,
+    p.pool_id, o.name, p.size_bytes, p.allocated_bytes, p.initialised, p.detail
+    FROM volumes v CROSS JOIN placements p ON p.volume_id = v.id CROSS JOIN pools o ON o.id = p.pool_id";
+
+fn row(row: &Row<'_>) -> rusqlite::Result<VolumeRow> {
+    let time = |index| row.get::<_, Option<At>>(index).map(|at| at.map(|at| at.0));
+    Ok(VolumeRow {
+        id: row.get::<_, Word<_>>(0)?.0,
+        node: row.get(1)?,
+        workspace: row.get::<_, Word<_>>(2)?.0,
+        manifest: row.get::<_, Json<_>>(3)?.0,
+        state: row.get::<_, Word<_>>(4)?.0,
+        reason: row.get(5)?,
+        generation: row.get(6)?,
+        owner_uid: row.get(7)?,
+        created_by: row.get::<_, Word<_>>(8)?.0,
+        created_at: row.get::<_, At>(9)?.0,
+        updated_at: row.get::<_, At>(10)?.0,
+        deleted_at: time(11)?,
+        deleted_by: row.get(12)?,
+        released_at: time(13)?,
+        used_bytes: row.get(14)?,
+        placement: PlacementRow {
+            pool: row.get::<_, Word<_>>(15)?.0,
+            pool_name: row.get::<_, Word<_>>(16)?.0,
+            size: Size::from_bytes(row.get(17)?),
+            allocated: Size::from_bytes(row.get(18)?),
+            initialised: row.get(19)?,
+            detail: row.get::<_, Json<_>>(20)?.0,
+        },
+    })
+}
+
+/// One volume, live or released.
+pub fn by_id(r: &Reader<'_>, id: VolumeId) -> Result<Option<VolumeRow>> {
+    r.one("read a volume", &format!("{SELECT} WHERE v.id = ?1"), [Word(&id)], row)
+}
+
+/// The live volume of that name.
+pub fn by_key(r: &Reader<'_>, key: &VolumeKey) -> Result<Option<VolumeRow>> {
+    let sql = format!("{SELECT} WHERE v.workspace = ?1 AND v.name = ?2 AND v.released_at IS NULL");
+    r.one("read a volume", &sql, [key.workspace.as_str(), key.name.as_str()], row)
+}
+
+/// The volume that a front knows by that name, live or released.
+pub fn by_alias(r: &Reader<'_>, front: Front, external: &str) -> Result<Option<VolumeRow>> {
+    let sql =
+        format!("{SELECT} WHERE v.id = (SELECT volume_id FROM aliases WHERE front = ?1 AND external = ?2)");
+    r.one("read a volume", &sql, params![Word(&front), external], row)
+}
+
+/// Many volumes by id, in no order; those that are gone are missing.
+pub fn by_ids(r: &Reader<'_>, ids: &[VolumeId]) -> Result<Vec<VolumeRow>> {
+    let sql = format!("{SELECT} WHERE v.id IN (SELECT value FROM json_each(?1))");
+    r.all("read volumes", &sql, [Json(&ids)], row)
+}
+
+/// All volumes in a state, oldest first.
+pub fn in_state(r: &Reader<'_>, state: VolumeState) -> Result<Vec<VolumeRow>> {
+    r.all("list volumes", &format!("{SELECT} WHERE v.state = ?1 ORDER BY v.id"), [Word(&state)], row)
+}
+
+/// The ids of all volumes in a pool, released ones included.
+pub fn ids_in_pool(r: &Reader<'_>, pool: PoolId) -> Result<Vec<VolumeId>> {
+    let sql = "SELECT volume_id FROM placements WHERE pool_id = ?1";
+    r.all("list volumes", sql, [Word(&pool)], |row| Ok(row.get::<_, Word<_>>(0)?.0))
+}
+
+/// How many volumes are in each state; states without any are missing.
+pub fn count_by_state(r: &Reader<'_>) -> Result<Vec<(VolumeState, u64)>> {
+    let sql = "SELECT state, count(*) FROM volumes GROUP BY state";
+    r.all("count volumes", sql, [], |row| Ok((row.get::<_, Word<_>>(0)?.0, row.get(1)?)))
+}
+
+/// Adds a volume and its placement. [`ErrorKind::AlreadyExists`] where a live volume has the name,
+/// [`ErrorKind::NotFound`] where the workspace or the pool is gone.
+pub fn insert(tx: &Tx<'_>, volume: &VolumeRow) -> Result<()> {
+    let sql = "INSERT INTO volumes (id, node, workspace, manifest, state, reason, generation, owner_uid, created_by,
+        created_at, updated_at, deleted_at, deleted_by, released_at, used_bytes)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
+    let params = params![
+        Word(&volume.id),
+        tx.node(),
+        volume.workspace.as_str(),
+        Json(&volume.manifest),
+        Word(&volume.state),
+        volume.reason,
+        volume.generation,
+        volume.owner_uid,
+        Word(&volume.created_by),
+        At(volume.created_at),
+        At(volume.updated_at),
+        volume.deleted_at.map(At),
+        volume.deleted_by,
+        volume.released_at.map(At),
+        volume.used_bytes
+    ];
+    tx.try_execute(sql, params).map_err(|error| refused(tx, volume, "add a volume", &error))?;
+    let sql =
+        "INSERT INTO placements (volume_id, pool_id, node, size_bytes, allocated_bytes, initialised, detail)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let placement = &volume.placement;
+    let params = params![
+        Word(&volume.id),
+        Word(&placement.pool),
+        tx.node(),
+        placement.size.bytes(),
+        placement.allocated.bytes(),
+        placement.initialised,
+        Json(&placement.detail)
+    ];
+    tx.try_execute(sql, params).map_err(|error| refused(tx, volume, "place a volume", &error)).map(drop)
+}
+
+/// Writes what may change of a volume and its placement, and raises `volume.generation` by one.
+/// [`ErrorKind::Conflict`] where the stored generation is another one, [`ErrorKind::NotFound`]
+/// where the volume is gone. Id, workspace, pool, creator and what is only observed stay.
+pub fn update(tx: &Tx<'_>, volume: &mut VolumeRow) -> Result<()> {
+    let sql = "UPDATE volumes SET manifest = ?3, state = ?4, reason = ?5, owner_uid = ?6, updated_at = ?7,
+        deleted_at = ?8, deleted_by = ?9, released_at = ?10, generation = generation + 1
+        WHERE id = ?1 AND generation = ?2";
+    let params = params![
+        Word(&volume.id),
+        volume.generation,
+        Json(&volume.manifest),
+        Word(&volume.state),
+        volume.reason,
+        volume.owner_uid,
+        At(volume.updated_at),
+        volume.deleted_at.map(At),
+        volume.deleted_by,
+        volume.released_at.map(At)
+    ];
+    let what = "change a volume";
+    if tx.try_execute(sql, params).map_err(|error| refused(tx, volume, what, &error))? == 0 {
+        return Err(outdated(tx, volume)?);
+    }
+    let placement = &volume.placement;
+    let sql = "UPDATE placements SET size_bytes = ?3, initialised = ?4, detail = ?5
+        WHERE volume_id = ?1 AND pool_id = ?2";
+    let params = params![
+        Word(&volume.id),
+        Word(&placement.pool),
+        placement.size.bytes(),
+        placement.initialised,
+        Json(&placement.detail)
+    ];
+    tx.execute(what, sql, params)?;
+    volume.generation += 1;
+    Ok(())
+}
+
+/// Records what was seen of a volume's use, where it was seen; no change of the record.
+pub fn observe(tx: &Tx<'_>, id: VolumeId, used_bytes: Option<u64>, allocated: Option<Size>) -> Result<()> {
+    let what = "record the use of a volume";
+    if let Some(used) = used_bytes {
+        tx.execute(what, "UPDATE volumes SET used_bytes = ?2 WHERE id = ?1", params![Word(&id), used])?;
+    }
+    if let Some(allocated) = allocated {
+        let sql = "UPDATE placements SET allocated_bytes = ?2 WHERE volume_id = ?1";
+        tx.execute(what, sql, params![Word(&id), allocated.bytes()])?;
+    }
+    Ok(())
+}
+
+/// Forgets a volume with its placement and aliases, and says whether there was one; frees its
+/// reservation. [`ErrorKind::InUse`] where attachments are recorded.
+pub fn delete(tx: &Tx<'_>, id: VolumeId) -> Result<bool> {
+    match tx.try_execute("DELETE FROM volumes WHERE id = ?1", [Word(&id)]) {
+        Ok(rows) => Ok(rows > 0),
+        Err(error) if is_foreign_key(&error) => {
+            let message = "the volume still has attachments";
+            Err(Error::new(ErrorKind::InUse, message).object(format!("volume {id}")))
+        }
+        Err(error) => Err(tx.fault("forget a volume", &error)),
+    }
+}
+
+fn refused(tx: &Tx<'_>, volume: &VolumeRow, what: &str, error: &rusqlite::Error) -> Error {
+    let object = format!("volume {}", volume.title());
+    if is_duplicate(error) {
+        return Error::new(ErrorKind::AlreadyExists, format!("there is already a volume {}", volume.title()))
+            .object(object);
+    }
+    if is_foreign_key(error) {
+        let (workspace, pool) = (&volume.workspace, &volume.placement.pool_name);
+        return Error::new(
+            ErrorKind::NotFound,
+            format!("the workspace {workspace} or the pool {pool} is gone"),
+        )
+        .object(object)
+        .hint("`orlop workspace get` and `orlop pool list` show what there is");
+    }
+    tx.fault(what, error)
+}
+
+fn outdated(tx: &Tx<'_>, volume: &VolumeRow) -> Result<Error> {
+    let (title, object) = (volume.title(), format!("volume {}", volume.title()));
+    let Some(now) = by_id(tx, volume.id)? else {
+        return Ok(Error::new(ErrorKind::NotFound, format!("the volume {title} is gone")).object(object));
+    };
+    let message = format!(
+        "the volume {title} was changed meanwhile: generation {} was read, and it is at {}",
+        volume.generation, now.generation
+    );
+    Ok(Error::new(ErrorKind::Conflict, message).object(object).hint("read it again and repeat the change"))
+}

@@ -1,0 +1,101 @@
+//! Pages of volumes. A page begins after a key, not at an offset, so that its token stays valid
+//! whatever is added or deleted in between.
+
+use orlop_model::{Error, ErrorKind, Result, VolumeId, VolumeName, WorkspaceName, resource::VolumeState};
+use rusqlite::{ToSql, params_from_iter};
+
+use super::{SELECT, VolumeRow, row};
+use crate::{
+    request::{Page, VolumeQuery},
+    store::{Reader, value::Word},
+};
+
+/// No page is longer.
+const LONGEST: usize = 1000;
+
+/// One page of the volumes that `query` asks for, ordered by workspace, name and id.
+/// [`ErrorKind::InvalidArgument`] where its token is none of ours.
+pub fn page(r: &Reader<'_>, query: &VolumeQuery) -> Result<Page<VolumeRow>> {
+    let limit = if query.limit == 0 { LONGEST } else { query.limit.min(LONGEST) };
+    let after = query.after.as_deref().map(Token::parse).transpose()?;
+    let released = query.released || query.state == Some(VolumeState::Released);
+
+    // Only fixed fragments become SQL; what was asked for becomes values.
+    let mut terms: Vec<&str> =
+        vec![if released { "v.released_at IS NOT NULL" } else { "v.released_at IS NULL" }];
+    let mut values: Vec<Box<dyn ToSql + '_>> = Vec::new();
+    if let Some(workspace) = &query.workspace {
+        terms.push("v.workspace = ?");
+        values.push(Box::new(workspace.as_str()));
+    }
+    if let Some(name) = &query.name {
+        terms.push("v.name = ?");
+        values.push(Box::new(name.as_str()));
+    }
+    if let Some(uid) = query.owner_uid {
+        terms.push("v.owner_uid = ?");
+        values.push(Box::new(uid));
+    }
+    if let Some(state) = &query.state {
+        // The sign keeps SQLite from taking the index of states, which has another order.
+        terms.push("+v.state = ?");
+        values.push(Box::new(Word(state)));
+    }
+    if let Some(pool) = &query.pool {
+        terms.push("p.pool_id = (SELECT id FROM pools WHERE name = ?)");
+        values.push(Box::new(pool.as_str()));
+    }
+    for tag in &query.tags {
+        terms.push("EXISTS (SELECT 1 FROM json_each(v.manifest, '$.tags') t WHERE t.value = ?)");
+        values.push(Box::new(tag.as_str()));
+    }
+    if let Some(token) = &after {
+        terms.push("(v.workspace, v.name, v.id) > (?, ?, ?)");
+        values.push(Box::new(token.workspace.as_str()));
+        values.push(Box::new(token.name.as_str()));
+        values.push(Box::new(Word(&token.id)));
+    }
+    values.push(Box::new(limit + 1));
+    let sql = format!("{SELECT} WHERE {} ORDER BY v.workspace, v.name, v.id LIMIT ?", terms.join(" AND "));
+
+    let mut items = r.all("list volumes", &sql, params_from_iter(values), row)?;
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next = items.last().filter(|_| more).map(|last| Token::of(last).to_string());
+    Ok(Page { items, next })
+}
+
+/// The key of the last volume of a page. Names have no dot, so that a dot can part them.
+struct Token {
+    workspace: WorkspaceName,
+    name: VolumeName,
+    id: VolumeId,
+}
+
+impl Token {
+    fn of(row: &VolumeRow) -> Self {
+        Self { workspace: row.workspace.clone(), name: row.manifest.name.clone(), id: row.id }
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        let parse = || {
+            let mut parts = text.splitn(3, '.');
+            Some(Self {
+                workspace: parts.next()?.parse().ok()?,
+                name: parts.next()?.parse().ok()?,
+                id: parts.next()?.parse().ok()?,
+            })
+        };
+        parse().ok_or_else(|| {
+            Error::new(ErrorKind::InvalidArgument, format!("{text:?} is no token of a page"))
+                .object("after")
+                .hint("pass the token that the page before came with, unchanged")
+        })
+    }
+}
+
+impl std::fmt::Display for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}.{}", self.workspace, self.name, self.id)
+    }
+}
