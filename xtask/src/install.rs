@@ -29,6 +29,9 @@ const FOR_TESTS: &[Package] = &[
     Package { name: "sqlite3", programs: &["sqlite3"] },
 ];
 
+/// What the benchmark needs beyond the tests.
+const FOR_BENCH: &[Package] = &[Package { name: "fio", programs: &["fio"] }];
+
 /// A program of cargo's, in the version that was tried out.
 struct Tool {
     program: &'static str,
@@ -45,6 +48,18 @@ pub(crate) fn for_tests() -> Result<(), String> {
     rights()?;
     packages(FOR_TESTS)?;
     tools(TOOLS)
+}
+
+/// What the demo needs: the packages, but none of the tools that tests need.
+pub(crate) fn for_demo() -> Result<(), String> {
+    rights()?;
+    packages(FOR_TESTS)
+}
+
+/// What the benchmark needs.
+pub(crate) fn for_bench() -> Result<(), String> {
+    for_demo()?;
+    packages(FOR_BENCH)
 }
 
 /// Where cargo's tools are installed to; goes in front of PATH.

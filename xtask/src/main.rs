@@ -1,8 +1,10 @@
 //! The tasks of this repository: `cargo xtask TASK`. Each lives in a module of its own.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod check;
 mod counts;
+mod demo;
 mod deny;
 mod install;
 mod step;
@@ -22,6 +24,13 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Show the main job, step by step, with a private daemon and a private Podman
+    Demo,
+    /// Measure: latency, data path, ten thousand volumes; beside aims and peers
+    Bench {
+        /// Only these: latency, docker, data, scale
+        sections: Vec<String>,
+    },
     /// Check what the compiler doesn't: layers, tidiness, dependencies, generated files
     Check {
         /// Write the generated files anew instead of comparing them
@@ -34,6 +43,8 @@ enum Task {
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().task {
+        Task::Demo => demo::task(),
+        Task::Bench { sections } => bench::task(&sections),
         Task::Check { write } => check::task(write),
         Task::Test => test::task(),
     };
