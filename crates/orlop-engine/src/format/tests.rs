@@ -1,1 +1,1 @@
-
+//! Tests of the layout on disk.

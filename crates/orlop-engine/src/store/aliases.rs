@@ -6,7 +6,7 @@ use rusqlite::{Row, params};
 
 use super::{
     Reader, Tx,
-    fault::is_duplicate,
+    failure::is_duplicate,
     value::{At, Word},
 };
 
@@ -71,7 +71,7 @@ pub fn insert(tx: &Tx<'_>, alias: &AliasRow) -> Result<()> {
             format!("{} knows another volume as {external:?}", alias.front.as_str()),
         )
         .object(format!("alias {external:?}"))),
-        Err(error) => Err(tx.fault("record an alias", &error)),
+        Err(error) => Err(tx.failed("record an alias", &error)),
     }
 }
 

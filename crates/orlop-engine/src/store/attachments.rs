@@ -14,7 +14,7 @@ use rusqlite::{Row, params};
 
 use super::{
     Reader, Tx,
-    fault::{is_duplicate, is_foreign_key},
+    failure::{is_duplicate, is_foreign_key},
     pools::text,
     value::{At, Json, Word},
 };
@@ -157,7 +157,7 @@ pub fn insert(tx: &Tx<'_>, attachment: &AttachmentRow) -> Result<()> {
         Err(error) if is_foreign_key(&error) => {
             Err(Error::new(ErrorKind::NotFound, "the volume is gone").object(object))
         }
-        Err(error) => Err(tx.fault("record an attachment", &error)),
+        Err(error) => Err(tx.failed("record an attachment", &error)),
     }
 }
 

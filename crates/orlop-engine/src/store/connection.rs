@@ -5,7 +5,7 @@ use std::{cell::Cell, ops::Deref, path::Path};
 use orlop_model::{Error, Result};
 use rusqlite::{Connection, OptionalExtension, Params, Row};
 
-use super::fault::fault;
+use super::failure::failed;
 
 /// One consistent view of the store: queries made through the same reader see the same state.
 pub struct Reader<'c> {
@@ -35,8 +35,8 @@ impl<'c> Reader<'c> {
     }
 
     /// The error of a failed statement. `what` completes "could not …".
-    pub(super) fn fault(&self, what: &str, error: &rusqlite::Error) -> Error {
-        fault(self.file, what, error)
+    pub(super) fn failed(&self, what: &str, error: &rusqlite::Error) -> Error {
+        failed(self.file, what, error)
     }
 
     /// The one row of a query, if there is one.
@@ -48,7 +48,7 @@ impl<'c> Reader<'c> {
         map: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Option<T>> {
         let run = || self.connection.prepare_cached(sql)?.query_row(params, map).optional();
-        run().map_err(|error| self.fault(what, &error))
+        run().map_err(|error| self.failed(what, &error))
     }
 
     /// All rows of a query.
@@ -61,7 +61,7 @@ impl<'c> Reader<'c> {
     ) -> Result<Vec<T>> {
         let run =
             || self.connection.prepare_cached(sql)?.query_map(params, map)?.collect::<rusqlite::Result<_>>();
-        run().map_err(|error| self.fault(what, &error))
+        run().map_err(|error| self.failed(what, &error))
     }
 }
 
@@ -89,7 +89,7 @@ impl<'c> Tx<'c> {
 
     /// Runs a statement and says how many rows it changed.
     pub(super) fn execute(&self, what: &str, sql: &str, params: impl Params) -> Result<usize> {
-        self.try_execute(sql, params).map_err(|error| self.fault(what, &error))
+        self.try_execute(sql, params).map_err(|error| self.failed(what, &error))
     }
 
     /// The same, for callers that tell a broken constraint from a fault.

@@ -6,12 +6,13 @@ use orlop_model::{
     Error, ErrorKind, PoolName, Result, VolumeId, VolumeName, WorkspaceName,
     resource::{Event, Front, Severity},
 };
-use rusqlite::{Row, params};
+use rusqlite::{Row, ToSql, params, params_from_iter};
 
 use super::{
     Reader, Tx,
     value::{At, Word},
 };
+use crate::request::EventQuery;
 
 /// An event to be appended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,19 +39,11 @@ pub struct NewEvent {
     pub front: Option<Front>,
 }
 
-/// Which events to look at.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct EventFilter {
-    /// Only of this workspace.
-    pub workspace: Option<WorkspaceName>,
-    /// Only of volumes of that name, dead ones included.
-    pub volume: Option<VolumeName>,
-}
+/// No answer is longer.
+const LONGEST: usize = 1000;
 
-const COLUMNS: &str =
-    "sequence, at, severity, reason, message, workspace, volume, volume_id, pool, actor_uid, front";
-// One statement whatever the filter: an absent one is NULL and matches all.
-const MATCHES: &str = "(?2 IS NULL OR workspace = ?2) AND (?3 IS NULL OR volume = ?3)";
+const SELECT: &str = "SELECT sequence, at, severity, reason, message, workspace, volume, volume_id, pool,
+    actor_uid, front FROM events";
 
 fn row(row: &Row<'_>) -> rusqlite::Result<Event> {
     Ok(Event {
@@ -98,33 +91,51 @@ pub fn newest(r: &Reader<'_>) -> Result<u64> {
     Ok(r.one("read events", sql, [], |row| row.get(0))?.unwrap_or(0))
 }
 
-/// At most `limit` events right after `after`, oldest first. [`ErrorKind::Expired`] where some of
-/// those are no longer kept, or `after` is no position of this stream.
-pub fn since(r: &Reader<'_>, after: u64, filter: &EventFilter, limit: usize) -> Result<Vec<Event>> {
+/// The events that `query` asks for, oldest first, at most 1000: those right after its position, or
+/// without one the newest. [`ErrorKind::Expired`] where some of those right after the position are
+/// no longer kept, or it is no position of this stream.
+pub fn select(r: &Reader<'_>, query: &EventQuery) -> Result<Vec<Event>> {
+    let limit = if query.limit == 0 { LONGEST } else { query.limit.min(LONGEST) };
+    // Only fixed fragments become SQL; what was asked for becomes values.
+    let mut terms = vec!["TRUE"];
+    let mut values: Vec<Box<dyn ToSql + '_>> = Vec::new();
+    if let Some(after) = query.after {
+        check_kept(r, after)?;
+        terms.push("sequence > ?");
+        values.push(Box::new(after));
+    }
+    if let Some(workspace) = &query.workspace {
+        terms.push("workspace = ?");
+        values.push(Box::new(workspace.as_str()));
+    }
+    if let Some(volume) = &query.volume {
+        terms.push("volume = ?");
+        values.push(Box::new(volume.as_str()));
+    }
+    values.push(Box::new(limit));
+    let order = if query.after.is_some() { "ASC" } else { "DESC" };
+    let sql = format!("{SELECT} WHERE {} ORDER BY sequence {order} LIMIT ?", terms.join(" AND "));
+    let mut events = r.all("read events", &sql, params_from_iter(values), row)?;
+    if query.after.is_none() {
+        events.reverse();
+    }
+    Ok(events)
+}
+
+/// Whether all events right after that position are still there.
+fn check_kept(r: &Reader<'_>, after: u64) -> Result<()> {
     let newest = newest(r)?;
     let oldest =
         r.one("read events", "SELECT min(sequence) FROM events", [], |row| row.get::<_, Option<u64>>(0))?;
     let oldest = oldest.flatten().unwrap_or(newest.saturating_add(1));
-    if after > newest || after.saturating_add(1) < oldest {
-        let message =
-            format!("the events after {after} are not kept: the oldest is {oldest}, the newest {newest}");
-        return Err(Error::new(ErrorKind::Expired, message)
-            .object(format!("event {after}"))
-            .hint("list the volumes anew, then watch from the newest event"));
+    if after <= newest && after.saturating_add(1) >= oldest {
+        return Ok(());
     }
-    let sql =
-        format!("SELECT {COLUMNS} FROM events WHERE sequence > ?1 AND {MATCHES} ORDER BY sequence LIMIT ?4");
-    r.all("read events", &sql, params![after, workspace(filter), volume(filter), limit], row)
-}
-
-/// The newest `limit` events, oldest first.
-pub fn latest(r: &Reader<'_>, filter: &EventFilter, limit: usize) -> Result<Vec<Event>> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM events WHERE sequence > ?1 AND {MATCHES} ORDER BY sequence DESC LIMIT ?4"
-    );
-    let mut events = r.all("read events", &sql, params![0, workspace(filter), volume(filter), limit], row)?;
-    events.reverse();
-    Ok(events)
+    let message =
+        format!("the events after {after} are not kept: the oldest is {oldest}, the newest {newest}");
+    Err(Error::new(ErrorKind::Expired, message)
+        .object(format!("event {after}"))
+        .hint("list the volumes anew, then watch from the newest event"))
 }
 
 /// Deletes at most `batch` of the events older than the newest `kept`, and says how many.
@@ -132,12 +143,4 @@ pub(super) fn prune(tx: &Tx<'_>, kept: u64, batch: u64) -> Result<usize> {
     let last = newest(tx)?.saturating_sub(kept);
     let sql = "DELETE FROM events WHERE sequence <= min(?1, (SELECT min(sequence) FROM events) + ?2 - 1)";
     tx.execute("prune events", sql, params![last, batch])
-}
-
-fn workspace(filter: &EventFilter) -> Option<&str> {
-    filter.workspace.as_ref().map(WorkspaceName::as_str)
-}
-
-fn volume(filter: &EventFilter) -> Option<&str> {
-    filter.volume.as_ref().map(VolumeName::as_str)
 }

@@ -19,7 +19,7 @@ pub mod aliases;
 pub mod attachments;
 mod connection;
 pub mod events;
-mod fault;
+mod failure;
 pub mod meta;
 mod open;
 pub mod operations;

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::{
     StoreOptions, Tx, events,
-    fault::{RECOVERY, fault},
+    failure::{RECOVERY, failed},
     meta, schema,
 };
 
@@ -51,9 +51,9 @@ pub(super) fn open(file: &Path, options: &StoreOptions) -> Result<Opened> {
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection =
-        Connection::open_with_flags(file, flags).map_err(|error| fault(file, "open the store", &error))?;
+        Connection::open_with_flags(file, flags).map_err(|error| failed(file, "open the store", &error))?;
     // A whole commit of 10,000 rows touches less than 2 MiB of pages; more would only cost memory.
-    configure(&connection, 2048).map_err(|error| fault(file, "open the store", &error))?;
+    configure(&connection, 2048).map_err(|error| failed(file, "open the store", &error))?;
     let set = || {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
@@ -62,10 +62,10 @@ pub(super) fn open(file: &Path, options: &StoreOptions) -> Result<Opened> {
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         connection.pragma_update(None, "journal_size_limit", 16 << 20)
     };
-    set().map_err(|error| fault(file, "open the store", &error))?;
+    set().map_err(|error| failed(file, "open the store", &error))?;
     if schema::migrate(&mut connection, file)? {
         // Into the file itself, where an older build looks for the version before it opens it.
-        checkpoint(&connection, "TRUNCATE").map_err(|error| fault(file, "write the store", &error))?;
+        checkpoint(&connection, "TRUNCATE").map_err(|error| failed(file, "write the store", &error))?;
     }
     let (previous, newest_event) = begin_run(&mut connection, file, options)?;
     Ok(Opened { connection, previous, newest_event })
@@ -112,7 +112,7 @@ fn create(file: &Path) -> Result<()> {
 /// Learns how the last run ended and records that this one began.
 fn begin_run(connection: &mut Connection, file: &Path, options: &StoreOptions) -> Result<(PreviousRun, u64)> {
     let what = "record the start of the daemon";
-    let transaction = connection.transaction().map_err(|error| fault(file, what, &error))?;
+    let transaction = connection.transaction().map_err(|error| failed(file, what, &error))?;
     let tx = Tx::new(&transaction, file, &options.node);
     let closed = meta::get(&tx, CLOSED)?.as_deref() == Some("true");
     let previous = match meta::get(&tx, BOOT_ID)? {
@@ -128,7 +128,7 @@ fn begin_run(connection: &mut Connection, file: &Path, options: &StoreOptions) -
     meta::set(&tx, "node", &options.node)?;
     meta::set(&tx, CLOSED, "false")?;
     let newest_event = events::newest(&tx)?;
-    transaction.commit().map_err(|error| fault(file, what, &error))?;
+    transaction.commit().map_err(|error| failed(file, what, &error))?;
     Ok((previous, newest_event))
 }
 

@@ -9,7 +9,7 @@ use rusqlite::{Row, params};
 
 use super::{
     Reader, Tx,
-    fault::{is_duplicate, is_foreign_key},
+    failure::{is_duplicate, is_foreign_key},
     value::{At, Word},
 };
 
@@ -38,23 +38,6 @@ pub struct PoolRow {
     pub allocated: Size,
     /// How many volumes it holds, released ones included. Read only: the store counts.
     pub volumes: u64,
-}
-
-impl PoolRow {
-    /// How much may be promised in all.
-    pub fn promisable(&self) -> Size {
-        if self.overcommit <= 1.0 {
-            // Exact also where f64 isn't.
-            return self.capacity;
-        }
-        // The cast saturates; the least of both keeps it a size.
-        Size::from_bytes(((self.capacity.bytes() as f64 * self.overcommit) as u64).min(i64::MAX as u64))
-    }
-
-    /// How much may still be promised.
-    pub fn available(&self) -> Size {
-        Size::from_bytes(self.promisable().bytes().saturating_sub(self.reserved.bytes()))
-    }
 }
 
 const SELECT: &str = "SELECT id, node, name, backend, path, capacity_bytes, overcommit, created_at,
@@ -114,7 +97,7 @@ pub fn insert(tx: &Tx<'_>, pool: &PoolRow) -> Result<()> {
         )
         .object(format!("pool {}", pool.name))
         .hint("`orlop pool list` shows the pools and where they are")),
-        Err(error) => Err(tx.fault("add a pool", &error)),
+        Err(error) => Err(tx.failed("add a pool", &error)),
     }
 }
 
@@ -132,7 +115,7 @@ pub fn delete(tx: &Tx<'_>, id: PoolId) -> Result<bool> {
             Err(Error::new(ErrorKind::InUse, "the pool still holds volumes, live or released")
                 .object(format!("pool {id}")))
         }
-        Err(error) => Err(tx.fault("forget a pool", &error)),
+        Err(error) => Err(tx.failed("forget a pool", &error)),
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 use orlop_model::{Error, ErrorKind, Result};
 use rusqlite::{Connection, OpenFlags};
 
-use super::{Reader, fault::fault, open::configure};
+use super::{Reader, failure::failed, open::configure};
 
 /// Queries take well under a millisecond each; more connections than this would wait for the cores.
 const MOST: usize = 4;
@@ -38,11 +38,11 @@ impl Readers {
     pub(super) fn read<T>(&self, query: impl FnOnce(&Reader<'_>) -> Result<T>) -> Result<T> {
         let lent = self.lend()?;
         let Some(connection) = &lent.connection else { return Err(closed()) };
-        let failed = |error: rusqlite::Error| fault(&self.file, "read the store", &error);
+        let unread = |error: rusqlite::Error| failed(&self.file, "read the store", &error);
         // Rolls back when dropped, also while unwinding: nothing was written.
-        let transaction = connection.unchecked_transaction().map_err(failed)?;
+        let transaction = connection.unchecked_transaction().map_err(unread)?;
         let answer = query(&Reader::new(&transaction, &self.file));
-        transaction.finish().map_err(failed)?;
+        transaction.finish().map_err(unread)?;
         answer
     }
 
@@ -82,7 +82,7 @@ impl Readers {
             configure(&connection, CACHE)?;
             Ok(connection)
         };
-        run().map_err(|error| fault(&self.file, "open the store for reading", &error))
+        run().map_err(|error| failed(&self.file, "open the store for reading", &error))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

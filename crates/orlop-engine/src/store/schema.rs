@@ -6,7 +6,7 @@ use std::{fs::File, io::Read, path::Path};
 use orlop_model::{Error, ErrorKind, Result};
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::fault::fault;
+use super::failure::failed;
 
 /// In the file's header, so that `file` and we can tell a store from any other SQLite file: "ORLP".
 pub(super) const APPLICATION_ID: i32 = 0x4f52_4c50;
@@ -20,7 +20,7 @@ pub(super) const VERSION: usize = MIGRATIONS.len();
 /// Looks at the header of the file without SQLite, which would write beside it, and refuses what
 /// is not ours or newer. Says whether there is a store already.
 pub(super) fn check_header(file: &Path) -> Result<bool> {
-    let fault = |error: std::io::Error| {
+    let unreadable = |error: std::io::Error| {
         Error::new(ErrorKind::Store, format!("could not read {}: {error}", file.display()))
             .object(file.display().to_string())
             .hint("check that the state directory is readable by the daemon's user")
@@ -30,9 +30,9 @@ pub(super) fn check_header(file: &Path) -> Result<bool> {
     let mut opened = match File::open(file) {
         Ok(opened) => opened,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(fault(error)),
+        Err(error) => return Err(unreadable(error)),
     };
-    let length = opened.metadata().map_err(fault)?.len();
+    let length = opened.metadata().map_err(unreadable)?.len();
     if length == 0 {
         // A crash between creation and first commit leaves an empty file.
         return Ok(false);
@@ -40,7 +40,7 @@ pub(super) fn check_header(file: &Path) -> Result<bool> {
     let long_enough = match opened.read_exact(&mut header) {
         Ok(()) => true,
         Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => false,
-        Err(error) => return Err(fault(error)),
+        Err(error) => return Err(unreadable(error)),
     };
     let [.., v0, v1, v2, v3, _, _, _, _, a0, a1, a2, a3] = header;
     if !long_enough || !header.starts_with(b"SQLite format 3\0") {
@@ -78,7 +78,7 @@ pub(super) fn migrate(connection: &mut Connection, file: &Path) -> Result<bool> 
     let pragma = |connection: &Connection, name| {
         connection
             .pragma_query_value(None, name, |row| row.get::<_, i32>(0))
-            .map_err(|error| fault(file, "read the version of the store", &error))
+            .map_err(|error| failed(file, "read the version of the store", &error))
     };
     let version = pragma(connection, "user_version")?;
     // Once more: the header doesn't show what is still in the write-ahead log.
@@ -96,7 +96,7 @@ pub(super) fn migrate(connection: &mut Connection, file: &Path) -> Result<bool> 
             tx.pragma_update(None, "user_version", number)?;
             tx.commit()
         };
-        run().map_err(|error| fault(file, &format!("migrate the store to version {number}"), &error))?;
+        run().map_err(|error| failed(file, &format!("migrate the store to version {number}"), &error))?;
         tracing::info!(version = number, file = %file.display(), "migrated the store");
     }
     Ok(version < VERSION)
@@ -106,7 +106,7 @@ fn is_empty(connection: &Connection, file: &Path) -> Result<bool> {
     connection
         .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, u64>(0))
         .map(|tables| tables == 0)
-        .map_err(|error| fault(file, "read the store", &error))
+        .map_err(|error| failed(file, "read the store", &error))
 }
 
 fn foreign(file: &Path) -> Error {

@@ -1,1 +1,1 @@
-
+//! Tests of the store against real files.

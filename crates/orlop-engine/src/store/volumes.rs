@@ -11,7 +11,7 @@ use rusqlite::{Row, params};
 
 use super::{
     Reader, Tx,
-    fault::{is_duplicate, is_foreign_key},
+    failure::{is_duplicate, is_foreign_key},
     value::{At, Json, Word},
 };
 use crate::{format::Placement, request::VolumeKey};
@@ -261,7 +261,7 @@ pub fn delete(tx: &Tx<'_>, id: VolumeId) -> Result<bool> {
             let message = "the volume still has attachments";
             Err(Error::new(ErrorKind::InUse, message).object(format!("volume {id}")))
         }
-        Err(error) => Err(tx.fault("forget a volume", &error)),
+        Err(error) => Err(tx.failed("forget a volume", &error)),
     }
 }
 
@@ -280,7 +280,7 @@ fn refused(tx: &Tx<'_>, volume: &VolumeRow, what: &str, error: &rusqlite::Error)
         .object(object)
         .hint("`orlop workspace get` and `orlop pool list` show what there is");
     }
-    tx.fault(what, error)
+    tx.failed(what, error)
 }
 
 fn outdated(tx: &Tx<'_>, volume: &VolumeRow) -> Result<Error> {

@@ -6,7 +6,7 @@ use rusqlite::{Row, params};
 
 use super::{
     Reader, Tx,
-    fault::{is_duplicate, is_foreign_key},
+    failure::{is_duplicate, is_foreign_key},
     value::{At, Json, Word},
 };
 
@@ -63,7 +63,7 @@ pub fn insert(tx: &Tx<'_>, workspace: &WorkspaceRow) -> Result<()> {
             Err(Error::new(ErrorKind::AlreadyExists, format!("the workspace {name} exists already"))
                 .object(format!("workspace {name}")))
         }
-        Err(error) => Err(tx.fault("add a workspace", &error)),
+        Err(error) => Err(tx.failed("add a workspace", &error)),
     }
 }
 
@@ -93,6 +93,6 @@ pub fn delete(tx: &Tx<'_>, name: &WorkspaceName) -> Result<bool> {
                 .object(format!("workspace {name}"))
                 .hint("delete its volumes first; released ones count, and `orlop get --released` lists them"))
         }
-        Err(error) => Err(tx.fault("delete a workspace", &error)),
+        Err(error) => Err(tx.failed("delete a workspace", &error)),
     }
 }

@@ -17,7 +17,7 @@ use std::{
 use orlop_model::{Error, ErrorKind, Result};
 use rusqlite::Connection;
 
-use super::{Commits, EventObserver, StoreOptions, Tx, events, fault::fault, open};
+use super::{Commits, EventObserver, StoreOptions, Tx, events, failure::failed, open};
 
 /// The most changes in one commit. It bounds how long the first of them waits for the others.
 const MOST: usize = 128;
@@ -220,7 +220,7 @@ impl Worker {
             }
         }
         let Self { connection, file, .. } = self;
-        connection.close().map_err(|(_, error)| fault(&file, "close the store", &error))
+        connection.close().map_err(|(_, error)| failed(&file, "close the store", &error))
     }
 
     /// One transaction of all that waits, begun by `first`.
@@ -255,7 +255,7 @@ impl Worker {
         inbox: &Receiver<Box<dyn Job>>,
     ) -> Result<Option<u64>> {
         let connection = &self.connection;
-        let failed = |what: &str, error: &rusqlite::Error| fault(&self.file, what, error);
+        let failed = |what: &str, error: &rusqlite::Error| failed(&self.file, what, error);
         let run = |sql: &str| connection.prepare_cached(sql)?.execute([]).map(drop);
         run("BEGIN IMMEDIATE").map_err(|error| failed("begin a change", &error))?;
         // Rolls back whatever way this function is left.

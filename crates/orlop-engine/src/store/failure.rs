@@ -6,7 +6,7 @@ use orlop_model::{Error, ErrorKind};
 use rusqlite::{Error as Sql, ErrorCode, ffi};
 
 /// The error of a statement or call that failed on `file`. `what` completes "could not …".
-pub(super) fn fault(file: &Path, what: &str, error: &Sql) -> Error {
+pub(super) fn failed(file: &Path, what: &str, error: &Sql) -> Error {
     let file = file.display();
     let (kind, hint) = match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => (
