@@ -17,7 +17,7 @@ pub(crate) fn task() -> Result<(), String> {
     }
     steps.run("formatting", || show(cargo().args(["fmt", "--all", "--check"])));
     steps.run("lints", || {
-        let options = ["clippy", "--quiet", "--workspace", "--all-targets", "--locked"];
+        let options = ["clippy", "--quiet", "--workspace", "--all-targets", "--locked", "--keep-going"];
         show(cargo().args(options).args(["--", "--deny", "warnings"]))
     });
     steps.run("repository", || check::task(false));
@@ -49,6 +49,8 @@ fn nextest(counts: &mut Counts) -> Result<(), String> {
         .args(["nextest", "run", "--workspace", "--locked", "--no-fail-fast"])
         .args(["--cargo-quiet", "--no-tests", "fail"])
         .env("PATH", install::path())
+        // A golden file that differs fails; nothing is written into the repository.
+        .env("INSTA_UPDATE", "no")
         .env(SKIPS_FILE, &skips_file);
     let (success, text) = tee(&mut command)?;
     let skips = fs::read_to_string(&skips_file).unwrap_or_default();
