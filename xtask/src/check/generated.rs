@@ -12,7 +12,10 @@ struct Generated {
 }
 
 /// Every generated file: `Generated { file: "docs/x.json", words: &["run", "-qp", "orlop", "--", …] }`.
-const GENERATED: &[Generated] = &[];
+const GENERATED: &[Generated] = &[Generated {
+    file: "docs/manifest.md",
+    words: &["run", "--quiet", "--locked", "-p", "orlop-model", "--example", "volume-reference"],
+}];
 
 /// Writes all of them anew.
 pub(super) fn write_all() -> Result<(), String> {

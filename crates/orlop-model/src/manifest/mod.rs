@@ -16,7 +16,9 @@ mod fields;
 mod interpolate;
 pub mod limits;
 mod names;
+mod reference;
 mod render;
+mod schema;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -27,7 +29,9 @@ use std::sync::Arc;
 pub use diagnostic::{Diagnostic, Label, Severity};
 pub use interpolate::{Lookup, escape};
 pub use names::duplicate_names;
+pub use reference::volume_reference;
 pub use render::{Appearance, invalid_manifest, render};
+pub use schema::volume_schema;
 pub use source::{At, Place, Source, Span};
 
 use crate::{VolumeManifest, VolumeName, WorkspaceName};
