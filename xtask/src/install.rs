@@ -36,11 +36,17 @@ const FOR_BENCH: &[Package] = &[Package { name: "fio", programs: &["fio"] }];
 struct Tool {
     program: &'static str,
     version: &'static str,
+    options: &'static [&'static str],
 }
 
 const TOOLS: &[Tool] = &[
-    Tool { program: "cargo-nextest", version: "0.9.143" },
-    Tool { program: "cargo-deny", version: "0.20.2" },
+    Tool {
+        program: "cargo-nextest",
+        version: "0.9.143",
+        // Without what it updates itself with: half the crates.
+        options: &["--no-default-features", "--features", "default-no-update"],
+    },
+    Tool { program: "cargo-deny", version: "0.20.2", options: &[] },
 ];
 
 /// Makes sure that everything the tests need is there, and installs what is missing.
@@ -146,6 +152,7 @@ fn tools(wanted: &[Tool]) -> Result<(), String> {
                 .args(["install", "--quiet", "--locked", "--root"])
                 .arg(tools_dir())
                 .args([tool.program, "--version", tool.version])
+                .args(tool.options)
                 // Its own build directory goes away when it is done.
                 .env_remove("CARGO_TARGET_DIR"),
         )?;
