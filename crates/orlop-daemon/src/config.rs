@@ -8,7 +8,7 @@ use std::{
 };
 
 use orlop_engine::EngineConfig;
-use orlop_model::{Error, ErrorKind, Result, Size};
+use orlop_model::{Error, ErrorKind, Result, Size, configuration::Configuration};
 
 use crate::logs::LogFormat;
 
@@ -55,32 +55,48 @@ impl Config {
     pub const FILE: &str = "/etc/orlop/orlop.yaml";
 
     /// Reads the configuration file and lays the flags over it. All paths come out absolute.
-    pub fn load(overrides: Overrides) -> Result<Self> {
-        Self::combine(overrides)
+    ///
+    /// # Errors
+    /// `InvalidArgument`: a fault of the file with its line and column, a file that was named and
+    /// can't be read, a path that is none.
+    pub fn load(flags: Overrides) -> Result<Self> {
+        let named = flags.config.is_some();
+        let file = flags.config.clone().unwrap_or_else(|| Self::FILE.into());
+        let said = Configuration::read(&file.display().to_string(), bytes_of(&file, named)?)?;
+        Self::combine(flags, said)
     }
 
-    fn combine(flags: Overrides) -> Result<Self> {
-        let run_dir = absolute(flags.run_dir.unwrap_or_else(|| Self::RUN_DIR.into()))?;
+    fn combine(flags: Overrides, said: Configuration) -> Result<Self> {
+        let path = |flag: Option<PathBuf>, said: Option<PathBuf>, usual: PathBuf| {
+            absolute(flag.or(said).unwrap_or(usual))
+        };
+        let run_dir = path(flags.run_dir, said.run_dir, Self::RUN_DIR.into())?;
         // Below the run directory: it is gone after a reboot, as all mounts are, and it stays
         // when the daemon is stopped, as they do.
-        let mount_dir = absolute(flags.mount_dir.unwrap_or_else(|| run_dir.join("mounts")))?;
+        let mount_dir = path(flags.mount_dir, said.mount_dir, run_dir.join("mounts"))?;
+        let log_format = match (flags.log_format, said.log_format) {
+            (Some(format), _) => format,
+            (None, Some(word)) => word.parse()?,
+            (None, None) => LogFormat::default(),
+        };
+        let parallelism = said.recovery_parallelism.map(|number| usize::try_from(number).unwrap_or(1));
         Ok(Self {
             engine: EngineConfig {
-                state_dir: absolute(flags.state_dir.unwrap_or_else(|| Self::STATE_DIR.into()))?,
+                state_dir: path(flags.state_dir, said.state_dir, Self::STATE_DIR.into())?,
                 mount_dir,
                 node: host_name(),
-                default_size: Size::from_bytes(1 << 30),
-                low_water: None,
-                blanks: 2,
-                stale_after: Duration::from_secs(30),
-                recovery_parallelism: 4,
-                events_kept: 50_000,
+                default_size: said.default_size.unwrap_or(Size::from_bytes(1 << 30)),
+                low_water: said.low_water,
+                blanks: said.blanks.unwrap_or(2),
+                stale_after: said.stale_after.unwrap_or(Duration::from_secs(30)),
+                recovery_parallelism: parallelism.unwrap_or(4),
+                events_kept: said.events_kept.map_or(50_000, u64::from),
             },
             run_dir,
-            group: "orlop".to_owned(),
-            log_format: flags.log_format.unwrap_or_default(),
-            log_filter: flags.log_filter.unwrap_or_else(|| "info".to_owned()),
-            drain: Duration::from_secs(30),
+            group: said.group.unwrap_or_else(|| "orlop".to_owned()),
+            log_format,
+            log_filter: flags.log_filter.or(said.log).unwrap_or_else(|| "info".to_owned()),
+            drain: said.drain.unwrap_or(Duration::from_secs(30)),
         })
     }
 }
@@ -99,17 +115,56 @@ fn host_name() -> String {
     if name.is_empty() { "localhost".to_owned() } else { name.to_owned() }
 }
 
-/// The text of the configuration file; one that nobody named may be missing.
-#[allow(dead_code)]
-fn text_of(path: &Path, named: bool) -> Result<String> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(text),
-        Err(fault) if fault.kind() == io::ErrorKind::NotFound && !named => Ok(String::new()),
+/// The configuration file's bytes; one that nobody named may be missing.
+fn bytes_of(path: &Path, named: bool) -> Result<Vec<u8>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(bytes),
+        Err(fault) if fault.kind() == io::ErrorKind::NotFound && !named => Ok(Vec::new()),
         Err(fault) => Err(Error::new(
             ErrorKind::InvalidArgument,
             format!("the configuration {} can't be read: {fault}", path.display()),
         )
         .object(format!("configuration {}", path.display()))
         .hint("name a file that can be read with --config")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_as_documented() {
+        let config = Config::combine(Overrides::default(), Configuration::default()).unwrap();
+        assert_eq!(config.engine.state_dir, Path::new("/var/lib/orlop"));
+        assert_eq!(config.run_dir, Path::new("/run/orlop"));
+        assert_eq!(config.engine.mount_dir, Path::new("/run/orlop/mounts"));
+        assert_eq!(config.engine.stale_after, Duration::from_secs(30));
+        assert!(!config.engine.node.is_empty());
+    }
+
+    #[test]
+    fn a_flag_goes_before_the_file_and_the_file_before_the_default() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("orlop.yaml");
+        fs::write(&file, "stateDir: /file/state\nrunDir: /file/run\nlogFormat: json\nblanks: 0\n").unwrap();
+        let flags = Overrides {
+            config: Some(file.clone()),
+            state_dir: Some("/flag/state".into()),
+            ..Overrides::default()
+        };
+        let config = Config::load(flags.clone()).unwrap();
+        assert_eq!(config.engine.state_dir, Path::new("/flag/state"));
+        assert_eq!(config.run_dir, Path::new("/file/run"));
+        assert_eq!(config.engine.mount_dir, Path::new("/file/run/mounts"));
+        assert_eq!(config.log_format, LogFormat::Json);
+        assert_eq!(config.engine.blanks, 0);
+
+        fs::write(&file, "stateDirs: /a\n").unwrap();
+        let error = Config::load(flags.clone()).unwrap_err();
+        assert!(error.message.contains("orlop.yaml:1:1"), "{error}");
+        fs::remove_file(&file).unwrap();
+        let error = Config::load(flags).unwrap_err();
+        assert!(error.message.contains("can't be read"), "{error}");
     }
 }

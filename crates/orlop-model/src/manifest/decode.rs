@@ -318,7 +318,7 @@ fn spec(fields: &mut Fields<'_>, section: &Entry) -> Option<VolumeSpec> {
 }
 
 impl Entry {
-    fn is_null(&self) -> bool {
+    pub(crate) fn is_null(&self) -> bool {
         matches!(&self.value.kind, Kind::Scalar(scalar) if scalar.is_null())
     }
 }
@@ -363,7 +363,7 @@ impl Fields<'_> {
     }
 
     /// A tag would change what a value is; no field of a volume has use for one.
-    fn no_tags(&mut self, node: &Node) {
+    pub(crate) fn no_tags(&mut self, node: &Node) {
         if let Some(tag) = &node.tag {
             let diagnostic =
                 Diagnostic::error("unsupported-tag", format!("the YAML tag {tag} is not supported"))

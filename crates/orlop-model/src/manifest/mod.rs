@@ -12,7 +12,7 @@
 
 mod decode;
 pub mod diagnostic;
-mod fields;
+pub(crate) mod fields;
 mod interpolate;
 pub mod limits;
 mod names;
@@ -22,7 +22,7 @@ mod schema;
 mod source;
 #[cfg(test)]
 mod tests;
-mod tree;
+pub(crate) mod tree;
 
 use std::sync::Arc;
 
