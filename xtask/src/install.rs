@@ -14,7 +14,7 @@ struct Package {
     programs: &'static [&'static str],
 }
 
-/// What the tests need. Podman wants catatonit for pods.
+/// What the tests need. Podman wants catatonit for pods, the fuzzer is C++.
 const FOR_TESTS: &[Package] = &[
     Package { name: "docker.io", programs: &["docker", "dockerd", "containerd"] },
     Package { name: "podman", programs: &["podman", "conmon"] },
@@ -27,6 +27,7 @@ const FOR_TESTS: &[Package] = &[
     Package { name: "util-linux", programs: &["nsenter", "unshare", "losetup"] },
     Package { name: "mount", programs: &["mount", "umount"] },
     Package { name: "sqlite3", programs: &["sqlite3"] },
+    Package { name: "g++", programs: &["g++"] },
 ];
 
 /// What the benchmark needs beyond the tests.

@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::counts::{Counts, of_cargo_test, of_nextest};
 use crate::step::{Steps, cargo, root, show, tee};
-use crate::{check, deny, install};
+use crate::{check, deny, fuzz, install};
 
 /// Names the file that a test which skips itself writes its reason to; the testkit knows it too.
 const SKIPS_FILE: &str = "ORLOP_SKIPS_FILE";
@@ -30,6 +30,7 @@ pub(crate) fn task() -> Result<(), String> {
         steps.run("tests", || nextest(&mut counts));
         steps.run("tests in documentation", || doc_tests(&mut counts));
     }
+    steps.run("fuzzing", fuzz::run);
     if !steps.failed().is_empty() {
         println!("failed: {}", steps.failed().join(", "));
     }

@@ -11,15 +11,15 @@ struct Generated {
     words: &'static [&'static str],
 }
 
-/// Every generated file: `Generated { file: "docs/x.json", words: &["run", "-qp", "orlop", "--", …] }`.
+/// Every generated file.
 const GENERATED: &[Generated] = &[
     Generated {
         file: "docs/manifest.md",
-        words: &["run", "--quiet", "--locked", "-p", "orlop-model", "--example", "volume-reference"],
+        words: &["run", "--quiet", "--locked", "--package", "orlop-model", "--example", "volume-reference"],
     },
     Generated {
         file: "docs/cli/README.md",
-        words: &["run", "--quiet", "--locked", "-p", "orlop", "--", "reference"],
+        words: &["run", "--quiet", "--locked", "--package", "orlop", "--", "reference"],
     },
 ];
 
