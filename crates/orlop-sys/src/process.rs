@@ -175,7 +175,8 @@ impl Finished {
     pub fn last_lines(&self) -> String {
         let text = if self.stderr.trim().is_empty() { &self.stdout } else { &self.stderr };
         let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        lines[lines.len().saturating_sub(SHOWN_LINES)..].join("; ")
+        let from = lines.len().saturating_sub(SHOWN_LINES);
+        lines.get(from..).unwrap_or_default().join("; ")
     }
 }
 
