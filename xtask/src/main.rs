@@ -6,7 +6,6 @@ mod check;
 mod counts;
 mod demo;
 mod deny;
-mod fuzz;
 mod install;
 mod step;
 mod test;

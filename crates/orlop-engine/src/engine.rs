@@ -1,182 +1,358 @@
 //! The engine's face: one method an operation. What each does lives in the modules of that name.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
+    thread::JoinHandle,
+    time::Duration,
+};
 
 use orlop_model::{
     Error, ErrorKind, PoolName, Result, WorkspaceName,
     resource::{Deletion, Event, Front, Pool, Volume, Workspace},
 };
+use orlop_sys::{SysError, durable, propagation};
 
-use crate::request::*;
+use crate::{
+    attachment::{attach, detach, host_mount, place::Places},
+    background::{self, Signal},
+    blank::Blanks,
+    core::Core,
+    events,
+    host::On,
+    locks::{Deadline, Locks},
+    pool::{self, Pools, room::Rooms},
+    reconcile,
+    request::*,
+    statistics::{self, Tally},
+    store::{Store, StoreOptions, VolumeRow, pools},
+    volume::{aliased, apply, delete, view},
+    workspace,
+};
 
 /// One engine over one state directory. Clones share it.
 #[derive(Clone)]
 pub struct Engine {
-    _inner: Arc<EngineConfig>,
+    handle: Arc<Handle>,
 }
 
-fn unfinished<T>() -> Result<T> {
-    Err(Error::new(ErrorKind::Unsupported, "not built yet"))
+/// Ends the background with the last clone.
+struct Handle {
+    core: Arc<Core>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Engine {
     /// Takes the lock of the state directory, migrates the store and opens the pools.
     pub fn open(config: EngineConfig) -> Result<Self> {
-        Ok(Self { _inner: Arc::new(config) })
+        let object = "state directory";
+        durable::create_dir_all(&config.state_dir, 0o700).on(object)?;
+        let state_dir = config.state_dir.canonicalize().map_err(|error| {
+            Error::new(ErrorKind::Host, format!("can't find {}: {error}", config.state_dir.display()))
+                .object(object)
+        })?;
+        let lock =
+            durable::lock_exclusive(&state_dir.join("lock")).map_err(|error| locked(&error, &state_dir))?;
+        let boot_id = orlop_sys::host::boot_id().on("boot id")?;
+        let options = StoreOptions {
+            node: config.node.clone(),
+            boot_id: boot_id.clone(),
+            events_kept: config.events_kept,
+        };
+        let store = Store::open(&state_dir.join("orlop.db"), options)?;
+        let places = Places::open(&config.mount_dir)?;
+        let pools = Pools::default();
+        for row in store.read(pools::all)? {
+            pools.add(&row);
+        }
+        let core = Core {
+            config,
+            state_dir,
+            boot_id,
+            store,
+            locks: Locks::default(),
+            pools,
+            rooms: Rooms::default(),
+            places,
+            blanks: Blanks::default(),
+            tally: Tally::default(),
+            signal: Signal::default(),
+            recovered: AtomicBool::new(false),
+            problems: Mutex::new(Vec::new()),
+            _lock: lock,
+        };
+        Ok(Self { handle: Arc::new(Handle { core: Arc::new(core), threads: Mutex::default() }) })
     }
 
     /// Compares store, disk and kernel, finishes or undoes what was begun. Called once, before readiness.
     pub fn recover(&self) -> Result<Recovery> {
-        unfinished()
+        let core = self.core();
+        *lock(&core.problems) = propagated(core);
+        let recovery = reconcile::recover(core)?;
+        *lock(&self.handle.threads) = background::start(&self.handle.core)?;
+        Ok(recovery)
     }
 
     /// Whether the engine may be used: recovered, and mounts are seen by the host.
     pub fn readiness(&self) -> Readiness {
-        Readiness { problems: Vec::new() }
+        let mut problems = lock(&self.core().problems).clone();
+        if !self.core().is_recovered() {
+            problems.push("it is still recovering".to_owned());
+        }
+        Readiness { problems }
     }
 
     /// Stops background work and flushes the store. Mounts stay.
-    pub fn shutdown(&self) {}
+    pub fn shutdown(&self) {
+        self.handle.stop();
+        self.core().places.close();
+        if let Err(error) = self.core().store.close() {
+            tracing::error!(%error, "the store could not be closed");
+        }
+    }
 
     /// Makes a workspace, or sets who is granted it.
     pub fn put_workspace(
         &self,
-        _: &Caller,
-        _: &WorkspaceName,
-        _grants: Option<Vec<u32>>,
+        caller: &Caller,
+        name: &WorkspaceName,
+        grants: Option<Vec<u32>>,
     ) -> Result<Applied<Workspace>> {
-        unfinished()
+        self.run("workspace.put", |core| workspace::put(core, caller, name, grants))
     }
 
     /// One workspace.
-    pub fn workspace(&self, _: &Caller, _: &WorkspaceName) -> Result<Workspace> {
-        unfinished()
+    pub fn workspace(&self, _: &Caller, name: &WorkspaceName) -> Result<Workspace> {
+        workspace::show(self.core(), name)
     }
 
     /// All workspaces.
     pub fn workspaces(&self, _: &Caller) -> Result<Vec<Workspace>> {
-        unfinished()
+        workspace::list(self.core())
     }
 
     /// Deletes an empty workspace; released volumes count as content.
-    pub fn delete_workspace(&self, _: &Caller, _: &WorkspaceName) -> Result<()> {
-        unfinished()
+    pub fn delete_workspace(&self, caller: &Caller, name: &WorkspaceName) -> Result<()> {
+        self.run("workspace.delete", |core| workspace::delete(core, caller, name))
     }
 
     /// Makes a pool (root only).
-    pub fn create_pool(&self, _: &Caller, _: &PoolRequest) -> Result<Applied<Pool>> {
-        unfinished()
+    pub fn create_pool(&self, caller: &Caller, request: &PoolRequest) -> Result<Applied<Pool>> {
+        self.run("pool.create", |core| pool::create::create(core, caller, request))
     }
 
     /// One pool.
-    pub fn pool(&self, _: &Caller, _: &PoolName) -> Result<Pool> {
-        unfinished()
+    pub fn pool(&self, _: &Caller, name: &PoolName) -> Result<Pool> {
+        pool::show(self.core(), name)
     }
 
     /// All pools.
     pub fn pools(&self, _: &Caller) -> Result<Vec<Pool>> {
-        unfinished()
+        pool::list(self.core())
     }
 
     /// Makes or changes a volume; returns when it is active.
-    pub fn apply(&self, _: &Caller, _: &ApplyRequest) -> Result<Applied<Volume>> {
-        unfinished()
+    pub fn apply(&self, caller: &Caller, request: &ApplyRequest) -> Result<Applied<Volume>> {
+        let what = format!("apply of {}/{}", request.workspace, request.manifest.name);
+        let key = VolumeKey { workspace: request.workspace.clone(), name: request.manifest.name.clone() };
+        self.told("apply", caller, &what, &VolumeRef::Key(key), |core| apply::apply(core, caller, request))
     }
 
     /// One volume.
-    pub fn volume(&self, _: &Caller, _: &VolumeRef) -> Result<Volume> {
-        unfinished()
+    pub fn volume(&self, _: &Caller, which: &VolumeRef) -> Result<Volume> {
+        view::one(self.core(), self.core().row(which)?)
     }
 
     /// A page of volumes.
-    pub fn volumes(&self, _: &Caller, _: &VolumeQuery) -> Result<Page<Volume>> {
-        unfinished()
+    pub fn volumes(&self, _: &Caller, query: &VolumeQuery) -> Result<Page<Volume>> {
+        view::page(self.core(), query)
     }
 
     /// Deletes a volume: destroys or releases its data by type. In use it is refused, or with
     /// `force` marked and finished after the last holder has gone.
-    pub fn delete(&self, _: &Caller, _: &VolumeRef, _force: bool) -> Result<Deletion> {
-        unfinished()
+    pub fn delete(&self, caller: &Caller, which: &VolumeRef, force: bool) -> Result<Deletion> {
+        self.told("delete", caller, "delete", which, |core| {
+            delete::delete(core, caller, which, force, Deadline::usual())
+        })
     }
 
     /// Attaches a volume for a consumer. Waits at most `patience` for other work on the volume,
     /// then says [`ErrorKind::Recovering`].
-    pub fn attach(&self, _: &Caller, _: &AttachRequest, _patience: Duration) -> Result<Attached> {
-        unfinished()
+    pub fn attach(&self, caller: &Caller, request: &AttachRequest, patience: Duration) -> Result<Attached> {
+        let deadline = Deadline::after(patience);
+        let what = format!("attach for {}", request.consumer);
+        self.told("attach", caller, &what, &request.volume, |core| {
+            attach::attach(core, caller, request, deadline)
+        })
     }
 
     /// Ends one scope's use of a volume; of a scope that is not attached it succeeds.
-    pub fn detach(&self, _: &Caller, _: &VolumeRef, _scope: &str, _patience: Duration) -> Result<()> {
-        unfinished()
+    pub fn detach(&self, caller: &Caller, which: &VolumeRef, scope: &str, patience: Duration) -> Result<()> {
+        let deadline = Deadline::after(patience);
+        self.told("detach", caller, "detach", which, |core| {
+            detach::detach(core, caller, which, scope, deadline)
+        })
     }
 
     /// Where an attached volume is for that front's consumers; `None` when it is not attached.
-    pub fn attached_path(&self, _: &Caller, _: &VolumeRef) -> Result<Option<Attached>> {
-        unfinished()
+    pub fn attached_path(&self, caller: &Caller, which: &VolumeRef) -> Result<Option<Attached>> {
+        attach::attached_path(self.core(), caller, which)
     }
 
     /// Mounts a volume onto a directory of the host.
-    pub fn mount(&self, _: &Caller, _: &MountRequest) -> Result<Attached> {
-        unfinished()
+    pub fn mount(&self, caller: &Caller, request: &MountRequest) -> Result<Attached> {
+        let what = format!("mount on {}", request.target.display());
+        self.told("mount", caller, &what, &request.volume, |core| host_mount::mount(core, caller, request))
     }
 
     /// Ends a host mount.
-    pub fn unmount(&self, _: &Caller, _target: &Path) -> Result<()> {
-        unfinished()
+    pub fn unmount(&self, caller: &Caller, target: &Path) -> Result<()> {
+        self.run("unmount", |core| host_mount::unmount(core, caller, target))
     }
 
     /// The volume that a front knows by that name: by alias, else `name` in `public`, else
     /// `workspace.name`. The same volume is found for ever under the same external name.
-    pub fn resolve(&self, _: &Caller, _external: &str) -> Result<Option<Volume>> {
-        unfinished()
+    pub fn resolve(&self, caller: &Caller, external: &str) -> Result<Option<Volume>> {
+        aliased::resolve(self.core(), caller, external)
     }
 
     /// Makes the volume that a front asks for by its own name and records the alias; where the
     /// volume exists and agrees with what was said, records the alias alone.
     pub fn create_aliased(
         &self,
-        _: &Caller,
-        _: &AliasedRequest,
-        _patience: Duration,
+        caller: &Caller,
+        request: &AliasedRequest,
+        patience: Duration,
     ) -> Result<Applied<Volume>> {
-        unfinished()
+        let deadline = Deadline::after(patience);
+        let created = self.run("create", |core| aliased::create(core, caller, request, deadline));
+        if let Err(error) = &created {
+            events::refusal(self.core(), caller, &format!("create of {}", request.external), None, error);
+        }
+        created
     }
 
     /// The names by which a front may call the volumes it can use, with the volumes.
-    pub fn aliased(&self, _: &Caller) -> Result<Vec<(String, Volume)>> {
-        unfinished()
+    pub fn aliased(&self, caller: &Caller) -> Result<Vec<(String, Volume)>> {
+        aliased::list(self.core(), caller)
     }
 
     /// Deletes what that front created under that name; anything else is refused. An unknown name succeeds.
-    pub fn remove_aliased(&self, _: &Caller, _external: &str, _patience: Duration) -> Result<()> {
-        unfinished()
+    pub fn remove_aliased(&self, caller: &Caller, external: &str, patience: Duration) -> Result<()> {
+        let deadline = Deadline::after(patience);
+        let removed = self.run("remove", |core| aliased::remove(core, caller, external, deadline));
+        if let Err(error) = &removed {
+            events::refusal(self.core(), caller, &format!("remove of {external}"), None, error);
+        }
+        removed
     }
 
     /// Events in order; [`ErrorKind::Expired`] when those right after `after` are no longer kept.
-    pub fn events(&self, _: &Caller, _: &EventQuery) -> Result<Vec<Event>> {
-        unfinished()
+    pub fn events(&self, _: &Caller, query: &EventQuery) -> Result<Vec<Event>> {
+        self.core().store.read(|r| crate::store::events::select(r, query))
     }
 
     /// The newest sequence.
     pub fn newest_event(&self) -> u64 {
-        0
+        self.core().store.newest_event()
     }
 
     /// Calls back with the newest sequence after every commit that added events. The callback must not block.
-    pub fn on_event(&self, _: Box<dyn Fn(u64) + Send + Sync>) {}
+    pub fn on_event(&self, observer: Box<dyn Fn(u64) + Send + Sync>) {
+        self.core().store.on_event(observer);
+    }
 
     /// Numbers for `/metrics`.
     pub fn statistics(&self) -> Statistics {
-        Statistics::default()
+        statistics::read(self.core())
     }
 
     /// The front's own view of whom it serves, for messages.
     pub fn node(&self) -> &str {
-        &self._inner.node
+        &self.core().config.node
     }
 
     /// Whether volumes made through this front may be removed by it.
     pub fn owns(front: Front, volume: &Volume) -> bool {
         volume.status.created_by == front
     }
+
+    fn core(&self) -> &Core {
+        &self.handle.core
+    }
+
+    /// Counts it, and refuses it before recovery has ended.
+    fn run<T>(&self, operation: &'static str, work: impl FnOnce(&Core) -> Result<T>) -> Result<T> {
+        let core = self.core();
+        let result = if core.is_recovered() { work(core) } else { Err(recovering()) };
+        core.tally.count(operation, result)
+    }
+
+    /// The same, and records refusals with the volume they concern.
+    fn told<T>(
+        &self,
+        operation: &'static str,
+        caller: &Caller,
+        what: &str,
+        which: &VolumeRef,
+        work: impl FnOnce(&Core) -> Result<T>,
+    ) -> Result<T> {
+        let result = self.run(operation, work);
+        if let Err(error) = &result {
+            let row: Option<VolumeRow> = self.core().row(which).ok();
+            events::refusal(self.core(), caller, what, row.as_ref(), error);
+        }
+        result
+    }
+}
+
+impl Handle {
+    fn stop(&self) {
+        self.core.signal.stop();
+        let threads = std::mem::take(&mut *lock(&self.threads));
+        for thread in threads {
+            // A thread that panicked has said so.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn recovering() -> Error {
+    Error::new(ErrorKind::Recovering, "the daemon is still recovering")
+        .object("engine")
+        .hint("retry in a moment")
+}
+
+/// Why mounts made here are not seen by the host, if so.
+fn propagated(core: &Core) -> Vec<String> {
+    let root = core.places.root();
+    match propagation::probe(root) {
+        Ok(found) if found.is_seen() => Vec::new(),
+        Ok(found) => {
+            vec![format!("mounts in {} are not seen by containers: {}", root.display(), found.reason())]
+        }
+        Err(error) => vec![format!("mounts in {} could not be tried out: {error}", root.display())],
+    }
+}
+
+fn locked(error: &SysError, state_dir: &Path) -> Error {
+    if error.is_busy() {
+        return Error::new(
+            ErrorKind::Locked,
+            format!("another daemon uses {}: {error}", state_dir.display()),
+        )
+        .object("state directory")
+        .hint("stop that one first, or give this one another --state-dir");
+    }
+    crate::host::failure(error, "state directory")
 }

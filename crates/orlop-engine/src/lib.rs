@@ -5,10 +5,27 @@
 //! from blocking threads.
 #![forbid(unsafe_code)]
 
+mod admission;
+mod alias;
+mod attachment;
+mod authority;
+mod backend;
+mod background;
+mod blank;
+mod core;
 pub mod engine;
+mod events;
+pub mod fault;
 pub mod format;
+mod host;
+mod locks;
+mod pool;
+mod reconcile;
 pub mod request;
+mod statistics;
 pub mod store;
+mod volume;
+mod workspace;
 
 pub use engine::Engine;
 pub use request::*;

@@ -26,8 +26,6 @@ pub mod propagation;
 pub mod space;
 mod syscall;
 pub mod target;
-#[cfg(test)]
-mod testing;
 pub mod user;
 
 pub use error::{Result, SysError};

@@ -17,8 +17,6 @@ use super::{
 use crate::{format::Placement, request::VolumeKey};
 
 pub use page::page;
-#[cfg(test)]
-pub(super) use page::plan_of_page;
 
 /// A volume.
 #[derive(Debug, Clone, PartialEq)]

@@ -99,7 +99,7 @@ It ends with 8 when no daemon answers and with 9 when the daemon is not ready, w
     /// Print the version
     #[command(after_help = "Examples:\n  orlop version")]
     Version,
-    /// Print the reference of the command line as Markdown
+    /// Write the reference of the command line
     #[command(hide = true)]
-    Reference,
+    Reference(ReferenceArgs),
 }

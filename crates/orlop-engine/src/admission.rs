@@ -1,0 +1,280 @@
+//! Whether a pool can promise more, and whether it can keep what it promised. Pure arithmetic;
+//! the figures are gathered in `pool::room`.
+//!
+//! Two rules, both in bytes:
+//! - what is promised stays within the capacity times the overcommit factor;
+//! - what is promised and not yet taken, divided by that factor, fits in the host's free space now,
+//!   above the low-water reserve. With the factor 1.0 every promise can be kept at once.
+
+use orlop_model::{Error, ErrorKind, PoolName, Result, Size, resource::Capacity};
+
+/// The figures of a pool at one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Room {
+    /// What the pool was given.
+    pub(crate) capacity: u64,
+    /// At least 1.0.
+    pub(crate) overcommit: f64,
+    /// The sum of the sizes of its volumes, released ones included.
+    pub(crate) reserved: u64,
+    /// The part of `reserved` that is not yet taken from the host's filesystem.
+    pub(crate) unallocated: u64,
+    /// Free in the host's filesystem.
+    pub(crate) host_free: u64,
+    /// What stays free in the host's filesystem.
+    pub(crate) low_water: u64,
+    /// The kind of the host's filesystem.
+    pub(crate) host_filesystem: String,
+}
+
+impl Room {
+    /// How much may be promised in all.
+    pub(crate) fn limit(&self) -> u64 {
+        scaled(self.capacity, self.overcommit)
+    }
+
+    /// What may still be promised now, by both rules.
+    pub(crate) fn available(&self) -> u64 {
+        let by_capacity = self.limit().saturating_sub(self.reserved);
+        let room = self.host_free.saturating_sub(self.low_water);
+        by_capacity.min(scaled(room, self.overcommit).saturating_sub(self.unallocated))
+    }
+
+    /// Whether the pool can promise `size` more.
+    ///
+    /// # Errors
+    /// [`ErrorKind::PoolFull`] where the capacity forbids it, [`ErrorKind::LowSpace`] where the
+    /// host's filesystem lacks the room now.
+    pub(crate) fn admit(&self, pool: &PoolName, size: Size) -> Result<()> {
+        if self.reserved.saturating_add(size.bytes()) > self.limit() {
+            let left = self.limit().saturating_sub(self.reserved);
+            return Err(Error::new(
+                ErrorKind::PoolFull,
+                format!(
+                    "{size} does not fit in pool {pool}: of {} it may promise, {} are promised and {} are left",
+                    human(self.limit()),
+                    human(self.reserved),
+                    human(left)
+                ),
+            )
+            .object(format!("pool {pool}"))
+            .hint(format!(
+                "ask for at most {}; or delete volumes there (released ones count too: orlop get --released); or make a larger pool, or one with --overcommit: orlop pool create",
+                human(left)
+            )));
+        }
+        let unallocated = self.unallocated.saturating_add(size.bytes());
+        let room = self.host_free.saturating_sub(self.low_water);
+        if unallocated > scaled(room, self.overcommit) {
+            return Err(Error::new(
+                ErrorKind::LowSpace,
+                format!(
+                    "{size} can't be promised in pool {pool} now: its disk has {} free, {} are promised to other volumes but not yet used, and {} are kept as a reserve",
+                    human(self.host_free),
+                    human(self.unallocated),
+                    human(self.low_water)
+                ),
+            )
+            .object(format!("pool {pool}"))
+            .hint(format!(
+                "ask for at most {}; or free space on the pool's disk; or name a pool on another disk",
+                human(self.available())
+            )));
+        }
+        Ok(())
+    }
+
+    /// Whether the promises can be kept by the disk below.
+    pub(crate) fn status(&self) -> Capacity {
+        match self.weakness() {
+            None => Capacity::Hard,
+            Some(why) => Capacity::Advisory { why },
+        }
+    }
+
+    /// The same for one volume: what is preallocated needs no further room.
+    pub(crate) fn status_of(&self, preallocated: bool) -> Capacity {
+        match self.filesystem_weakness() {
+            Some(why) => Capacity::Advisory { why },
+            None if preallocated => Capacity::Hard,
+            None => self.status(),
+        }
+    }
+
+    fn weakness(&self) -> Option<String> {
+        self.filesystem_weakness().or_else(|| {
+            (self.unallocated > self.host_free).then(|| {
+                let cause = if self.reserved > self.capacity {
+                    format!(
+                        "the pool promises {} of {} (overcommit {})",
+                        human(self.reserved),
+                        human(self.capacity),
+                        self.overcommit
+                    )
+                } else {
+                    "something else fills the pool's disk".to_owned()
+                };
+                format!(
+                    "the disk has {} free, but {} are promised and not yet used: {cause}",
+                    human(self.host_free),
+                    human(self.unallocated)
+                )
+            })
+        })
+    }
+
+    /// Where the disk can fail a write into space that was already taken.
+    fn filesystem_weakness(&self) -> Option<String> {
+        match self.host_filesystem.as_str() {
+            kind @ ("btrfs" | "bcachefs" | "zfs") => Some(format!(
+                "{kind} writes changed blocks to a new place, so a full disk can fail a write into space already taken"
+            )),
+            kind @ ("tmpfs" | "ramfs") => {
+                Some(format!("{kind} takes the space from memory, which others use too"))
+            }
+            kind @ ("overlay" | "nfs" | "nfs4" | "cifs" | "smb2" | "fuse") => {
+                Some(format!("the room of a filesystem of kind {kind} is not ours to reserve"))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The low-water reserve where none is configured: the smaller of 5 % of the filesystem and 1Gi.
+pub(crate) fn usual_low_water(host_total: u64) -> u64 {
+    (host_total / 20).min(1 << 30)
+}
+
+/// Rounded down; saturates. A factor below 1.0 or not a number counts as 1.0.
+fn scaled(bytes: u64, factor: f64) -> u64 {
+    if factor.is_nan() || factor <= 1.0 {
+        return bytes;
+    }
+    // A float has 53 bits: scale in thousandths, exactly.
+    let thousandths = (factor * 1000.0).round().min(1e15) as u128;
+    u64::try_from(u128::from(bytes) * thousandths / 1000).unwrap_or(u64::MAX)
+}
+
+/// Bytes for a reader, rounded down to a tenth, such as `1.5Gi`; whole quantities are exact.
+pub(crate) fn human(bytes: u64) -> String {
+    const UNITS: [(u64, &str); 6] = [
+        (1 << 60, "Ei"),
+        (1 << 50, "Pi"),
+        (1 << 40, "Ti"),
+        (1 << 30, "Gi"),
+        (1 << 20, "Mi"),
+        (1 << 10, "Ki"),
+    ];
+    for (unit, suffix) in UNITS {
+        if bytes >= unit {
+            let tenths = u128::from(bytes) * 10 / u128::from(unit);
+            return match (tenths / 10, tenths % 10) {
+                (whole, 0) => format!("{whole}{suffix}"),
+                (whole, tenth) => format!("{whole}.{tenth}{suffix}"),
+            };
+        }
+    }
+    bytes.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const GIB: u64 = 1 << 30;
+
+    fn room() -> Room {
+        Room {
+            capacity: 20 * GIB,
+            overcommit: 1.0,
+            reserved: 4 * GIB,
+            unallocated: 3 * GIB,
+            host_free: 16 * GIB,
+            low_water: GIB,
+            host_filesystem: "ext4".into(),
+        }
+    }
+
+    fn admits(room: &Room, gib: u64) -> Result<(), ErrorKind> {
+        room.admit(&PoolName::default_pool(), Size::from_bytes(gib * GIB)).map_err(|e| e.kind)
+    }
+
+    #[test]
+    fn both_rules() {
+        let room = room();
+        assert_eq!(room.available(), 12 * GIB);
+        assert_eq!(admits(&room, 12), Ok(()));
+        assert_eq!(admits(&room, 13), Err(ErrorKind::LowSpace));
+        assert_eq!(admits(&room, 17), Err(ErrorKind::PoolFull));
+        let filled = Room { host_free: 3 * GIB, ..room.clone() };
+        assert_eq!(admits(&filled, 1), Err(ErrorKind::LowSpace));
+        assert_eq!(filled.available(), 0);
+        let large = Room { host_free: 100 * GIB, ..room };
+        assert_eq!(admits(&large, 16), Ok(()));
+        assert_eq!(admits(&large, 17), Err(ErrorKind::PoolFull));
+    }
+
+    #[test]
+    fn overcommit_lets_a_large_promise_through() {
+        let room = Room { overcommit: 20.0, reserved: 0, unallocated: 0, ..room() };
+        assert_eq!(admits(&room, 225), Ok(()));
+        assert_eq!(admits(&Room { host_free: 2 * GIB, ..room }, 225), Err(ErrorKind::LowSpace));
+    }
+
+    #[test]
+    fn refusals_say_what_was_asked_what_is_left_and_three_ways_out() {
+        let error = room().admit(&PoolName::default_pool(), Size::from_bytes(225 * GIB)).unwrap_err();
+        for word in ["225Gi", "20Gi", "4Gi", "16Gi"] {
+            assert!(error.message.contains(word), "{error}");
+        }
+        assert_eq!(error.hint.unwrap_or_default().matches("; or").count(), 2);
+        let error = room().admit(&PoolName::default_pool(), Size::from_bytes(13 * GIB)).unwrap_err();
+        assert_eq!(error.hint.unwrap_or_default().matches("; or").count(), 2);
+    }
+
+    #[test]
+    fn a_promise_that_the_disk_could_fail_is_advisory() {
+        assert_eq!(room().status(), Capacity::Hard);
+        let filled = Room { host_free: 2 * GIB, ..room() };
+        assert!(matches!(filled.status(), Capacity::Advisory { why } if why.contains("something else")));
+        assert_eq!(filled.status_of(true), Capacity::Hard, "preallocated needs nothing more");
+        let over = Room { overcommit: 9.0, reserved: 90 * GIB, unallocated: 89 * GIB, ..room() };
+        assert!(matches!(over.status(), Capacity::Advisory { why } if why.contains("overcommit")));
+        let copying = Room { host_filesystem: "btrfs".into(), ..room() };
+        assert!(matches!(copying.status_of(true), Capacity::Advisory { .. }));
+    }
+
+    #[test]
+    fn sizes_for_readers() {
+        for (bytes, text) in [(0, "0"), (1023, "1023"), (1536, "1.5Ki"), (GIB, "1Gi"), (GIB - 1, "1023.9Mi")]
+        {
+            assert_eq!(human(bytes), text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_available_is_admitted_and_no_more(
+            capacity in 0u64..1 << 50, reserved in 0u64..1 << 50, unallocated in 0u64..1 << 50,
+            host_free in 0u64..1 << 50, low_water in 0u64..1 << 40, factor in 1.0f64..100.0,
+        ) {
+            let room = Room { capacity, overcommit: factor, reserved, unallocated, host_free, low_water, host_filesystem: "xfs".into() };
+            let pool = PoolName::default_pool();
+            let most = room.available();
+            prop_assert!(most == 0 || room.admit(&pool, Size::from_bytes(most)).is_ok());
+            prop_assert!(room.admit(&pool, Size::from_bytes(most + 1)).is_err());
+        }
+
+        #[test]
+        fn without_overcommit_an_admitted_promise_is_hard(
+            capacity in 0u64..1 << 50, reserved in 0u64..1 << 50, host_free in 0u64..1 << 50, size in 1u64..1 << 50,
+        ) {
+            let room = Room { capacity, overcommit: 1.0, reserved, unallocated: reserved, host_free, low_water: 0, host_filesystem: "ext4".into() };
+            if room.admit(&PoolName::default_pool(), Size::from_bytes(size)).is_ok() {
+                let after = Room { reserved: reserved + size, unallocated: reserved + size, ..room };
+                prop_assert_eq!(after.status(), Capacity::Hard);
+            }
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! From an engine's name for a volume to ours. Pure; what is recorded of it lives in the store.
+//!
+//! An engine may call a volume `[a-zA-Z0-9][a-zA-Z0-9_.-]*`. A name that is legal here is kept;
+//! another becomes a slug with a short id, which the caller makes unique.
+
+use orlop_model::{Error, ErrorKind, Result, VolumeName, WorkspaceName};
+
+use crate::request::VolumeKey;
+
+/// The most bytes an engine's name may have; the engines allow 255 in a path of theirs.
+const MOST: usize = 255;
+/// How many characters of the short id a slug ends with.
+const SHORT_ID: usize = 8;
+
+/// What an external name may mean without an alias.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Meaning {
+    /// A volume by name: `name` in `public`, or `workspace.name`.
+    Key(VolumeKey),
+    /// Only an alias can say.
+    AliasOnly,
+}
+
+/// Checks what an engine calls a volume.
+///
+/// # Errors
+/// [`ErrorKind::InvalidArgument`] for what no engine allows, a path above all.
+pub(crate) fn check(external: &str) -> Result<()> {
+    let first = external.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
+    let rest = external.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
+    if first && rest && external.len() <= MOST {
+        return Ok(());
+    }
+    let shown: String = external.chars().take(80).collect();
+    Err(Error::new(ErrorKind::InvalidArgument, format!("{shown:?} can't be the name of a volume"))
+        .object("volume name")
+        .hint(
+            "use letters, digits, `_`, `.` and `-`, beginning with a letter or digit, at most 255 characters",
+        ))
+}
+
+/// Which volume the name means where no alias is recorded.
+pub(crate) fn meaning(external: &str) -> Meaning {
+    if let Ok(name) = VolumeName::check(external) {
+        return Meaning::Key(VolumeKey { workspace: WorkspaceName::public(), name });
+    }
+    if let Some((workspace, name)) = external.split_once('.')
+        && let (Ok(workspace), Ok(name)) = (WorkspaceName::check(workspace), VolumeName::check(name))
+    {
+        return Meaning::Key(VolumeKey { workspace, name });
+    }
+    Meaning::AliasOnly
+}
+
+/// The name an engine uses for a volume that it did not make.
+pub(crate) fn external(key: &VolumeKey) -> String {
+    if key.workspace == WorkspaceName::public() {
+        key.name.to_string()
+    } else {
+        format!("{}.{}", key.workspace, key.name)
+    }
+}
+
+/// Whether an engine made the name up: 64 hexadecimal digits.
+pub(crate) fn is_anonymous(external: &str) -> bool {
+    external.len() == 64 && external.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// The Orlop name of an external one: itself where that is legal, else a slug that ends with the
+/// first characters of `unique` (lower-case letters and digits).
+pub(crate) fn name(external: &str, unique: &str) -> Result<VolumeName> {
+    if let Ok(name) = VolumeName::check(external) {
+        return Ok(name);
+    }
+    let unique: String =
+        unique.chars().filter(|c| matches!(c, 'a'..='z' | '0'..='9')).take(SHORT_ID).collect();
+    let mut slug = String::new();
+    for c in external.chars().take(MOST) {
+        let c = c.to_ascii_lowercase();
+        if matches!(c, 'a'..='z' | '0'..='9') {
+            slug.push(c);
+        } else if !slug.is_empty() && !slug.ends_with('-') {
+            slug.push('-');
+        }
+    }
+    slug.truncate(VolumeName::MAX_LENGTH.saturating_sub(unique.len() + 1));
+    let slug = slug.trim_end_matches('-');
+    let text = if slug.is_empty() { unique } else { format!("{slug}-{unique}") };
+    text.parse()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn legal_names_are_kept_and_others_become_slugs() {
+        for (external, expected) in [
+            ("data", "data"),
+            ("project_volume", "project-volume-0a1b2c3d"),
+            ("My.App__Data", "my-app-data-0a1b2c3d"),
+            ("a-", "a-0a1b2c3d"),
+            ("ABC", "abc-0a1b2c3d"),
+        ] {
+            assert_eq!(name(external, "0a1b2c3d4e5f").unwrap().as_str(), expected);
+        }
+    }
+
+    #[test]
+    fn meanings() {
+        let key = |workspace: &str, name: &str| {
+            Meaning::Key(VolumeKey { workspace: workspace.parse().unwrap(), name: name.parse().unwrap() })
+        };
+        assert_eq!(meaning("data"), key("public", "data"));
+        assert_eq!(meaning("team.data"), key("team", "data"));
+        assert_eq!(meaning("team.da.ta"), Meaning::AliasOnly);
+        assert_eq!(meaning("project_data"), Meaning::AliasOnly);
+        assert!(is_anonymous(&"a1".repeat(32)));
+        assert!(!is_anonymous(&"A1".repeat(32)));
+    }
+
+    #[test]
+    fn what_no_engine_allows_is_refused() {
+        for bad in ["", "..", "/etc", "a/b", "-a", ".a", "a b", "ä", &"a".repeat(256)] {
+            assert_eq!(check(bad).unwrap_err().kind, ErrorKind::InvalidArgument, "{bad}");
+        }
+        for good in ["a", "A_b.c-", &"9".repeat(255)] {
+            assert!(check(good).is_ok(), "{good}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_name_is_always_legal(external in "[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}", unique in "[0-9a-f]{12}") {
+            let name = name(&external, &unique).unwrap();
+            prop_assert!(name.as_str().len() <= VolumeName::MAX_LENGTH);
+            prop_assert!(VolumeName::check(&external).is_err() || name.as_str() == external);
+        }
+
+        #[test]
+        fn other_ids_give_other_names(external in "[A-Z][a-zA-Z0-9_.-]{0,100}", one in "[0-9a-f]{8}", two in "[0-9a-f]{8}") {
+            prop_assume!(one != two);
+            prop_assert_ne!(name(&external, &one).unwrap(), name(&external, &two).unwrap());
+        }
+
+        #[test]
+        fn a_volume_is_found_by_the_name_shown(workspace in "[a-z][a-z0-9]{0,20}", volume in "[a-z][a-z0-9-]{0,20}[a-z]") {
+            let key = VolumeKey { workspace: workspace.parse().unwrap(), name: volume.parse().unwrap() };
+            prop_assert_eq!(meaning(&external(&key)), Meaning::Key(key));
+        }
+    }
+}

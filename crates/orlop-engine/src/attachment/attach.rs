@@ -1,0 +1,300 @@
+//! A consumer gets a volume: decided, mounted, recorded.
+//!
+//! The intent is recorded before anything is mounted, the attachment after. A crash between leaves a
+//! mount without an attachment, which the next start takes down.
+
+use std::{os::fd::AsFd, path::Path};
+
+use jiff::Timestamp;
+use orlop_model::{
+    AttachmentId, Error, ErrorKind, Result,
+    resource::{Front, VolumeState},
+};
+use orlop_sys::{
+    DeviceNumber, filesystem::DATA_DIRECTORY, mount, mountinfo, ownership::Ownership, target::Target,
+};
+use uuid::Uuid;
+
+use super::{
+    access::{self, Access, Asked, Grant, Wish},
+    detach,
+    stale::{self, Survey},
+};
+use crate::{
+    backend::image::{Image, attach as image_attach, attach::Use},
+    core::{Core, usable},
+    events::event,
+    fault::{self, Point},
+    host::On,
+    locks::{Deadline, Lock},
+    pool,
+    request::{AttachRequest, Attached, Caller, VolumeRef},
+    store::{AttachmentRow, Intent, VolumeRow, attachments, events, operations},
+    volume::state,
+};
+
+/// Who wants a volume, and how.
+pub(crate) struct Consumer<'a> {
+    pub(crate) front: Front,
+    pub(crate) scope: &'a str,
+    pub(crate) shared: bool,
+    pub(crate) may_go_stale: bool,
+    pub(crate) name: &'a str,
+    pub(crate) access: Access,
+    /// The directory of the host to mount it on.
+    pub(crate) target: Option<&'a Target>,
+}
+
+/// See [`crate::Engine::attach`].
+pub(crate) fn attach(
+    core: &Core,
+    caller: &Caller,
+    request: &AttachRequest,
+    deadline: Deadline,
+) -> Result<Attached> {
+    let row = core.row(&request.volume)?;
+    core.authorise(caller, &row)?;
+    let _held = core.locks.take(Lock::Volume(row.id), deadline)?;
+    let row = core.again(row.id)?;
+    let consumer = Consumer {
+        front: caller.front,
+        scope: &request.scope.id,
+        shared: request.scope.shared,
+        may_go_stale: request.scope.may_go_stale,
+        name: &request.consumer,
+        access: if request.read_only { Access::ReadOnly } else { Access::ByMode },
+        target: None,
+    };
+    grant(core, caller, &row, &consumer)
+}
+
+/// Decides and does it. The caller holds the volume's lock and was authorised.
+pub(crate) fn grant(
+    core: &Core,
+    caller: &Caller,
+    row: &VolumeRow,
+    consumer: &Consumer<'_>,
+) -> Result<Attached> {
+    usable(row)?;
+    let image = core.image(row)?;
+    let result = decide(core, caller, row, &image, consumer)
+        .and_then(|grant| perform(core, caller, row, &image, consumer, grant));
+    state::settle(core, row, &image, result)
+}
+
+/// By the records alone where those allow it; before a refusal the kernel is asked.
+fn decide(
+    core: &Core,
+    caller: &Caller,
+    row: &VolumeRow,
+    image: &Image,
+    consumer: &Consumer<'_>,
+) -> Result<Grant> {
+    let title = row.title();
+    let asked = Asked { title: &title, mode: row.manifest.volume.access_mode };
+    let wish = Wish {
+        front: consumer.front,
+        scope: consumer.scope,
+        shared: consumer.shared,
+        access: consumer.access,
+    };
+    let by = |recorded: &[AttachmentRow], lingerers: &[access::Lingerer]| {
+        let holders: Vec<_> = recorded.iter().map(AttachmentRow::holder).collect();
+        access::decide(asked, &holders, lingerers, wish)
+    };
+    let recorded = core.store.read(|r| attachments::of_volume(r, row.id))?;
+    let alone = recorded.is_empty();
+    match by(&recorded, &[]) {
+        // Where one alone is allowed, the kernel may know another who has no record.
+        Ok(grant) if !(alone && access::excludes_others(asked.mode, wish.access)) => Ok(grant),
+        Ok(_) | Err(_) => {
+            let survey = stale::survey(core, Some(caller), row, image)?;
+            by(&survey.attachments, &survey.lingerers())
+        }
+    }
+}
+
+fn perform(
+    core: &Core,
+    caller: &Caller,
+    row: &VolumeRow,
+    image: &Image,
+    consumer: &Consumer<'_>,
+    grant: Grant,
+) -> Result<Attached> {
+    let base = core.places.base(row.id);
+    let ready = image_attach::staged(image, &base)?.is_some();
+    // What needs nothing new of the kernel needs no entry in the journal.
+    let simple = ready && !grant.read_only && consumer.target.is_none();
+    let attachment = AttachmentRow {
+        id: AttachmentId(Uuid::now_v7()),
+        volume: row.id,
+        node: core.config.node.clone(),
+        front: consumer.front,
+        scope: consumer.scope.to_owned(),
+        shared: consumer.shared,
+        may_go_stale: consumer.may_go_stale,
+        consumer: consumer.name.to_owned(),
+        target: consumer.target.map(|target| target.path().to_owned()),
+        read_only: grant.read_only,
+        boot_id: core.boot_id.clone(),
+        since: Timestamp::now(),
+    };
+    let operation = if simple {
+        None
+    } else {
+        let target = attachment.target.as_ref().map(|target| target.display().to_string());
+        let intent = Intent::Attach { attachment: attachment.id, target };
+        let operation = core.operation(Some(caller), Some(row.id), intent);
+        let id = operation.id;
+        core.store.write(move |tx| operations::begin(tx, &operation))?;
+        Some(id)
+    };
+    let done = fault::point(Point::AttachRecorded).and_then(|()| {
+        pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
+        let device = stage(core, row, image)?;
+        let path = show(core, row, image, consumer, grant, device)?;
+        fault::point(Point::AttachBound)?;
+        let told = event("Attached", told(row, &attachment)).of(row).by(caller);
+        let already = grant.already;
+        core.store.write(move |tx| {
+            if !already {
+                attachments::insert(tx, &attachment)?;
+                events::append(tx, &told)?;
+            }
+            operation.map_or(Ok(()), |id| operations::finish(tx, id))
+        })?;
+        Ok(path)
+    });
+    match done {
+        Ok(path) => {
+            // Only the answer is missing: what fails from here on is found attached when asked again.
+            fault::point(Point::AttachDone)?;
+            Ok(Attached { path, read_only: grant.read_only })
+        }
+        Err(error) => {
+            if let Some(target) = consumer.target
+                && let Ok(Some(device)) = image_attach::staged(image, &base)
+            {
+                // That nothing is mounted there is the usual case.
+                let _ = target.undo(device);
+            }
+            detach::undo(core, row, image, operation);
+            Err(error)
+        }
+    }
+}
+
+/// Makes sure that the volume is on its base mount.
+pub(crate) fn stage(core: &Core, row: &VolumeRow, image: &Image) -> Result<DeviceNumber> {
+    core.places.prepare(row.id, &image.object)?;
+    let spec = &row.manifest.volume;
+    let ownership = Ownership {
+        uid: spec.uid,
+        gid: spec.gid,
+        mode: spec.mode.map(orlop_model::spec::DirectoryMode::bits),
+    };
+    let using = Use { options: &spec.mount_options, ownership };
+    image_attach::stage(image, &core.places.base(row.id), using)
+}
+
+/// The path for that consumer, after the kernel confirmed what is there.
+fn show(
+    core: &Core,
+    row: &VolumeRow,
+    image: &Image,
+    consumer: &Consumer<'_>,
+    grant: Grant,
+    device: DeviceNumber,
+) -> Result<std::path::PathBuf> {
+    let base = core.places.base(row.id);
+    let attributes = |read_only| {
+        Use { options: &row.manifest.volume.mount_options, ownership: Ownership::default() }
+            .attributes(read_only)
+    };
+    if let Some(target) = consumer.target {
+        image_attach::confirm(image, &base, device)?;
+        let root = mount::open_directory(&base).on(&image.object)?;
+        let data = Path::new(DATA_DIRECTORY);
+        target.bind(root.as_fd(), data, attributes(grant.read_only)).on(&image.object)?;
+        return Ok(target.path().to_owned());
+    }
+    if grant.read_only {
+        bind_read_only(core, row, image, device, attributes(true))?;
+    }
+    image_attach::confirm(image, &base, device)?;
+    Ok(path(core, row, grant.read_only))
+}
+
+/// Where consumers find the volume.
+pub(crate) fn path(core: &Core, row: &VolumeRow, read_only: bool) -> std::path::PathBuf {
+    if read_only { core.places.read_only(row.id) } else { core.places.data(row.id) }
+}
+
+fn bind_read_only(
+    core: &Core,
+    row: &VolumeRow,
+    image: &Image,
+    device: DeviceNumber,
+    attributes: mount::MountAttributes,
+) -> Result<()> {
+    let place = core.places.read_only(row.id);
+    if let Some(mounted) = mount::mounted_at(&place).on(&image.object)? {
+        let shown = mountinfo::mounted_at(&place).on(&image.object)?;
+        if mounted.device == device && shown.is_some_and(|shown| shown.read_only) {
+            return Ok(());
+        }
+        return Err(Error::new(
+            ErrorKind::Host,
+            format!("{}: something else is mounted on {}", image.object, place.display()),
+        )
+        .object(&image.object)
+        .hint("unmount it and try again"));
+    }
+    let root = mount::open_directory(&core.places.base(row.id)).on(&image.object)?;
+    let target = mount::open_directory(&place).on(&image.object)?;
+    mount::bind(root.as_fd(), Path::new(DATA_DIRECTORY), attributes, target.as_fd()).on(&image.object)?;
+    Ok(())
+}
+
+fn told(row: &VolumeRow, attachment: &AttachmentRow) -> String {
+    let how = if attachment.read_only { "reads" } else { "uses" };
+    match &attachment.target {
+        Some(target) => {
+            format!("{} {how} volume {} at {}", attachment.consumer, row.title(), target.display())
+        }
+        None => format!("{} {how} volume {}", attachment.consumer, row.title()),
+    }
+}
+
+/// See [`crate::Engine::attached_path`].
+pub(crate) fn attached_path(core: &Core, caller: &Caller, which: &VolumeRef) -> Result<Option<Attached>> {
+    let row = core.row(which)?;
+    let recorded = core.store.read(|r| attachments::of_volume(r, row.id))?;
+    let ours =
+        recorded.iter().find(|attachment| attachment.front == caller.front && attachment.target.is_none());
+    let Some(attachment) = ours else { return Ok(None) };
+    // No path of a volume that is not mounted: it would be a plain directory.
+    let place = if attachment.read_only { core.places.read_only(row.id) } else { core.places.base(row.id) };
+    let mounted = match mount::mounted_at(&place) {
+        Ok(mounted) => mounted.is_some(),
+        Err(error) if error.is_not_found() => false,
+        Err(error) => return Err(crate::host::failure(&error, &crate::core::object(&row))),
+    };
+    let read_only = attachment.read_only;
+    Ok(mounted.then(|| Attached { path: path(core, &row, read_only), read_only }))
+}
+
+/// Whether the state says that somebody may still get it.
+pub(crate) fn is_open(state: VolumeState) -> bool {
+    match state {
+        VolumeState::Active | VolumeState::Error => true,
+        VolumeState::Pending | VolumeState::Deleting | VolumeState::Released => false,
+    }
+}
+
+/// Those who use it, in words; for refusals.
+pub(crate) fn users(survey: &Survey) -> String {
+    let holders: Vec<_> = survey.attachments.iter().map(AttachmentRow::holder).collect();
+    access::names(&holders, &survey.lingerers())
+}

@@ -1,0 +1,198 @@
+//! A consumer leaves: its record goes, and with the last one the mount and the loop device.
+//!
+//! The last unmount can fail, since something in our own namespace sits in the mount, or leave the
+//! device with another namespace. Then the volume lingers: nothing is forced, the record stays true,
+//! and it is tried again (`linger`).
+
+use orlop_model::{OperationId, Result, Size, VolumeId, resource::VolumeState};
+use orlop_sys::{SysError, image as host_image, mount, space};
+
+use super::{kernel, stale};
+use crate::{
+    backend::image::{Image, attach as image_attach, attach::Remaining},
+    core::Core,
+    events::{event, note},
+    fault::{self, Point},
+    locks::{Deadline, Lock},
+    request::{Caller, VolumeRef},
+    store::{AttachmentRow, Intent, VolumeRow, attachments, events, operations, volumes},
+};
+
+/// How taking down a volume ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Released {
+    /// Nobody has it: it has no loop device.
+    Free,
+    /// Somebody still has it, in words.
+    Held(String),
+}
+
+/// See [`crate::Engine::detach`].
+pub(crate) fn detach(
+    core: &Core,
+    caller: &Caller,
+    which: &VolumeRef,
+    scope: &str,
+    deadline: Deadline,
+) -> Result<()> {
+    let row = core.row(which)?;
+    core.authorise(caller, &row)?;
+    let _held = core.locks.take(Lock::Volume(row.id), deadline)?;
+    let row = core.again(row.id)?;
+    let node = &core.config.node;
+    let found = core.store.read(|r| attachments::find(r, row.id, node, caller.front, scope))?;
+    let Some(attachment) = found else { return Ok(()) };
+    let image = core.image(&row)?;
+    end(core, caller, &row, &image, attachment, || Ok(()))
+}
+
+/// Ends one attachment. `unbind` takes away the consumer's own mount, where it has one; when that
+/// fails, nothing has changed. The caller holds the volume's lock.
+pub(crate) fn end(
+    core: &Core,
+    caller: &Caller,
+    row: &VolumeRow,
+    image: &Image,
+    attachment: AttachmentRow,
+    unbind: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    let target = attachment.target.as_ref().map(|target| target.display().to_string());
+    let intent = Intent::Detach { attachment: attachment.id, target };
+    let operation = core.operation(Some(caller), Some(row.id), intent);
+    let operation_id = operation.id;
+    core.store.write(move |tx| operations::begin(tx, &operation))?;
+    let unbound = fault::point(Point::DetachRecorded).and_then(|()| unbind());
+    if let Err(error) = unbound {
+        core.store.write(move |tx| operations::finish(tx, operation_id))?;
+        return Err(error);
+    }
+    let done = finish(core, Some(caller), row, image, &attachment, operation_id);
+    if done.is_err() {
+        // What was unbound is not bound again: the consumer is gone. Recovery ends the record, or
+        // the next detach does.
+        core.signal.wake();
+    }
+    done?;
+    fault::point(Point::DetachDone)
+}
+
+/// What remains of a detach after the consumer's own mount is gone. Also what recovery does.
+pub(crate) fn finish(
+    core: &Core,
+    caller: Option<&Caller>,
+    row: &VolumeRow,
+    image: &Image,
+    attachment: &AttachmentRow,
+    operation: OperationId,
+) -> Result<()> {
+    fault::point(Point::DetachUnbound)?;
+    let survey = stale::survey_but(core, caller, row, image, Some(attachment.id))?;
+    let last = survey.attachments.iter().all(|other| other.id == attachment.id);
+    if last {
+        take_down(core, row, image)?;
+        fault::point(Point::DetachUnmounted)?;
+    }
+    let told = event("Detached", format!("{} left volume {}", attachment.consumer, row.title()))
+        .of(row)
+        .by_any(caller);
+    let id = attachment.id;
+    core.store.write(move |tx| {
+        if attachments::delete(tx, id)? {
+            events::append(tx, &told)?;
+        }
+        operations::finish(tx, operation)
+    })?;
+    if row.state == VolumeState::Deleting {
+        core.signal.wake();
+    }
+    Ok(())
+}
+
+/// After a failed attach: what nobody uses is taken down, and the entry of the journal goes.
+pub(crate) fn undo(core: &Core, row: &VolumeRow, image: &Image, operation: Option<OperationId>) {
+    let undone = (|| {
+        let used = !core.store.read(|r| attachments::of_volume(r, row.id))?.is_empty();
+        if !used {
+            take_down(core, row, image)?;
+        }
+        match operation {
+            Some(id) => core.store.write(move |tx| operations::finish(tx, id)),
+            None => Ok(()),
+        }
+    })();
+    if let Err(error) = undone {
+        tracing::warn!(volume = row.title(), %error, "a failed attach is undone at the next start");
+    }
+}
+
+/// Unmounts a volume that no attachment needs, records what it takes, and says who still has it.
+/// The caller holds the volume's lock.
+///
+/// # Errors
+/// Where the host fails; that somebody still uses it is no error.
+pub(crate) fn take_down(core: &Core, row: &VolumeRow, image: &Image) -> Result<Released> {
+    let base = core.places.base(row.id);
+    let mounted = match mount::mounted_at(&base) {
+        Ok(mounted) => mounted.is_some(),
+        Err(error) if error.is_not_found() => false,
+        Err(error) => return Err(crate::host::failure(&error, &image.object)),
+    };
+    let used = if mounted { space::usage(&base).ok().map(|usage| usage.used) } else { None };
+    for place in [core.places.read_only(row.id), base] {
+        match image_attach::unstage(&place) {
+            Ok(()) => {}
+            Err(SysError::Busy { .. }) => {
+                let users = kernel::users_of(&place, 3);
+                let who = if users.is_empty() {
+                    format!("something on this host uses {}", place.display())
+                } else {
+                    format!("{} on this host uses {}", users.join(", "), place.display())
+                };
+                return Ok(linger(core, row, who));
+            }
+            Err(error) => return Err(crate::host::failure(&error, &image.object)),
+        }
+    }
+    let remaining = image_attach::remaining(image)?;
+    core.places.clear(row.id);
+    if mounted {
+        observe(core, row.id, image, used)?;
+    }
+    match remaining {
+        Remaining::Nobody => {
+            core.signal.forget(row.id);
+            Ok(Released::Free)
+        }
+        Remaining::Somebody(device) => {
+            let view = kernel::look(&core.places, row.id, Some(device), &[], &image.object)?;
+            let who = match view.holders().as_slice() {
+                [] => "a mount namespace without a visible process, or a program that claims the device"
+                    .to_owned(),
+                holders => holders.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+            };
+            Ok(linger(core, row, who))
+        }
+    }
+}
+
+/// Remembers a volume that is mounted without an attachment, and tells of it once.
+fn linger(core: &Core, row: &VolumeRow, who: String) -> Released {
+    if core.signal.linger(row.id) {
+        note(
+            core,
+            event(
+                "Lingering",
+                format!("volume {} is still held after its last user left: {who}", row.title()),
+            )
+            .of(row)
+            .warning(),
+        );
+    }
+    Released::Held(who)
+}
+
+/// Records what the volume holds and what its image takes.
+pub(crate) fn observe(core: &Core, id: VolumeId, image: &Image, used: Option<u64>) -> Result<()> {
+    let allocated = host_image::space(image.path()).ok().map(|space| Size::from_bytes(space.allocated));
+    core.store.write(move |tx| volumes::observe(tx, id, used, allocated))
+}

@@ -1,0 +1,151 @@
+//! `orlop mount`: a volume onto a directory of the host, and off it.
+//!
+//! The directory is the user's, and could be exchanged for a symbolic link at any moment: it is
+//! opened once, checked, and mounted on through that descriptor, never by its path again.
+
+use std::path::Path;
+
+use orlop_model::{Error, ErrorKind, Result, resource::Front};
+use orlop_sys::{
+    SysError,
+    target::{self, TargetPlace},
+};
+
+use super::{
+    access::Access,
+    attach::{self, Consumer},
+    detach, kernel,
+    place::Places,
+};
+use crate::{
+    authority,
+    backend::image::attach as image_attach,
+    core::{Core, object},
+    host::On,
+    locks::{Deadline, Lock},
+    request::{Attached, Caller, MountAccess, MountRequest, VolumeRef},
+    store::{AttachmentRow, attachments, pools},
+};
+
+/// See [`crate::Engine::mount`].
+pub(crate) fn mount(core: &Core, caller: &Caller, request: &MountRequest) -> Result<Attached> {
+    let row = core.row(&request.volume)?;
+    core.authorise(caller, &row)?;
+    let read_only_mode = row.manifest.volume.access_mode == orlop_model::AccessMode::ReadOnlyMany;
+    let access = match request.access {
+        MountAccess::ByMode => Access::ByMode,
+        MountAccess::ReadOnly => Access::ReadOnly,
+        MountAccess::ReadWrite => Access::Fill,
+    };
+    if access == Access::Fill && read_only_mode {
+        authority::own_volume(caller, row.owner_uid, &row.title())?;
+    }
+    let _held = core.locks.take(Lock::Volume(row.id), Deadline::usual())?;
+    let row = core.again(row.id)?;
+    let place = target::open_place(&request.target).on("target")?;
+    apart(core, place.path())?;
+    if let Some(there) = core.store.read(|r| attachments::by_target(r, &core.config.node, place.path()))?
+        && place.mounted().on("target")?.is_some()
+    {
+        let wanted = match access {
+            Access::ByMode => read_only_mode,
+            Access::ReadOnly => true,
+            Access::Fill => false,
+        };
+        if there.volume == row.id && there.read_only == wanted {
+            return Ok(Attached { path: place.path().to_owned(), read_only: there.read_only });
+        }
+        return Err(Error::new(
+            ErrorKind::InUse,
+            format!("{} has a volume mounted already, by {}", place.path().display(), there.consumer),
+        )
+        .object("target")
+        .hint("unmount it first: orlop unmount DIR; or name another directory"));
+    }
+    forget_unmounted(core, caller, &place)?;
+    let owner = (caller.uid != 0).then_some(caller.uid);
+    let target = target::open_target(place.path(), owner).on("target")?;
+    let scope = format!("host:{}", target.path().display());
+    let user = orlop_sys::user::user_name(caller.uid).unwrap_or_else(|| format!("uid {}", caller.uid));
+    let name = format!("host mount {} of {user}", target.path().display());
+    let consumer = Consumer {
+        front: Front::Host,
+        scope: &scope,
+        shared: false,
+        may_go_stale: false,
+        name: &name,
+        access,
+        target: Some(&target),
+    };
+    attach::grant(core, caller, &row, &consumer)
+}
+
+/// See [`crate::Engine::unmount`].
+pub(crate) fn unmount(core: &Core, caller: &Caller, path: &Path) -> Result<()> {
+    let place = target::open_place(path).on("target")?;
+    let found = core.store.read(|r| attachments::by_target(r, &core.config.node, place.path()))?;
+    let Some(attachment) = found else {
+        return Err(Error::new(
+            ErrorKind::NotFound,
+            format!("no volume is mounted on {}", place.path().display()),
+        )
+        .object("target")
+        .hint("orlop get -o wide shows where volumes are attached"));
+    };
+    let row = core.row(&VolumeRef::Id(attachment.volume))?;
+    core.authorise(caller, &row)?;
+    let _held = core.locks.take(Lock::Volume(row.id), Deadline::usual())?;
+    let row = core.again(row.id)?;
+    let image = core.image(&row)?;
+    let device = image_attach::device_of(&image)?.map(|device| device.device());
+    detach::end(core, caller, &row, &image, attachment, || {
+        let Some(device) = device else { return Ok(()) };
+        unbind(&place, device, &object(&row))
+    })
+}
+
+/// Unmounts a target. That it is not mounted, or something else is, is no error: the consumer is gone.
+pub(crate) fn unbind(place: &TargetPlace, device: orlop_sys::DeviceNumber, object: &str) -> Result<()> {
+    match place.unmount(device) {
+        Ok(())
+        | Err(SysError::NotMounted { .. } | SysError::WrongDevice { .. } | SysError::NotFound { .. }) => {
+            Ok(())
+        }
+        Err(SysError::Busy { .. }) => {
+            let users = kernel::users_of(place.path(), 5);
+            let who = if users.is_empty() { "something".to_owned() } else { users.join(", ") };
+            Err(Error::new(
+                ErrorKind::InUse,
+                format!("{}: {who} still uses {}", object, place.path().display()),
+            )
+            .object(object)
+            .hint("end it, or let it leave the directory, then unmount again"))
+        }
+        Err(error) => Err(crate::host::failure(&error, object)),
+    }
+}
+
+/// A record of a target that somebody unmounted by hand would stand in the way of the new one.
+fn forget_unmounted(core: &Core, caller: &Caller, place: &TargetPlace) -> Result<()> {
+    let Some(there) = core.store.read(|r| attachments::by_target(r, &core.config.node, place.path()))? else {
+        return Ok(());
+    };
+    let row = core.row(&VolumeRef::Id(there.volume))?;
+    let gone: Vec<AttachmentRow> = vec![there];
+    super::stale::drop_all(core, Some(caller), &row, gone, "its directory was unmounted by somebody else")
+}
+
+/// Not in our own directories: a volume mounted there would hide others.
+fn apart(core: &Core, path: &Path) -> Result<()> {
+    let mut own = vec![core.state_dir.clone(), core.places.root().to_owned()];
+    own.extend(core.store.read(pools::all)?.into_iter().map(|pool| pool.path));
+    if own.iter().any(|own| Places::overlaps(path, own)) {
+        return Err(Error::new(
+            ErrorKind::InvalidArgument,
+            format!("{} overlaps with a directory of orlop itself", path.display()),
+        )
+        .object("target")
+        .hint("name a directory elsewhere"));
+    }
+    Ok(())
+}

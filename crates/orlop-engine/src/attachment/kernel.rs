@@ -1,0 +1,166 @@
+//! Who has a volume by the kernel, in every mount namespace, whatever the records say.
+
+use std::{collections::BTreeSet, path::Path, path::PathBuf};
+
+use orlop_model::{Result, VolumeId};
+use orlop_sys::{
+    DeviceNumber,
+    filesystem::DATA_DIRECTORY,
+    mountinfo::{self, DeviceMount},
+};
+
+use super::{access::Lingerer, place::Places};
+use crate::host::On;
+
+/// Every mount of a volume's device, by what it is to us.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct KernelView {
+    /// The device, where the volume has one.
+    pub(crate) device: Option<DeviceNumber>,
+    /// Targets of host mounts, in our own namespace.
+    pub(crate) targets: Vec<PathBuf>,
+    /// Mounts of consumers: parts of the users' directory, anywhere else.
+    pub(crate) consumers: Vec<DeviceMount>,
+    /// Copies of our own mounts in other namespaces. Nobody works through them, but they keep the
+    /// device busy.
+    pub(crate) copies: Vec<DeviceMount>,
+}
+
+/// Looks at every namespace. `targets` are the recorded targets of host mounts of this volume.
+pub(crate) fn look(
+    places: &Places,
+    id: VolumeId,
+    device: Option<DeviceNumber>,
+    targets: &[PathBuf],
+    object: &str,
+) -> Result<KernelView> {
+    let Some(number) = device else { return Ok(KernelView::default()) };
+    let mounts = mountinfo::mounts_of_device(number).on(object)?;
+    Ok(classify(places.root(), id, number, targets, mounts))
+}
+
+fn classify(
+    mount_dir: &Path,
+    id: VolumeId,
+    device: DeviceNumber,
+    targets: &[PathBuf],
+    mounts: Vec<DeviceMount>,
+) -> KernelView {
+    let ours = mount_dir.join(id.to_string());
+    // A process with another root directory sees our mounts below a prefix of its own.
+    let shown_elsewhere = Path::new(&id.to_string()).join("ro");
+    let users = Path::new("/").join(DATA_DIRECTORY);
+    let mut view = KernelView { device: Some(device), ..KernelView::default() };
+    for mount in mounts {
+        if mount.own && mount.mount_point.starts_with(&ours) {
+            continue;
+        }
+        if mount.own && targets.contains(&mount.mount_point) {
+            view.targets.push(mount.mount_point);
+        } else if mount.root.starts_with(&users) && !mount.mount_point.ends_with(&shown_elsewhere) {
+            view.consumers.push(mount);
+        } else {
+            view.copies.push(mount);
+        }
+    }
+    view
+}
+
+impl KernelView {
+    /// Consumers by the process that shows them, each process once.
+    pub(crate) fn lingerers(&self) -> Vec<Lingerer> {
+        name(&self.consumers)
+    }
+
+    /// All that keeps the device busy, each process once.
+    pub(crate) fn holders(&self) -> Vec<Lingerer> {
+        let mut all = name(&self.consumers);
+        all.extend(name(&self.copies));
+        all
+    }
+}
+
+fn name(mounts: &[DeviceMount]) -> Vec<Lingerer> {
+    let mut seen = BTreeSet::new();
+    mounts
+        .iter()
+        .filter(|mount| seen.insert(mount.namespace))
+        .map(|mount| Lingerer {
+            pid: mount.pid,
+            process: mount.comm.clone(),
+            mount_point: mount.mount_point.display().to_string(),
+        })
+        .collect()
+}
+
+/// Processes that have something below `mount_point` open, as far as they may be looked at: their
+/// working or root directory, or a file. For a message, at most `most` of them.
+pub(crate) fn users_of(mount_point: &Path, most: usize) -> Vec<String> {
+    let mut found = Vec::new();
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    for process in processes {
+        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        let links = ["cwd", "root"].map(|link| process.path().join(link));
+        let files = std::fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten();
+        let uses = links
+            .into_iter()
+            .chain(files.map(|file| file.path()))
+            .any(|link| std::fs::read_link(link).is_ok_and(|path| path.starts_with(mount_point)));
+        if uses {
+            let name = orlop_sys::host::process_name(pid).unwrap_or_default();
+            found.push(format!("process {pid} ({name})"));
+        }
+        if found.len() == most {
+            break;
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    fn mount(namespace: u64, own: bool, mount_point: &str, root: &str) -> DeviceMount {
+        DeviceMount {
+            device: DeviceNumber { major: 7, minor: 1 },
+            namespace,
+            own,
+            pid: 10,
+            comm: "sh".into(),
+            mount_point: mount_point.into(),
+            root: root.into(),
+            read_only: false,
+        }
+    }
+
+    #[test]
+    fn consumers_are_told_from_our_own_mounts_and_their_copies() {
+        let id = VolumeId(Uuid::nil());
+        let dir = Path::new("/run/orlop/mounts");
+        let base = dir.join(id.to_string()).join("base").display().to_string();
+        let ro = dir.join(id.to_string()).join("ro").display().to_string();
+        let elsewhere = format!("/host{ro}");
+        let mounts = vec![
+            mount(1, true, &base, "/"),
+            mount(1, true, &ro, "/data"),
+            mount(1, true, "/mnt/target", "/data"),
+            mount(1, true, "/somewhere/else", "/data/sub"),
+            mount(2, false, &base, "/"),
+            mount(2, false, &ro, "/data"),
+            mount(3, false, &elsewhere, "/data"),
+            mount(4, false, "/data", "/data"),
+            mount(4, false, "/more", "/data/more"),
+        ];
+        let targets = [PathBuf::from("/mnt/target")];
+        let view = classify(dir, id, DeviceNumber { major: 7, minor: 1 }, &targets, mounts);
+        assert_eq!(view.targets, targets);
+        let places: Vec<_> = view.consumers.iter().map(|m| m.mount_point.display().to_string()).collect();
+        assert_eq!(places, ["/somewhere/else", "/data", "/more"]);
+        assert_eq!(view.copies.len(), 3);
+        assert_eq!(view.lingerers().len(), 2, "one for each namespace");
+    }
+}

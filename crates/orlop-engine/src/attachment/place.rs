@@ -1,0 +1,133 @@
+//! Where volumes are mounted: `<mount-dir>/<volume id>/`, with `base` for the filesystem, whose
+//! `data` consumers get, and `ro` for a read-only view of that. Nothing here comes from user text.
+//!
+//! Mount points are mode 0000, so that a mount that is missing is not mistaken for an empty volume
+//! by anybody but root; and before a path is handed out, the kernel is asked what is mounted there.
+
+use std::{
+    fs::{DirBuilder, Permissions},
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use orlop_model::{Error, ErrorKind, Result, VolumeId};
+use orlop_sys::{filesystem::DATA_DIRECTORY, mount};
+
+use crate::{format::PoolPaths, host::On};
+
+const BASE: &str = "base";
+const READ_ONLY: &str = "ro";
+
+/// The mount directory.
+#[derive(Debug)]
+pub(crate) struct Places {
+    root: PathBuf,
+    /// It was bound onto itself, to be a shared mount.
+    own_mount: bool,
+}
+
+impl Places {
+    /// Makes the mount directory and makes it pass on what is mounted in it.
+    pub(crate) fn open(mount_dir: &Path) -> Result<Self> {
+        let object = "mount directory";
+        orlop_sys::durable::create_dir_all(mount_dir, 0o700).on(object)?;
+        let own_mount = mount::make_shared_mount(mount_dir).on(object)?;
+        let root = mount_dir.canonicalize().map_err(|error| {
+            Error::new(ErrorKind::Host, format!("can't find {}: {error}", mount_dir.display())).object(object)
+        })?;
+        Ok(Self { root, own_mount })
+    }
+
+    /// Without symbolic links.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn volume(&self, id: VolumeId) -> PathBuf {
+        self.root.join(id.to_string())
+    }
+
+    pub(crate) fn base(&self, id: VolumeId) -> PathBuf {
+        self.volume(id).join(BASE)
+    }
+
+    /// What consumers get.
+    pub(crate) fn data(&self, id: VolumeId) -> PathBuf {
+        self.base(id).join(DATA_DIRECTORY)
+    }
+
+    /// What consumers get that only read.
+    pub(crate) fn read_only(&self, id: VolumeId) -> PathBuf {
+        self.volume(id).join(READ_ONLY)
+    }
+
+    /// Makes the mount points of a volume.
+    pub(crate) fn prepare(&self, id: VolumeId, object: &str) -> Result<()> {
+        for (path, mode) in [(self.volume(id), 0o700), (self.base(id), 0o000), (self.read_only(id), 0o000)] {
+            let made = match DirBuilder::new().mode(mode).create(&path) {
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+                other => other,
+            };
+            made.map_err(|error| {
+                Error::new(
+                    ErrorKind::Host,
+                    format!("{object}: can't make the mount point {}: {error}", path.display()),
+                )
+                .object(object)
+                .hint("check that the mount directory is writable")
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Removes the mount points of a volume. Whatever is mounted on them, or lies in them, stays.
+    pub(crate) fn clear(&self, id: VolumeId) {
+        for path in [self.read_only(id), self.base(id), self.volume(id)] {
+            if let Err(error) = std::fs::remove_dir(&path)
+                && !matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::ResourceBusy)
+            {
+                tracing::warn!(path = %path.display(), %error, "a mount point stays");
+            }
+        }
+    }
+
+    /// The volume whose directory a path below the mount directory is in.
+    pub(crate) fn volume_of(&self, path: &Path) -> Option<VolumeId> {
+        let below = path.strip_prefix(&self.root).ok()?;
+        PoolPaths::volume_of(below.components().next()?.as_os_str().to_str()?)
+    }
+
+    /// The volumes that have mount points.
+    pub(crate) fn volumes(&self) -> Vec<VolumeId> {
+        let entries = std::fs::read_dir(&self.root).into_iter().flatten().flatten();
+        entries.filter_map(|entry| PoolPaths::volume_of(entry.file_name().to_str()?)).collect()
+    }
+
+    /// At a clean shutdown: the bind onto itself goes if nothing is mounted below.
+    pub(crate) fn close(&self) {
+        if !self.own_mount {
+            return;
+        }
+        let below = orlop_sys::mountinfo::own().map(|mounts| {
+            mounts.iter().any(|m| m.mount_point != self.root && m.mount_point.starts_with(&self.root))
+        });
+        if matches!(below, Ok(false))
+            && let Err(error) = mount::unmount(&self.root)
+        {
+            tracing::debug!(%error, "the mount directory stays a mount");
+        }
+    }
+
+    /// Whether a path is inside one of our own directories or the other way round.
+    pub(crate) fn overlaps(path: &Path, own: &Path) -> bool {
+        path.starts_with(own) || own.starts_with(path)
+    }
+}
+
+/// Sets the mode of a directory of ours.
+pub(crate) fn restrict(path: &Path, mode: u32, object: &str) -> Result<()> {
+    std::fs::set_permissions(path, Permissions::from_mode(mode)).map_err(|error| {
+        Error::new(ErrorKind::Host, format!("{object}: can't restrict {}: {error}", path.display()))
+            .object(object)
+    })
+}

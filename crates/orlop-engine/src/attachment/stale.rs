@@ -1,0 +1,124 @@
+//! Records against the kernel, before anything is refused because of them: an id that nothing backs
+//! is dropped, and whoever the kernel knows without a record is named.
+//!
+//! An engine that crashed never tells that its ids are gone. What tells it is that no mount of the
+//! volume is left in any namespace, some time after the id was given out: before that, the engine
+//! may not have mounted it yet.
+
+use jiff::Timestamp;
+use orlop_model::{AttachmentId, Result};
+
+use super::{
+    access::{Holder, Lingerer},
+    kernel::{self, KernelView},
+};
+use crate::{
+    backend::image::{Image, attach},
+    core::Core,
+    events::event,
+    request::Caller,
+    store::{AttachmentRow, VolumeRow, attachments, events},
+};
+
+/// What holds after the comparison.
+#[derive(Debug)]
+pub(crate) struct Survey {
+    /// The attachments that are left.
+    pub(crate) attachments: Vec<AttachmentRow>,
+    /// What the kernel has.
+    pub(crate) kernel: KernelView,
+}
+
+impl Survey {
+    /// Consumers that no attachment can stand for.
+    pub(crate) fn lingerers(&self) -> Vec<Lingerer> {
+        let accounted = self.attachments.iter().any(|attachment| attachment.target.is_none());
+        if accounted { Vec::new() } else { self.kernel.lingerers() }
+    }
+}
+
+impl AttachmentRow {
+    pub(crate) fn holder(&self) -> Holder<'_> {
+        Holder {
+            front: self.front,
+            scope: &self.scope,
+            shared: self.shared,
+            consumer: &self.consumer,
+            read_only: self.read_only,
+            since: self.since,
+        }
+    }
+}
+
+/// Compares, and drops what nothing backs. The caller holds the volume's lock.
+pub(crate) fn survey(core: &Core, caller: Option<&Caller>, row: &VolumeRow, image: &Image) -> Result<Survey> {
+    survey_but(core, caller, row, image, None)
+}
+
+/// The same, of all but an attachment that is being ended anyway: it stays for now.
+pub(crate) fn survey_but(
+    core: &Core,
+    caller: Option<&Caller>,
+    row: &VolumeRow,
+    image: &Image,
+    ended: Option<AttachmentId>,
+) -> Result<Survey> {
+    let recorded = core.store.read(|r| attachments::of_volume(r, row.id))?;
+    let targets: Vec<_> = recorded.iter().filter_map(|attachment| attachment.target.clone()).collect();
+    let device = attach::device_of(image)?.map(|device| device.device());
+    let kernel = kernel::look(&core.places, row.id, device, &targets, &image.object)?;
+    let now = Core::now();
+    let (stale, attachments): (Vec<_>, Vec<_>) = recorded
+        .into_iter()
+        .partition(|attachment| Some(attachment.id) != ended && is_stale(core, attachment, &kernel, now));
+    if !stale.is_empty() {
+        drop_all(core, caller, row, stale, "nothing of it is mounted any more")?;
+    }
+    Ok(Survey { attachments, kernel })
+}
+
+fn is_stale(core: &Core, attachment: &AttachmentRow, kernel: &KernelView, now: Timestamp) -> bool {
+    if attachment.node != core.config.node {
+        return false;
+    }
+    if let Some(target) = &attachment.target {
+        return !kernel.targets.contains(target);
+    }
+    let age = now.duration_since(attachment.since);
+    attachment.may_go_stale
+        && kernel.consumers.is_empty()
+        && age.unsigned_abs() >= core.config.stale_after
+        && !age.is_negative()
+}
+
+/// Forgets attachments that nothing backs, and tells why.
+pub(crate) fn drop_all(
+    core: &Core,
+    caller: Option<&Caller>,
+    row: &VolumeRow,
+    stale: Vec<AttachmentRow>,
+    why: &str,
+) -> Result<()> {
+    let told: Vec<_> = stale
+        .iter()
+        .map(|attachment| {
+            event(
+                "AttachmentDropped",
+                format!("{} no longer uses volume {}: {why}", attachment.consumer, row.title()),
+            )
+            .of(row)
+            .by_any(caller)
+            .warning()
+        })
+        .collect();
+    let ids: Vec<AttachmentId> = stale.iter().map(|attachment| attachment.id).collect();
+    core.store.write(move |tx| {
+        for id in ids {
+            attachments::delete(tx, id)?;
+        }
+        for event in &told {
+            events::append(tx, event)?;
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,110 @@
+//! What is wrong with an image, said in words a user can act on. Nothing here repairs more than the
+//! filesystem's own journal would.
+
+use std::{os::unix::fs::FileTypeExt, time::Duration};
+
+use orlop_model::{Error, ErrorKind, Result};
+use orlop_sys::{
+    Errno, SysError,
+    filesystem::{CheckMode, CheckOutcome, check},
+};
+
+use super::Image;
+use crate::admission::human;
+
+/// A check reads all metadata of a large volume.
+const CHECK_LIMIT: Duration = Duration::from_secs(15 * 60);
+
+/// Whether the image is there and as long as it was made: one look at the file.
+///
+/// # Errors
+/// [`ErrorKind::Damaged`] with the reason and what to do.
+pub(crate) fn examine(image: &Image) -> Result<()> {
+    const REMEDY: &str = "put the image back from a copy, or delete the volume";
+    let path = image.path().display();
+    let found = match std::fs::symlink_metadata(image.path()) {
+        Ok(found) => found,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(damaged(image, &format!("its image {path} is missing")).hint(REMEDY));
+        }
+        Err(error) => {
+            return Err(Error::new(
+                ErrorKind::Host,
+                format!("{}: can't look at {path}: {error}", image.object),
+            )
+            .object(&image.object)
+            .hint("see the kernel's log (dmesg) for errors of the disk"));
+        }
+    };
+    if !found.file_type().is_file() {
+        let what = if found.file_type().is_block_device() { "a block device" } else { "something else" };
+        return Err(damaged(image, &format!("its image {path} was replaced by {what}")).hint(REMEDY));
+    }
+    if found.len() != image.size {
+        let how = if found.len() < image.size { "truncated" } else { "made longer" };
+        let (has, needs) = (human(found.len()), human(image.size));
+        return Err(damaged(
+            image,
+            &format!(
+                "its image {path} was {how}: it has {} bytes ({has}) instead of {} ({needs})",
+                found.len(),
+                image.size
+            ),
+        )
+        .hint(REMEDY));
+    }
+    Ok(())
+}
+
+/// What may be done with an image that would not mount.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// Its journal was replayed, and nothing else was wrong: try once more.
+    TryAgain,
+    /// It should not be mounted.
+    Damaged(Error),
+}
+
+/// Says why an image would not mount. The image has no loop device now. `refusal` is what the kernel
+/// said.
+pub(crate) fn diagnose(image: &Image, refusal: &SysError) -> Verdict {
+    let detail = match check(image.path(), image.kind(), CheckMode::ReadOnly, CHECK_LIMIT) {
+        // The log alone, or nothing that the check can see: e2fsck -p replays it, and stops at
+        // anything that could lose data.
+        Ok(CheckOutcome::Clean | CheckOutcome::LogDirty) => {
+            match check(image.path(), image.kind(), CheckMode::Safe, CHECK_LIMIT) {
+                Ok(CheckOutcome::Clean | CheckOutcome::Repaired { .. }) => return Verdict::TryAgain,
+                Ok(CheckOutcome::LogDirty) => "its log can't be replayed".to_owned(),
+                Ok(CheckOutcome::Damaged { detail }) => detail,
+                Err(error) => error.to_string(),
+            }
+        }
+        Ok(CheckOutcome::Repaired { detail } | CheckOutcome::Damaged { detail }) => detail,
+        Err(error) => error.to_string(),
+    };
+    Verdict::Damaged(unmountable(image, refusal, &detail))
+}
+
+/// The image does not mount, and a check said `detail` of it.
+pub(crate) fn unmountable(image: &Image, refusal: &SysError, detail: &str) -> Error {
+    let path = image.path().display();
+    let program = image.kind().check_program().name;
+    let detail: Vec<&str> = detail.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let detail = detail.join("; ");
+    damaged(image, &format!("its filesystem can't be mounted: {refusal}; {program} says: {detail}")).hint(format!(
+        "copy {path} away first, then repair it with {program}, or put it back from a copy; it is tried again at the next use"
+    ))
+}
+
+/// Whether the kernel's refusal to mount speaks of what is in the image, and not of the host: what
+/// filesystems answer for a bad superblock, bad checksums, bad metadata and a log that failed.
+pub(crate) fn is_of_the_image(error: &SysError) -> bool {
+    matches!(
+        error.errno(),
+        Some(Errno::INVAL | Errno::UCLEAN | Errno::IO | Errno::BADMSG | Errno::NOTRECOVERABLE)
+    )
+}
+
+pub(crate) fn damaged(image: &Image, what: &str) -> Error {
+    Error::new(ErrorKind::Damaged, format!("{} is not usable: {what}", image.object)).object(&image.object)
+}

@@ -1,0 +1,46 @@
+//! The `image` backend: one sparse file a volume, exactly as long as its size, with a filesystem in
+//! it, attached by a loop device while it is used.
+
+pub(crate) mod attach;
+pub(crate) mod format;
+pub(crate) mod health;
+pub(crate) mod marker;
+pub(crate) mod remove;
+
+use std::path::{Path, PathBuf};
+
+use orlop_model::{FilesystemKind, VolumeId};
+use orlop_sys::filesystem::FsKind;
+
+use crate::format::ImagePlacement;
+
+/// One image: where it is, and what the records say of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Image {
+    pub(crate) id: VolumeId,
+    /// The directory that holds it and nothing else but its description.
+    pub(crate) directory: PathBuf,
+    pub(crate) path: PathBuf,
+    /// Its length in bytes.
+    pub(crate) size: u64,
+    pub(crate) placement: ImagePlacement,
+    /// What messages call it, such as `volume public/data`.
+    pub(crate) object: String,
+}
+
+impl Image {
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn kind(&self) -> FsKind {
+        kernel_kind(self.placement.filesystem)
+    }
+}
+
+pub(crate) fn kernel_kind(kind: FilesystemKind) -> FsKind {
+    match kind {
+        FilesystemKind::Ext4 => FsKind::Ext4,
+        FilesystemKind::Xfs => FsKind::Xfs,
+    }
+}

@@ -1,0 +1,45 @@
+//! Removing an image, for good. Called last of all, after it was verified that nobody holds it.
+
+use std::path::Path;
+
+use orlop_model::Result;
+use orlop_sys::durable;
+
+use super::Image;
+use crate::{
+    fault::{self, Point},
+    host::On,
+};
+
+/// Removes the volume's directory: its description first, the image after that, and then the
+/// directory itself. Only what we put there is removed; anything else keeps the directory.
+pub(crate) fn destroy(image: &Image, record: &Path) -> Result<()> {
+    durable::remove_file(record).on(&image.object)?;
+    remove_leftovers(image)?;
+    fault::point(Point::DeleteDescribed)?;
+    durable::remove_file(image.path()).on(&image.object)?;
+    fault::point(Point::DeleteUnlinked)?;
+    durable::remove_dir(&image.directory).on(&image.object)?;
+    fault::point(Point::DeleteRemoved)
+}
+
+/// Removes what was begun of a volume that was never finished. That nothing is there is no error.
+pub(crate) fn discard(image: &Image, record: &Path) -> Result<()> {
+    durable::remove_file(record).on(&image.object)?;
+    remove_leftovers(image)?;
+    durable::remove_file(image.path()).on(&image.object)?;
+    durable::remove_dir(&image.directory).on(&image.object)
+}
+
+/// Removes what a crash left of a description that was being replaced.
+pub(crate) fn remove_leftovers(image: &Image) -> Result<()> {
+    let Ok(entries) = std::fs::read_dir(&image.directory) else { return Ok(()) };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(".volume.json.") && name.ends_with(".new") {
+            durable::remove_file(&entry.path()).on(&image.object)?;
+        }
+    }
+    Ok(())
+}

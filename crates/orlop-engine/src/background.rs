@@ -1,0 +1,253 @@
+//! Work that nobody waits for: volumes that were marked as deleting, mounts that linger, the health of
+//! attached images, the room of pools, and blanks. Two threads; each sleeps until there is something
+//! to do.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use orlop_model::{Error, ErrorKind, Result, VolumeId, resource::VolumeState};
+
+use crate::{
+    attachment::detach,
+    backend::image::health,
+    blank,
+    core::Core,
+    locks::Lock,
+    pool::room,
+    request::VolumeQuery,
+    store::{VolumeRow, attachments, operations, volumes},
+    volume::{delete, state},
+};
+
+const RETRY: Duration = Duration::from_secs(5);
+const CAPACITY: Duration = Duration::from_secs(10);
+const HEALTH: Duration = Duration::from_secs(30);
+/// Blanks wait this long after a creation, so that a burst of them is not slowed down.
+const BLANK_DELAY: Duration = Duration::from_millis(500);
+
+/// How others tell the background what there is to do.
+#[derive(Debug, Default)]
+pub(crate) struct Signal {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    stopping: bool,
+    /// Something may be done that waited.
+    due: bool,
+    blanks: bool,
+    /// Volumes that are mounted, or held, without an attachment.
+    lingering: BTreeSet<VolumeId>,
+}
+
+impl Signal {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something that was waited for may have happened.
+    pub(crate) fn wake(&self) {
+        self.state().due = true;
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn blanks_wanted(&self) {
+        self.state().blanks = true;
+        self.changed.notify_all();
+    }
+
+    /// Remembers a volume that is held without an attachment; says whether that is news.
+    pub(crate) fn linger(&self, id: VolumeId) -> bool {
+        self.state().lingering.insert(id)
+    }
+
+    pub(crate) fn forget(&self, id: VolumeId) {
+        self.state().lingering.remove(&id);
+    }
+
+    pub(crate) fn stop(&self) {
+        self.state().stopping = true;
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.state().stopping
+    }
+
+    /// Sleeps until woken or for so long. Says whether to go on.
+    fn sleep(&self, most: Duration, woken: impl Fn(&mut State) -> bool) -> bool {
+        let end = Instant::now() + most;
+        let mut state = self.state();
+        loop {
+            if state.stopping {
+                return false;
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if woken(&mut state) || left.is_zero() {
+                return true;
+            }
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+/// What a thread does until it is told to stop.
+type Work = fn(&Core);
+
+/// Starts both threads. They end when told to.
+///
+/// # Errors
+/// [`ErrorKind::HostLimit`] where the host has no more threads.
+pub(crate) fn start(core: &Arc<Core>) -> Result<Vec<JoinHandle<()>>> {
+    let threads = [("orlop-tend", tend_all as Work), ("orlop-blanks", tend_blanks)];
+    let start = |(name, body): (&str, Work)| {
+        let core = Arc::clone(core);
+        std::thread::Builder::new().name(name.to_owned()).spawn(move || body(&core))
+    };
+    threads.into_iter().map(start).collect::<Result<_, _>>().map_err(|error: std::io::Error| {
+        core.signal.stop();
+        Error::new(ErrorKind::HostLimit, format!("could not start a thread: {error}"))
+            .hint("raise the limit of tasks (TasksMax, ulimit -u)")
+    })
+}
+
+fn tend_all(core: &Core) {
+    let mut last = [(CAPACITY, None), (HEALTH, None)];
+    logged("looking at all images", look_at_all(core));
+    loop {
+        logged("finishing deletions", finish_deletions(core));
+        logged("taking down what lingers", take_down_lingering(core));
+        for (index, work) in
+            [room::watch as fn(&Core) -> Result<()>, look_at_attached].into_iter().enumerate()
+        {
+            let Some((period, at)) = last.get_mut(index) else { continue };
+            if at.is_none_or(|at: Instant| at.elapsed() >= *period) {
+                logged("watching", work(core));
+                *at = Some(Instant::now());
+            }
+        }
+        if !core.signal.sleep(RETRY, |state| std::mem::take(&mut state.due)) {
+            return;
+        }
+    }
+}
+
+fn tend_blanks(core: &Core) {
+    loop {
+        if !core.signal.sleep(HEALTH, |state| std::mem::take(&mut state.blanks)) {
+            return;
+        }
+        if core.config.blanks == 0 || !core.signal.sleep(BLANK_DELAY, |_| false) {
+            continue;
+        }
+        while !core.signal.is_stopping() {
+            match blank::tend(core) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "could not prepare a blank");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// A failure here is retried with the next round.
+fn logged(what: &str, result: Result<()>) {
+    if let Err(error) = result {
+        tracing::warn!(%error, "{what}");
+    }
+}
+
+fn finish_deletions(core: &Core) -> Result<()> {
+    for row in core.store.read(|r| volumes::in_state(r, VolumeState::Deleting))? {
+        let Some(_held) = core.locks.try_take(Lock::Volume(row.id)) else { continue };
+        let Some(row) = core.store.read(|r| volumes::by_id(r, row.id))? else { continue };
+        if row.state == VolumeState::Deleting
+            && let Err(error) = delete::resume(core, None, row)
+        {
+            tracing::warn!(%error, "a deletion goes on later");
+        }
+    }
+    Ok(())
+}
+
+fn take_down_lingering(core: &Core) -> Result<()> {
+    let lingering = core.signal.state().lingering.clone();
+    for id in lingering {
+        let Some(_held) = core.locks.try_take(Lock::Volume(id)) else { continue };
+        let (row, used) =
+            core.store.read(|r| Ok((volumes::by_id(r, id)?, !attachments::of_volume(r, id)?.is_empty())))?;
+        match row {
+            Some(row) if !used => {
+                detach::take_down(core, &row, &core.image(&row)?)?;
+            }
+            Some(_) | None => core.signal.forget(id),
+        }
+    }
+    Ok(())
+}
+
+/// The images of volumes in use, and their sizes on disk.
+fn look_at_attached(core: &Core) -> Result<()> {
+    let rows = core.store.read(|r| {
+        let ids: BTreeSet<VolumeId> =
+            attachments::all(r)?.into_iter().map(|attachment| attachment.volume).collect();
+        let ids: Vec<VolumeId> = ids.into_iter().collect();
+        if ids.is_empty() { Ok(Vec::new()) } else { volumes::by_ids(r, &ids) }
+    })?;
+    for row in rows {
+        look(core, &row);
+    }
+    Ok(())
+}
+
+/// All images, once: somebody may have touched them while the daemon did not run.
+fn look_at_all(core: &Core) -> Result<()> {
+    for released in [false, true] {
+        let mut query = VolumeQuery { released, ..VolumeQuery::default() };
+        loop {
+            let page = core.store.read(|r| volumes::page(r, &query))?;
+            for row in &page.items {
+                if core.signal.is_stopping() {
+                    return Ok(());
+                }
+                look(core, row);
+            }
+            match page.next {
+                Some(next) => query.after = Some(next),
+                None => break,
+            }
+        }
+    }
+    Ok(())
+}
+
+fn look(core: &Core, row: &VolumeRow) {
+    // The usual case, without a lock: nothing to record.
+    let healthy = core.image(row).is_ok_and(|image| health::examine(&image).is_ok());
+    if healthy && row.state == VolumeState::Active && row.reason.is_none() {
+        return;
+    }
+    // Somebody works on it and will see for himself.
+    let Some(_held) = core.locks.try_take(Lock::Volume(row.id)) else { return };
+    let looked = (|| {
+        let Some(row) = core.store.read(|r| volumes::by_id(r, row.id))? else { return Ok(()) };
+        if row.state == VolumeState::Pending
+            || !core.store.read(|r| operations::of_volume(r, row.id))?.is_empty()
+        {
+            return Ok(());
+        }
+        state::look(core, &row)
+    })();
+    if let Err(error) = looked {
+        tracing::debug!(volume = row.title(), %error, "could not look at an image");
+    }
+}

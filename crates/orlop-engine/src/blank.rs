@@ -1,0 +1,182 @@
+//! Blanks: images that are formatted ahead of need, so that a new volume is a rename. They belong to
+//! nobody, count against nobody, and go when nobody wants them.
+//!
+//! The directory `blanks/` of each pool is the only list of them; what is here in memory is what it
+//! holds and what was asked for lately.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use orlop_model::{FilesystemKind, PoolId, Result, Size};
+use orlop_sys::durable;
+use uuid::Uuid;
+
+use crate::{
+    backend::image::format as image_format,
+    core::Core,
+    fault::{self, Point},
+    format::{BlankName, ImagePlacement, PoolPaths},
+    host::On,
+    pool::{self, room},
+    store::{PoolRow, pools},
+};
+
+/// Blanks of a kind that nobody asked for within this time go.
+const WANTED_FOR: Duration = Duration::from_secs(3600);
+/// So many kinds are kept at most; those asked for longest ago go first.
+const KINDS: usize = 8;
+/// The name of a blank that is being made ends with this, so that nobody takes it.
+const UNFINISHED: &str = ".new";
+
+/// For which volumes a blank will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Kind {
+    pub(crate) pool: PoolId,
+    pub(crate) filesystem: FilesystemKind,
+    pub(crate) size: Size,
+}
+
+/// What there is, and what is wanted.
+#[derive(Debug, Default)]
+pub(crate) struct Blanks {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    ready: HashMap<Kind, Vec<BlankName>>,
+    wanted: HashMap<Kind, (Instant, ImagePlacement)>,
+}
+
+impl Blanks {
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a blank of that kind, if there is one, and remembers that it was wanted.
+    pub(crate) fn take(&self, kind: Kind, placement: &ImagePlacement) -> Option<BlankName> {
+        let mut state = self.state();
+        state
+            .wanted
+            .insert(kind, (Instant::now(), ImagePlacement { preallocated: false, ..placement.clone() }));
+        while state.wanted.len() > KINDS {
+            let oldest = state.wanted.iter().min_by_key(|(_, (at, _))| *at).map(|(kind, _)| *kind);
+            oldest.and_then(|kind| state.wanted.remove(&kind));
+        }
+        state.ready.get_mut(&kind)?.pop()
+    }
+
+    /// A blank that was taken and not used.
+    pub(crate) fn give_back(&self, kind: Kind, name: BlankName) {
+        self.state().ready.entry(kind).or_default().push(name);
+    }
+
+    /// A kind that lacks a blank.
+    fn lacking(&self, most: usize) -> Option<(Kind, ImagePlacement)> {
+        let state = self.state();
+        let lacks = |kind: &Kind| state.ready.get(kind).map_or(0, Vec::len) < most;
+        let found = state.wanted.iter().filter(|(kind, _)| lacks(kind)).max_by_key(|(_, (at, _))| *at);
+        found.map(|(kind, (_, placement))| (*kind, placement.clone()))
+    }
+
+    /// Blanks that nobody wants any more; they are forgotten here.
+    fn unwanted(&self) -> Vec<(Kind, BlankName)> {
+        let mut state = self.state();
+        state.wanted.retain(|_, (at, _)| at.elapsed() < WANTED_FOR);
+        let State { ready, wanted } = &mut *state;
+        let mut gone = Vec::new();
+        ready.retain(|kind, names| {
+            let keep = wanted.contains_key(kind);
+            if !keep {
+                gone.extend(names.drain(..).map(|name| (*kind, name)));
+            }
+            keep
+        });
+        gone
+    }
+}
+
+/// Reads which blanks there are, at start. What a crash left half-made is removed: it is ours by its
+/// place and its name, and was never anybody's.
+pub(crate) fn load(core: &Core) -> Result<()> {
+    for row in core.store.read(pools::all)? {
+        let Ok(paths) = pool::confirm(core, row.id, &row.name) else { continue };
+        let entries = std::fs::read_dir(paths.blanks()).into_iter().flatten().flatten();
+        for entry in entries {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            match name.parse::<BlankName>() {
+                Ok(blank) if core.config.blanks > 0 && blank.rule == image_format::RULE => {
+                    let kind = Kind { pool: row.id, filesystem: blank.filesystem, size: blank.size };
+                    core.blanks.state().ready.entry(kind).or_default().push(blank);
+                }
+                Ok(blank) => remove(&paths, &blank),
+                Err(_)
+                    if name
+                        .strip_suffix(UNFINISHED)
+                        .is_some_and(|name| name.parse::<BlankName>().is_ok()) =>
+                {
+                    let object = format!("pool {}", row.name);
+                    durable::remove_file(&entry.path()).on(&object)?;
+                }
+                Err(_) => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Makes one blank that is lacking, and removes those that nobody wants. Says whether it made one.
+pub(crate) fn tend(core: &Core) -> Result<bool> {
+    for (kind, name) in core.blanks.unwanted() {
+        if let Some(row) = core.store.read(|r| pools::by_id(r, kind.pool))? {
+            remove(&PoolPaths::new(&row.path), &name);
+        }
+    }
+    let most = usize::try_from(core.config.blanks).unwrap_or(usize::MAX);
+    let Some((kind, placement)) = core.blanks.lacking(most) else { return Ok(false) };
+    let Some(row) = core.store.read(|r| pools::by_id(r, kind.pool))? else { return Ok(false) };
+    let paths = pool::confirm(core, row.id, &row.name)?;
+    if !has_room(core, &row, &placement)? {
+        return Ok(false);
+    }
+    let name = BlankName {
+        filesystem: kind.filesystem,
+        size: kind.size,
+        rule: placement.format.rule,
+        id: Uuid::now_v7(),
+    };
+    let object = format!("a blank in pool {}", row.name);
+    let path = paths.blank(&name);
+    let unfinished = paths.blanks().join(format!("{name}{UNFINISHED}"));
+    let made = image_format::make(&unfinished, kind.size.bytes(), &placement, &object)
+        .and_then(|()| fault::point(Point::BlankFormatted))
+        .and_then(|()| durable::rename_noreplace(&unfinished, &path).on(&object));
+    if let Err(error) = made {
+        let _ = durable::remove_file(&unfinished);
+        return Err(error);
+    }
+    core.blanks.state().ready.entry(kind).or_default().push(name);
+    Ok(true)
+}
+
+/// A blank takes little, but never what was promised or what is kept in reserve.
+fn has_room(core: &Core, row: &PoolRow, placement: &ImagePlacement) -> Result<bool> {
+    // An XFS log is written when it is made; an ext4 is less.
+    let takes = match placement.filesystem {
+        FilesystemKind::Ext4 => 16 << 20,
+        FilesystemKind::Xfs => 128 << 20,
+    };
+    let room = room::gather(core, row)?.room(row);
+    let free = room.host_free.saturating_sub(room.low_water);
+    Ok(free.saturating_sub(takes) > room.unallocated)
+}
+
+fn remove(paths: &PoolPaths, name: &BlankName) {
+    if let Err(error) = durable::remove_file(&paths.blank(name)) {
+        tracing::warn!(%error, "a blank stays");
+    }
+}

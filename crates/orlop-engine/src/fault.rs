@@ -1,0 +1,240 @@
+//! Fault points: where the fault suite kills the process or makes a step fail.
+//!
+//! Each step of each operation passes [`point`] with a name of its own. Without the cargo feature
+//! `faults` that is nothing at all. With it, the environment variable `ORLOP_FAULT` (for a process
+//! that is to die) or [`inject`] (for the current thread of a test) say what happens where:
+//! `create.formatted=abort`, `=eio`, `=enospc`, `=sleep:MILLISECONDS`, each with `@N` for the N-th
+//! passage only.
+
+use orlop_model::Result;
+
+macro_rules! points {
+    ($($(#[$doc:meta])* $point:ident = $word:literal,)*) => {
+        /// A place between two steps. The compiler holds that no operation names one that the
+        /// suite, which goes through [`Point::ALL`], does not know.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Point {
+            $($(#[$doc])* $point,)*
+        }
+
+        impl Point {
+            /// All of them, in the order in which operations pass them.
+            pub const ALL: &[Self] = &[$(Self::$point),*];
+
+            /// Its word, as `ORLOP_FAULT` spells it.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$point => $word,)*
+                }
+            }
+        }
+    };
+}
+
+points! {
+    /// The volume is recorded as pending, with its reservation and the intent.
+    CreateRecorded = "create.recorded",
+    /// Its directory is there.
+    CreateDirectory = "create.directory",
+    /// Its image is there, formatted or from a blank.
+    CreateFormatted = "create.formatted",
+    /// Its space is taken, where that was asked for.
+    CreateAllocated = "create.allocated",
+    /// Image and directory are flushed.
+    CreateFlushed = "create.flushed",
+    /// `volume.json` is durable; only the record is still pending.
+    CreateDescribed = "create.described",
+    /// The volume is recorded as active; only the answer is missing.
+    CreateDone = "create.done",
+    /// The change is recorded; `volume.json` and the mounted directory still have the old.
+    ChangeRecorded = "change.recorded",
+    /// `volume.json` has the new.
+    ChangeDescribed = "change.described",
+    /// The intent to mount is recorded.
+    AttachRecorded = "attach.recorded",
+    /// The image has a loop device.
+    AttachLoop = "attach.loop",
+    /// The filesystem is mounted, unmarked where it is the first time.
+    AttachMounted = "attach.mounted",
+    /// Ownership is applied; the marker is not yet written.
+    AttachOwned = "attach.owned",
+    /// The marker is written.
+    AttachMarked = "attach.marked",
+    /// The consumer's own view (read-only bind, host target) is mounted.
+    AttachBound = "attach.bound",
+    /// The attachment is recorded; only the answer is missing.
+    AttachDone = "attach.done",
+    /// The intent to detach is recorded.
+    DetachRecorded = "detach.recorded",
+    /// The consumer's own view is unmounted.
+    DetachUnbound = "detach.unbound",
+    /// The filesystem is unmounted.
+    DetachUnmounted = "detach.unmounted",
+    /// The attachment is gone from the record; only the answer is missing.
+    DetachDone = "detach.done",
+    /// The volume is recorded as deleting, with the intent.
+    DeleteRecorded = "delete.recorded",
+    /// No namespace mounts it any more.
+    DeleteDetached = "delete.detached",
+    /// `volume.json` says released, or is gone.
+    DeleteDescribed = "delete.described",
+    /// The image is gone; the directory is not.
+    DeleteUnlinked = "delete.unlinked",
+    /// The directory is gone; the record is not.
+    DeleteRemoved = "delete.removed",
+    /// The record is gone or released; only the answer is missing.
+    DeleteDone = "delete.done",
+    /// A blank is being formatted under its temporary name.
+    BlankFormatted = "blank.formatted",
+    /// The pool's directory is marked; it is not recorded.
+    PoolMarked = "pool.marked",
+}
+
+/// Passes a point. Fails where the suite says so, and never otherwise.
+#[cfg(not(feature = "faults"))]
+#[inline(always)]
+pub(crate) fn point(_: Point) -> Result<()> {
+    Ok(())
+}
+
+#[cfg(feature = "faults")]
+pub(crate) use injected::point;
+#[cfg(feature = "faults")]
+pub use injected::{Injection, inject, passed};
+
+#[cfg(feature = "faults")]
+mod injected {
+    use std::{cell::RefCell, collections::HashMap, sync::Mutex, sync::OnceLock, time::Duration};
+
+    use orlop_model::{Error, ErrorKind, Result};
+
+    use super::Point;
+
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    enum Effect {
+        Abort,
+        Eio,
+        Enospc,
+        Sleep(Duration),
+    }
+
+    #[derive(Debug, Clone)]
+    struct Fault {
+        point: Point,
+        effect: Effect,
+        /// Only this passage, counted from 1.
+        nth: Option<u64>,
+        passed: u64,
+    }
+
+    thread_local! {
+        static HERE: RefCell<Vec<Fault>> = const { RefCell::new(Vec::new()) };
+        static PASSED: RefCell<HashMap<Point, u64>> = RefCell::new(HashMap::new());
+    }
+
+    /// Faults of the current thread, until dropped.
+    #[derive(Debug)]
+    pub struct Injection(());
+
+    impl Drop for Injection {
+        fn drop(&mut self) {
+            HERE.with_borrow_mut(Vec::clear);
+        }
+    }
+
+    /// Injects a fault into what the current thread does.
+    ///
+    /// # Panics
+    /// Where the fault names no point or no effect: a suite that injects nothing proves nothing.
+    pub fn inject(fault: &str) -> Injection {
+        match parse(fault) {
+            Some(fault) => HERE.with_borrow_mut(|here| here.push(fault)),
+            None => panic!("{fault:?} is no fault"),
+        }
+        Injection(())
+    }
+
+    /// How often the current thread passed a point.
+    pub fn passed(point: Point) -> u64 {
+        PASSED.with_borrow(|passed| passed.get(&point).copied().unwrap_or(0))
+    }
+
+    pub(crate) fn point(point: Point) -> Result<()> {
+        PASSED.with_borrow_mut(|passed| *passed.entry(point).or_default() += 1);
+        HERE.with_borrow_mut(|here| pass(here, point))?;
+        static PROCESS: OnceLock<Mutex<Vec<Fault>>> = OnceLock::new();
+        let process = PROCESS.get_or_init(|| {
+            let faults = std::env::var("ORLOP_FAULT").unwrap_or_default();
+            let faults = faults.split(',').filter(|fault| !fault.is_empty());
+            Mutex::new(faults.map(|f| parse(f).unwrap_or_else(|| panic!("{f:?} is no fault"))).collect())
+        });
+        pass(&mut process.lock().unwrap_or_else(std::sync::PoisonError::into_inner), point)
+    }
+
+    fn pass(faults: &mut [Fault], point: Point) -> Result<()> {
+        for fault in faults.iter_mut().filter(|fault| fault.point == point) {
+            fault.passed += 1;
+            if fault.nth.is_some_and(|nth| nth != fault.passed) {
+                continue;
+            }
+            let failed =
+                |kind, what| Err(Error::new(kind, format!("{what} at {} (injected)", point.as_str())));
+            match fault.effect {
+                Effect::Abort => std::process::abort(),
+                Effect::Eio => return failed(ErrorKind::Host, "Input/output error"),
+                Effect::Enospc => return failed(ErrorKind::LowSpace, "No space left on device"),
+                Effect::Sleep(time) => std::thread::sleep(time),
+            }
+        }
+        Ok(())
+    }
+
+    fn parse(fault: &str) -> Option<Fault> {
+        let (point, effect) = fault.split_once('=')?;
+        let (effect, nth) = match effect.split_once('@') {
+            Some((effect, nth)) => (effect, Some(nth.parse().ok()?)),
+            None => (effect, None),
+        };
+        let effect = match effect.split_once(':') {
+            Some(("sleep", time)) => Effect::Sleep(Duration::from_millis(time.parse().ok()?)),
+            Some(_) => return None,
+            None if effect == "abort" => Effect::Abort,
+            None if effect == "eio" => Effect::Eio,
+            None if effect == "enospc" => Effect::Enospc,
+            None => return None,
+        };
+        let point = Point::ALL.iter().copied().find(|known| known.as_str() == point)?;
+        Some(Fault { point, effect, nth, passed: 0 })
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn faults_are_of_their_thread_and_passage() {
+            let _fault = inject("create.done=eio@2");
+            assert!(point(Point::CreateDone).is_ok());
+            std::thread::spawn(|| assert!(point(Point::CreateDone).is_ok())).join().unwrap();
+            assert_eq!(point(Point::CreateDone).unwrap_err().kind, ErrorKind::Host);
+            assert!(point(Point::CreateDone).is_ok());
+            assert_eq!(passed(Point::CreateDone), 3);
+        }
+
+        #[test]
+        fn what_is_no_fault_is_not_taken_for_one() {
+            for bad in
+                ["create.done", "create.done=", "nowhere=eio", "create.done=eio@x", "create.done=sleep:x"]
+            {
+                assert!(parse(bad).is_none(), "{bad}");
+            }
+            assert!(parse("create.done=sleep:20@3").is_some());
+        }
+
+        #[test]
+        fn words_are_unique() {
+            let words: std::collections::HashSet<_> = Point::ALL.iter().map(|p| p.as_str()).collect();
+            assert_eq!(words.len(), Point::ALL.len());
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! Making a pool, or changing what it may promise.
+
+use std::path::{Component, Path, PathBuf};
+
+use orlop_model::{
+    Error, ErrorKind, OperationId, PoolId, PoolName, Result, Size,
+    resource::{Backend, Outcome, Pool},
+};
+use orlop_sys::{durable, space};
+use uuid::Uuid;
+
+use super::{missing, view};
+use crate::{
+    admission::human,
+    attachment::place::{Places, restrict},
+    authority,
+    core::Core,
+    events::event,
+    fault::{self, Point},
+    format::{PoolFile, PoolPaths},
+    host::On,
+    locks::{Deadline, Lock},
+    request::{Applied, Caller, PoolRequest},
+    store::{Intent, PoolRow, events, operations, pools},
+};
+
+/// Where the pool `default` is, below the state directory.
+const DEFAULT_DIRECTORY: &str = "pool";
+/// What a new ext4 has in its root; it makes a directory no less empty.
+const LOST_AND_FOUND: &str = "lost+found";
+
+/// See [`crate::Engine::create_pool`].
+pub(crate) fn create(core: &Core, caller: &Caller, request: &PoolRequest) -> Result<Applied<Pool>> {
+    authority::rule_host(caller, "make or change pools")?;
+    let _held = core.locks.take(Lock::Pool(request.name.clone()), Deadline::usual())?;
+    if let Some(overcommit) = request.overcommit
+        && !(overcommit.is_finite() && (1.0..=1000.0).contains(&overcommit))
+    {
+        return Err(invalid("overcommit", format!("an overcommit of {overcommit} makes no sense"))
+            .hint("use a factor from 1.0, which promises only what there is, to 1000"));
+    }
+    let path = checked(&request.path)?;
+    match core.store.read(|r| pools::by_name(r, &request.name))? {
+        Some(row) => change(core, caller, request, row, &path),
+        None => {
+            apart(core, &path)?;
+            let row = make(core, Some(caller), request, path)?;
+            Ok(Applied { outcome: Outcome::Created, changes: Vec::new(), resource: view(core, &row)? })
+        }
+    }
+}
+
+/// On the first start: the pool of those who name none.
+pub(crate) fn make_default(core: &Core) -> Result<()> {
+    if !core.store.read(pools::all)?.is_empty() {
+        return Ok(());
+    }
+    let path = core.state_dir.join(DEFAULT_DIRECTORY);
+    let request =
+        PoolRequest { name: PoolName::default_pool(), path: path.clone(), capacity: None, overcommit: None };
+    make(core, None, &request, path).map(drop)
+}
+
+/// Takes back what was begun: only what we made, and only while it is empty.
+pub(crate) fn undo(core: &Core, operation: OperationId, path: &Path, pool: PoolId) -> Result<()> {
+    let paths = PoolPaths::new(path);
+    let object = format!("pool at {}", path.display());
+    let ours = super::read_short(&paths.marker())
+        .is_ok_and(|bytes| PoolFile::decode(&bytes, &paths.marker()).is_ok_and(|file| file.id == pool));
+    if ours {
+        durable::remove_file(&paths.marker()).on(&object)?;
+        for directory in [paths.volumes(), paths.blanks()] {
+            durable::remove_dir(&directory).on(&object)?;
+        }
+    }
+    core.store.write(move |tx| operations::finish(tx, operation))
+}
+
+fn make(core: &Core, caller: Option<&Caller>, request: &PoolRequest, path: PathBuf) -> Result<PoolRow> {
+    let object = format!("pool {}", request.name);
+    let id = PoolId(Uuid::now_v7());
+    let text = path.to_str().ok_or_else(|| invalid("path", format!("{} is not UTF-8", path.display())))?;
+    let operation = core.operation(caller, None, Intent::CreatePool { pool: id, path: text.to_owned() });
+    let operation_id = operation.id;
+    durable::create_dir_all(&path, 0o700).on(&object)?;
+    require_empty(&path, &object)?;
+    core.store.write(move |tx| operations::begin(tx, &operation))?;
+
+    let made = (|| {
+        restrict(&path, 0o700, &object)?;
+        let free = space::usage(&path).on(&object)?.available;
+        let row = PoolRow {
+            id,
+            node: core.config.node.clone(),
+            name: request.name.clone(),
+            backend: Backend::Image,
+            path: path.clone(),
+            capacity: request.capacity.unwrap_or(Size::from_bytes(free)),
+            overcommit: request.overcommit.unwrap_or(1.0),
+            created_at: Core::now(),
+            reserved: Size::from_bytes(0),
+            allocated: Size::from_bytes(0),
+            volumes: 0,
+        };
+        let paths = PoolPaths::new(&path);
+        let marker = PoolFile::new(id, Backend::Image, row.created_at).encode()?;
+        durable::write_file(&paths.marker(), &marker, 0o600).on(&object)?;
+        for directory in [paths.volumes(), paths.blanks()] {
+            durable::create_dir(&directory, 0o700).on(&object)?;
+        }
+        fault::point(Point::PoolMarked)?;
+        let told = event(
+            "PoolCreated",
+            format!(
+                "pool {} is made at {}, and may promise {}",
+                row.name,
+                path.display(),
+                human(row.capacity.bytes())
+            ),
+        )
+        .in_pool(&row.name)
+        .by_any(caller);
+        let recorded = row.clone();
+        core.store.write(move |tx| {
+            pools::insert(tx, &recorded)?;
+            operations::finish(tx, operation_id)?;
+            events::append(tx, &told)
+        })?;
+        Ok(row)
+    })();
+    match made {
+        Ok(row) => {
+            core.pools.add(&row);
+            Ok(row)
+        }
+        Err(error) => {
+            if let Err(left) = undo(core, operation_id, &path, id) {
+                tracing::warn!(%left, "an unfinished pool is taken back at the next start");
+            }
+            Err(error)
+        }
+    }
+}
+
+fn change(
+    core: &Core,
+    caller: &Caller,
+    request: &PoolRequest,
+    mut row: PoolRow,
+    path: &Path,
+) -> Result<Applied<Pool>> {
+    if path != row.path {
+        return Err(Error::new(
+            ErrorKind::AlreadyExists,
+            format!("pool {} is at {}, not at {}", row.name, row.path.display(), path.display()),
+        )
+        .object(format!("pool {}", row.name))
+        .hint("a pool does not move: make one of another name there"));
+    }
+    let capacity = request.capacity.unwrap_or(row.capacity);
+    let overcommit = request.overcommit.unwrap_or(row.overcommit);
+    let mut changes = Vec::new();
+    if capacity != row.capacity {
+        changes.push("capacity".to_owned());
+    }
+    if overcommit != row.overcommit {
+        changes.push("overcommit".to_owned());
+    }
+    if changes.is_empty() {
+        return Ok(Applied { outcome: Outcome::Unchanged, changes, resource: view(core, &row)? });
+    }
+    row.capacity = capacity;
+    row.overcommit = overcommit;
+    let room = core.rooms.current(core, &row)?;
+    if room.limit() < room.reserved {
+        return Err(invalid(
+            "capacity",
+            format!(
+                "pool {} promised {} already, more than the {} it could promise then",
+                row.name,
+                human(room.reserved),
+                human(room.limit())
+            ),
+        )
+        .hint("delete volumes first, or give it more"));
+    }
+    let told = event("PoolConfigured", format!("pool {} may now promise {}", row.name, human(room.limit())))
+        .in_pool(&row.name)
+        .by(caller);
+    let name = row.name.clone();
+    let row = core.store.write(move |tx| {
+        pools::set_capacity(tx, row.id, capacity, overcommit)?;
+        events::append(tx, &told)?;
+        pools::by_id(tx, row.id)?.ok_or_else(|| missing(&name))
+    })?;
+    Ok(Applied { outcome: Outcome::Configured, changes, resource: view(core, &row)? })
+}
+
+/// Absolute, and without anything that a reader could misread. Symbolic links on the way are root's
+/// own business, and resolved as far as the path exists.
+fn checked(path: &Path) -> Result<PathBuf> {
+    let plain = path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+    if !path.is_absolute() || !plain || path.parent().is_none() {
+        return Err(invalid("path", format!("{} is no place for a pool", path.display()))
+            .hint("give an absolute path without `..`, and not the root directory"));
+    }
+    let existing = path.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)));
+    let Some((above, real)) = existing else { return Ok(path.to_owned()) };
+    let rest = path.strip_prefix(above).unwrap_or(Path::new(""));
+    Ok(if rest.as_os_str().is_empty() { real } else { real.join(rest) })
+}
+
+/// Not inside our own directories or other pools, nor around them.
+fn apart(core: &Core, path: &Path) -> Result<()> {
+    let mut taken = vec![
+        ("the state directory".to_owned(), core.state_dir.clone()),
+        ("the mount directory".to_owned(), core.places.root().to_owned()),
+    ];
+    for row in core.store.read(pools::all)? {
+        taken.push((format!("pool {}", row.name), row.path));
+    }
+    match taken.iter().find(|(_, own)| Places::overlaps(path, own)) {
+        None => Ok(()),
+        Some((what, own)) => {
+            Err(invalid("path", format!("{} overlaps with {what}, {}", path.display(), own.display()))
+                .hint("give a directory of its own"))
+        }
+    }
+}
+
+fn require_empty(path: &Path, object: &str) -> Result<()> {
+    let entries = std::fs::read_dir(path).map_err(|error| {
+        Error::new(ErrorKind::Host, format!("{object}: can't read {}: {error}", path.display()))
+            .object(object)
+    })?;
+    for entry in entries.flatten() {
+        if entry.file_name() != LOST_AND_FOUND {
+            return Err(Error::new(
+                ErrorKind::InvalidArgument,
+                format!("{} is not empty: it holds {}", path.display(), entry.file_name().display()),
+            )
+            .object("path")
+            .hint("give an empty directory, or one that is not there yet"));
+        }
+    }
+    Ok(())
+}
+
+fn invalid(field: &str, message: String) -> Error {
+    Error::new(ErrorKind::InvalidArgument, message).object(field)
+}

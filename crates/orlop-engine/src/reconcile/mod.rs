@@ -1,0 +1,55 @@
+//! The store says what should be, disk and kernel say what is; here the three are compared. At start
+//! all of it, before the engine is ready: the journal (`operations`), mounts (`attachments`), and what
+//! lies in the pools (`images`). Nothing that can't be accounted for is ever deleted.
+
+pub(crate) mod attachments;
+pub(crate) mod images;
+pub(crate) mod operations;
+
+use std::sync::atomic::Ordering;
+
+use orlop_model::Result;
+
+use crate::{
+    blank,
+    core::Core,
+    events::{event, note},
+    pool,
+    request::Recovery,
+    store::PreviousRun,
+    workspace,
+};
+
+/// See [`crate::Engine::recover`].
+pub(crate) fn recover(core: &Core) -> Result<Recovery> {
+    let mut recovery = Recovery::default();
+    workspace::make_public(core)?;
+    operations::recover(core, &mut recovery)?;
+    pool::create::make_default(core)?;
+    attachments::recover(core, &mut recovery)?;
+    images::account(core, &mut recovery)?;
+    blank::load(core)?;
+    tell(core, &recovery);
+    core.recovered.store(true, Ordering::Release);
+    Ok(recovery)
+}
+
+fn tell(core: &Core, recovery: &Recovery) {
+    let before = match core.store.previous_run() {
+        PreviousRun::None => "the first start",
+        PreviousRun::Closed => "after a clean stop",
+        PreviousRun::Killed => "after the daemon was killed",
+        PreviousRun::Rebooted { closed: true } => "after a reboot",
+        PreviousRun::Rebooted { closed: false } => "after a crash of the host",
+    };
+    let did = format!(
+        "started {before}: {} operations finished, {} undone, {} volumes adopted, {} attachments dropped, {} directories unaccounted for",
+        recovery.finished,
+        recovery.undone,
+        recovery.adopted,
+        recovery.dropped,
+        recovery.unaccounted.len()
+    );
+    tracing::info!("{did}");
+    note(core, event("Started", did));
+}

@@ -1,0 +1,157 @@
+//! The journal: what was begun and not completed is finished where its effect is whole, and undone
+//! where it is not. Every step can be repeated, so a crash in here changes nothing.
+
+use orlop_model::{Error, ErrorKind, PoolId, Result, VolumeId, resource::VolumeState};
+use orlop_sys::target;
+
+use crate::{
+    attachment::{detach, host_mount},
+    backend::image::{attach as image_attach, health},
+    core::Core,
+    events::{event, note},
+    pool,
+    request::Recovery,
+    store::{Intent, OperationRow, VolumeRow, attachments, operations, volumes},
+    volume::{change, create, delete, describe},
+};
+
+/// What became of an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Finished,
+    Undone,
+    /// It waits for something, such as the last user of a volume, and stays in the journal.
+    Waits,
+}
+
+/// All that is in the journal, at start. One that can't be settled (its disk is missing) is told of
+/// and stays; the others go on.
+pub(crate) fn recover(core: &Core, recovery: &mut Recovery) -> Result<()> {
+    for operation in core.store.read(operations::unfinished)? {
+        match settle(core, &operation) {
+            Ok(Fate::Finished) => recovery.finished += 1,
+            Ok(Fate::Undone) => recovery.undone += 1,
+            Ok(Fate::Waits) => {}
+            Err(error) => postpone(core, &operation, &error)?,
+        }
+    }
+    Ok(())
+}
+
+/// What is in the journal for a volume that a failed attempt left as it is. The caller holds its lock.
+pub(crate) fn settle_volume(core: &Core, row: &VolumeRow) -> Result<()> {
+    for operation in core.store.read(|r| operations::of_volume(r, row.id))? {
+        settle(core, &operation)?;
+    }
+    Ok(())
+}
+
+fn settle(core: &Core, operation: &OperationRow) -> Result<Fate> {
+    if let Intent::CreatePool { pool, path } = &operation.intent {
+        return settle_pool(core, operation, *pool, path);
+    }
+    let Some(id) = operation.volume else { return drop_entry(core, operation) };
+    let Some(row) = core.store.read(|r| volumes::by_id(r, id))? else { return drop_entry(core, operation) };
+    match &operation.intent {
+        Intent::Create { .. } => settle_create(core, operation, row),
+        Intent::Configure => change::follow(core, &row, operation.id).map(|()| Fate::Finished),
+        Intent::Attach { target, .. } => settle_attach(core, operation, &row, target.as_deref()),
+        Intent::Detach { attachment, target } => {
+            let recorded = core.store.read(|r| attachments::of_volume(r, id))?;
+            let Some(attachment) = recorded.into_iter().find(|recorded| recorded.id == *attachment) else {
+                return drop_entry(core, operation);
+            };
+            let image = core.image(&row)?;
+            unbind(core, &row, target.as_deref())?;
+            detach::finish(core, None, &row, &image, &attachment, operation.id).map(|()| Fate::Finished)
+        }
+        Intent::Delete { .. } => match delete::resume(core, None, row)? {
+            orlop_model::resource::Deletion::Destroyed | orlop_model::resource::Deletion::Released => {
+                Ok(Fate::Finished)
+            }
+            orlop_model::resource::Deletion::Deleting => Ok(Fate::Waits),
+        },
+        Intent::CreatePool { .. } => Ok(Fate::Waits),
+    }
+}
+
+/// Its description is the last thing that is written: with it the image is whole.
+fn settle_create(core: &Core, operation: &OperationRow, row: VolumeRow) -> Result<Fate> {
+    if row.state != VolumeState::Pending {
+        return drop_entry(core, operation);
+    }
+    let paths = pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
+    let image = core.image(&row)?;
+    if describe::read(&paths, &row).is_some() && health::examine(&image).is_ok() {
+        create::complete(core, None, &paths, row, operation.id)?;
+        return Ok(Fate::Finished);
+    }
+    create::undo(core, &row, operation.id)?;
+    Ok(Fate::Undone)
+}
+
+/// Nobody was told of the attachment: what was mounted for it is taken down.
+fn settle_attach(
+    core: &Core,
+    operation: &OperationRow,
+    row: &VolumeRow,
+    target: Option<&str>,
+) -> Result<Fate> {
+    let image = core.image(row)?;
+    unbind(core, row, target)?;
+    if core.store.read(|r| attachments::of_volume(r, row.id))?.is_empty() {
+        detach::take_down(core, row, &image)?;
+    }
+    let id = operation.id;
+    core.store.write(move |tx| operations::finish(tx, id))?;
+    Ok(Fate::Undone)
+}
+
+/// Takes a host mount away, if it is one of this volume.
+fn unbind(core: &Core, row: &VolumeRow, target: Option<&str>) -> Result<()> {
+    let Some(target) = target else { return Ok(()) };
+    let image = core.image(row)?;
+    let Some(device) = image_attach::device_of(&image)? else { return Ok(()) };
+    // A path that its user changed meanwhile leads to nothing of ours.
+    let Ok(place) = target::open_place(target.as_ref()) else { return Ok(()) };
+    host_mount::unbind(&place, device.device(), &image.object)
+}
+
+fn settle_pool(core: &Core, operation: &OperationRow, pool: PoolId, path: &str) -> Result<Fate> {
+    pool::create::undo(core, operation.id, path.as_ref(), pool)?;
+    Ok(Fate::Undone)
+}
+
+/// The volume is gone or settled: only the entry is left.
+fn drop_entry(core: &Core, operation: &OperationRow) -> Result<Fate> {
+    let id = operation.id;
+    core.store.write(move |tx| operations::finish(tx, id))?;
+    Ok(Fate::Finished)
+}
+
+fn postpone(core: &Core, operation: &OperationRow, error: &Error) -> Result<()> {
+    // Without the store nothing can be done.
+    if error.kind == ErrorKind::Store {
+        return Err(error.clone());
+    }
+    let told =
+        event("RecoveryPostponed", format!("an operation that was begun could not be settled: {error}"))
+            .error();
+    let row = row_of(core, operation.volume)?;
+    note(
+        core,
+        match &row {
+            Some(row) => told.of(row),
+            None => told,
+        },
+    );
+    tracing::error!(operation = %operation.id, %error, "could not settle an operation");
+    Ok(())
+}
+
+fn row_of(core: &Core, id: Option<VolumeId>) -> Result<Option<VolumeRow>> {
+    match id {
+        Some(id) => core.store.read(|r| volumes::by_id(r, id)),
+        None => Ok(None),
+    }
+}

@@ -1,0 +1,226 @@
+//! Making a volume. The record, its reservation and the intent come first, in one write; then the
+//! directory, the image and its description, each flushed; then the record says `active`. What fails
+//! on the way is taken back at once, what crashes at the next start: until `volume.json` is there
+//! nothing was promised to anybody.
+
+use std::sync::atomic::Ordering;
+
+use orlop_model::{
+    OperationId, PoolName, Result, Size, VolumeId, VolumeManifest, WorkspaceName,
+    resource::{Front, VolumeState},
+};
+use orlop_sys::{SysError, durable, image as host_image};
+use uuid::Uuid;
+
+use super::describe;
+use crate::{
+    backend::image::{format as image_format, remove},
+    blank::Kind,
+    core::Core,
+    events::event,
+    fault::{self, Point},
+    format::{BlankName, Placement, PoolPaths},
+    host::On,
+    pool::{self, room},
+    request::Caller,
+    store::{AliasRow, Intent, PlacementRow, VolumeRow, aliases, events, operations, pools, volumes},
+};
+
+/// What is to be made.
+pub(crate) struct New {
+    pub(crate) workspace: WorkspaceName,
+    /// Passed `plan::check`.
+    pub(crate) manifest: VolumeManifest,
+    /// What the caller's front calls it.
+    pub(crate) alias: Option<String>,
+}
+
+/// Makes it. The caller holds the lock of the name and was authorised.
+pub(crate) fn create(core: &Core, caller: &Caller, new: New) -> Result<VolumeRow> {
+    let pool_name = new.manifest.volume.pool.clone().unwrap_or_else(PoolName::default_pool);
+    let pool =
+        core.store.read(|r| pools::by_name(r, &pool_name))?.ok_or_else(|| pool::missing(&pool_name))?;
+    let paths = pool::confirm(core, pool.id, &pool.name)?;
+    let id = VolumeId(Uuid::now_v7());
+    let title = format!("volume {}/{}", new.workspace, new.manifest.name);
+    let placement = image_format::decide(&new.manifest.volume, &title)?;
+    let size = new.manifest.volume.size;
+    let now = Core::now();
+    let row = VolumeRow {
+        id,
+        node: core.config.node.clone(),
+        workspace: new.workspace,
+        manifest: new.manifest,
+        state: VolumeState::Pending,
+        reason: None,
+        generation: 1,
+        owner_uid: caller.uid,
+        created_by: caller.front,
+        created_at: now,
+        updated_at: now,
+        deleted_at: None,
+        deleted_by: None,
+        released_at: None,
+        used_bytes: None,
+        placement: PlacementRow {
+            pool: pool.id,
+            pool_name: pool.name.clone(),
+            size,
+            allocated: Size::from_bytes(0),
+            initialised: false,
+            detail: Placement::Image(placement.clone()),
+        },
+    };
+    let figures = room::gather(core, &pool)?;
+    figures.room(&pool).admit(&pool.name, size)?;
+    let kind = Kind { pool: pool.id, filesystem: placement.filesystem, size };
+    let blank = core.blanks.take(kind, &placement);
+    let intent = Intent::Create { blank: blank.map(|blank| blank.to_string()) };
+    let operation = core.operation(Some(caller), Some(id), intent);
+    let operation_id = operation.id;
+    let alias = new.alias.map(|external| alias(core, caller.front, external, id));
+    let recorded = row.clone();
+    let begun = core.store.write(move |tx| {
+        // The same sums that the insertion changes: two of these can't both take the last room.
+        let pool = pools::by_id(tx, pool.id)?.ok_or_else(|| pool::missing(&pool.name))?;
+        figures.room(&pool).admit(&pool.name, size)?;
+        volumes::insert(tx, &recorded)?;
+        if let Some(alias) = alias {
+            aliases::insert(tx, &alias)?;
+        }
+        operations::begin(tx, &operation)
+    });
+    if let Err(error) = begun {
+        give_back(core, kind, &paths, blank);
+        return Err(error);
+    }
+    match effect(core, &paths, &row, blank)
+        .and_then(|()| complete(core, Some(caller), &paths, row.clone(), operation_id))
+    {
+        Ok(row) => {
+            let tally = if blank.is_some() { &core.tally.from_blank } else { &core.tally.from_scratch };
+            tally.fetch_add(1, Ordering::Relaxed);
+            core.signal.blanks_wanted();
+            fault::point(Point::CreateDone)?;
+            Ok(row)
+        }
+        Err(error) => {
+            if let Err(left) = undo(core, &row, operation_id) {
+                tracing::warn!(volume = row.title(), %left, "an unfinished volume is taken back at the next start");
+            }
+            give_back(core, kind, &paths, blank);
+            Err(error)
+        }
+    }
+}
+
+/// The files, up to the description.
+fn effect(core: &Core, paths: &PoolPaths, row: &VolumeRow, blank: Option<BlankName>) -> Result<()> {
+    fault::point(Point::CreateRecorded)?;
+    let image = core.image(row)?;
+    match durable::create_dir(&image.directory, 0o700) {
+        Err(error) if !error.already_exists() => return Err(crate::host::failure(&error, &image.object)),
+        Ok(()) | Err(_) => {}
+    }
+    fault::point(Point::CreateDirectory)?;
+    let from_blank = match blank {
+        Some(blank) => take_blank(paths, &blank, image.path(), &image.object)?,
+        None => false,
+    };
+    if !from_blank {
+        image_format::make(image.path(), image.size, &image.placement, &image.object)?;
+    }
+    fault::point(Point::CreateFormatted)?;
+    if image.placement.preallocated {
+        image_format::preallocate(image.path(), image.size, &image.object)?;
+    }
+    fault::point(Point::CreateAllocated)?;
+    image_format::flush(image.path(), &image.object)?;
+    durable::sync_directory(&image.directory).on(&image.object)?;
+    fault::point(Point::CreateFlushed)
+}
+
+/// Somebody else's cleaning may have taken the blank: then one is made.
+fn take_blank(paths: &PoolPaths, blank: &BlankName, image: &std::path::Path, object: &str) -> Result<bool> {
+    match durable::rename_noreplace(&paths.blank(blank), image) {
+        Ok(()) => Ok(true),
+        Err(SysError::NotFound { .. }) => Ok(false),
+        Err(error) => Err(crate::host::failure(&error, object)),
+    }
+}
+
+/// The description and the record. Also what recovery does for an image that is whole.
+pub(crate) fn complete(
+    core: &Core,
+    caller: Option<&Caller>,
+    paths: &PoolPaths,
+    mut row: VolumeRow,
+    operation: OperationId,
+) -> Result<VolumeRow> {
+    row.state = VolumeState::Active;
+    row.placement.initialised = true;
+    row.updated_at = Core::now();
+    describe::write_ahead(paths, &row)?;
+    fault::point(Point::CreateDescribed)?;
+    let allocated =
+        host_image::space(&paths.image(row.id)).ok().map(|space| Size::from_bytes(space.allocated));
+    let Placement::Image(placement) = &row.placement.detail;
+    let message = format!(
+        "volume {} is made: {} of {} in pool {}",
+        row.title(),
+        row.placement.size,
+        placement.filesystem,
+        row.placement.pool_name
+    );
+    let told = event("Created", message).of(&row).by_any(caller);
+    core.store.write(move |tx| {
+        volumes::update(tx, &mut row)?;
+        volumes::observe(tx, row.id, None, allocated)?;
+        if let Some(allocated) = allocated {
+            row.placement.allocated = allocated;
+        }
+        operations::finish(tx, operation)?;
+        events::append(tx, &told)?;
+        Ok(row)
+    })
+}
+
+/// Takes back what was begun: the files, then the record. Nobody ever had it.
+pub(crate) fn undo(core: &Core, row: &VolumeRow, operation: OperationId) -> Result<()> {
+    // A commit that failed may have happened: what is active now is not taken back.
+    let now = core.store.read(|r| volumes::by_id(r, row.id))?;
+    if now.is_some_and(|now| now.state != VolumeState::Pending) {
+        return Ok(());
+    }
+    let paths = pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
+    let image = core.image(row)?;
+    remove::discard(&image, &paths.record(row.id))?;
+    let (id, told) = (
+        row.id,
+        event(
+            "CreateUndone",
+            format!("volume {} was not made, and what was begun of it is gone", row.title()),
+        )
+        .of(row)
+        .warning(),
+    );
+    core.store.write(move |tx| {
+        volumes::delete(tx, id)?;
+        operations::finish(tx, operation)?;
+        events::append(tx, &told)
+    })?;
+    Ok(())
+}
+
+/// A blank that was not used is there for the next one.
+fn give_back(core: &Core, kind: Kind, paths: &PoolPaths, blank: Option<BlankName>) {
+    if let Some(blank) = blank
+        && paths.blank(&blank).exists()
+    {
+        core.blanks.give_back(kind, blank);
+    }
+}
+
+pub(crate) fn alias(core: &Core, front: Front, external: String, volume: VolumeId) -> AliasRow {
+    AliasRow { front, external, volume, node: core.config.node.clone(), created_at: Core::now() }
+}

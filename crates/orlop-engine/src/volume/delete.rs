@@ -1,0 +1,183 @@
+//! Deleting: by type the data is destroyed or retained. Destroying is the last thing done, after the
+//! kernel said that no mount namespace has the volume any more.
+
+use orlop_model::{
+    Error, ErrorKind, OperationId, Result,
+    resource::{Deletion, VolumeState},
+};
+
+use super::describe;
+use crate::{
+    attachment::{
+        attach::users,
+        detach::{self, Released},
+        stale,
+    },
+    backend::image::{attach::Remaining, attach::remaining, remove},
+    core::{Core, object},
+    events::event,
+    fault::{self, Point},
+    locks::{Deadline, Lock},
+    pool, reconcile,
+    request::{Caller, VolumeRef},
+    store::{Intent, VolumeRow, aliases, events, operations, volumes},
+};
+
+/// See [`crate::Engine::delete`].
+pub(crate) fn delete(
+    core: &Core,
+    caller: &Caller,
+    which: &VolumeRef,
+    force: bool,
+    deadline: Deadline,
+) -> Result<Deletion> {
+    let row = core.row(which)?;
+    core.authorise(caller, &row)?;
+    let _held = core.locks.take(Lock::Volume(row.id), deadline)?;
+    let row = core.again(row.id)?;
+    match row.state {
+        VolumeState::Active | VolumeState::Error => {}
+        VolumeState::Pending => {
+            reconcile::operations::settle_volume(core, &row)?;
+            let row = match core.store.read(|r| volumes::by_id(r, row.id))? {
+                None => return Ok(Deletion::Destroyed),
+                Some(row) => row,
+            };
+            return begin(core, caller, row, force);
+        }
+        // Asked again: it goes on.
+        VolumeState::Deleting => return resume(core, Some(caller), row),
+        VolumeState::Released => {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                format!("volume {} was deleted already; its data is retained", row.title()),
+            )
+            .object(object(&row))
+            .hint("this build keeps released data; orlop get --released shows it"));
+        }
+    }
+    begin(core, caller, row, force)
+}
+
+fn begin(core: &Core, caller: &Caller, mut row: VolumeRow, force: bool) -> Result<Deletion> {
+    pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
+    let image = core.image(&row)?;
+    let survey = stale::survey(core, Some(caller), &row, &image)?;
+    let mut in_use = None;
+    if !survey.attachments.is_empty() || !survey.lingerers().is_empty() {
+        in_use = Some(users(&survey));
+    } else if let Released::Held(who) = detach::take_down(core, &row, &image)? {
+        in_use = Some(who);
+    }
+    if let Some(users) = &in_use
+        && !force
+    {
+        return Err(Error::new(ErrorKind::InUse, format!("volume {} is in use by {users}", row.title()))
+            .object(object(&row))
+            .hint("stop what uses it first; or delete with --force: it goes when the last user has left"));
+    }
+    let destroy = !row.manifest.volume.volume_type.retains();
+    let operation = core.operation(Some(caller), Some(row.id), Intent::Delete { destroy });
+    let operation_id = operation.id;
+    row.state = VolumeState::Deleting;
+    row.deleted_at = Some(Core::now());
+    row.deleted_by = Some(caller.uid);
+    row.updated_at = Core::now();
+    let waits = in_use.as_ref().map(|users| format!(", and goes when its last user has left: {users}"));
+    row.reason = in_use.map(|users| format!("waits for {users}"));
+    let message = format!("volume {} is being deleted{}", row.title(), waits.unwrap_or_default());
+    let told = event("Deleting", message).of(&row).by(caller);
+    let row = core.store.write(move |tx| {
+        volumes::update(tx, &mut row)?;
+        operations::begin(tx, &operation)?;
+        events::append(tx, &told)?;
+        Ok(row)
+    })?;
+    fault::point(Point::DeleteRecorded)?;
+    if row.reason.is_some() {
+        core.signal.wake();
+        return Ok(Deletion::Deleting);
+    }
+    finish(core, Some(caller), row, operation_id, destroy)
+}
+
+/// Goes on with a deletion that was begun. The caller holds the volume's lock.
+pub(crate) fn resume(core: &Core, caller: Option<&Caller>, row: VolumeRow) -> Result<Deletion> {
+    let journal = core.store.read(|r| operations::of_volume(r, row.id))?;
+    let begun = journal.into_iter().find_map(|operation| match operation.intent {
+        Intent::Delete { destroy } => Some((operation.id, destroy)),
+        Intent::Create { .. }
+        | Intent::Configure
+        | Intent::Attach { .. }
+        | Intent::Detach { .. }
+        | Intent::CreatePool { .. } => None,
+    });
+    let Some((operation, destroy)) = begun else {
+        return Err(Error::new(
+            ErrorKind::Store,
+            format!("volume {} is marked as deleting, but the journal does not say how", row.title()),
+        )
+        .object(object(&row))
+        .hint("this is a fault of orlop: its data is kept; report it with the daemon's log"));
+    };
+    finish(core, caller, row, operation, destroy)
+}
+
+/// Finishes if nobody has the volume any more; says `Deleting` if somebody has.
+fn finish(
+    core: &Core,
+    caller: Option<&Caller>,
+    row: VolumeRow,
+    operation: OperationId,
+    destroy: bool,
+) -> Result<Deletion> {
+    let paths = pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
+    let image = core.image(&row)?;
+    let survey = stale::survey(core, caller, &row, &image)?;
+    if !survey.attachments.is_empty() || !survey.lingerers().is_empty() {
+        return Ok(Deletion::Deleting);
+    }
+    if let Released::Held(_) = detach::take_down(core, &row, &image)? {
+        return Ok(Deletion::Deleting);
+    }
+    fault::point(Point::DeleteDetached)?;
+    if destroy {
+        // Asked once more, as late as possible: what follows can't be undone.
+        if remaining(&image)? != Remaining::Nobody {
+            return Ok(Deletion::Deleting);
+        }
+        remove::destroy(&image, &paths.record(row.id))?;
+        let told = event("Destroyed", format!("volume {} and its data are gone", row.title()))
+            .of(&row)
+            .by_any(caller);
+        let id = row.id;
+        core.store.write(move |tx| {
+            volumes::delete(tx, id)?;
+            operations::finish(tx, operation)?;
+            events::append(tx, &told)
+        })?;
+        core.signal.forget(row.id);
+        fault::point(Point::DeleteDone)?;
+        return Ok(Deletion::Destroyed);
+    }
+    let mut row = row;
+    row.state = VolumeState::Released;
+    row.reason = None;
+    row.released_at = Some(Core::now());
+    row.updated_at = Core::now();
+    if image.directory.is_dir() {
+        describe::write_ahead(&paths, &row)?;
+    }
+    fault::point(Point::DeleteDescribed)?;
+    let message = format!("volume {} is deleted, and its data is retained as {}", row.title(), row.id);
+    let told = event("Released", message).of(&row).by_any(caller);
+    core.store.write(move |tx| {
+        volumes::update(tx, &mut row)?;
+        // The names by which engines knew it are free for a new one.
+        aliases::delete_of_volume(tx, row.id)?;
+        operations::finish(tx, operation)?;
+        events::append(tx, &told)
+    })?;
+    fault::point(Point::DeleteDone)?;
+    Ok(Deletion::Released)
+}

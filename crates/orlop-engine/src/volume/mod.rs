@@ -1,0 +1,13 @@
+//! Volumes: what apply has to do (`plan`) and doing it (`apply`, `create`, `change`), what engines
+//! call them (`aliased`), how they go (`delete`), their state by what became of them (`state`), their
+//! description beside the data (`describe`), and how users see them (`view`).
+
+pub(crate) mod aliased;
+pub(crate) mod apply;
+pub(crate) mod change;
+pub(crate) mod create;
+pub(crate) mod delete;
+pub(crate) mod describe;
+pub(crate) mod plan;
+pub(crate) mod state;
+pub(crate) mod view;

@@ -1,0 +1,136 @@
+//! Volumes as users see them: the record, who uses it, and what it takes now.
+
+use std::collections::HashMap;
+
+use orlop_model::{
+    AccessMode, PoolId, Result, VolumeId,
+    resource::{Capacity, Front, Volume, VolumeState, VolumeStatus},
+};
+use orlop_sys::{image as host_image, mount, space};
+
+use crate::{
+    admission::Room,
+    core::Core,
+    format::Placement,
+    request::{Page, VolumeQuery},
+    store::{AttachmentRow, VolumeRow, attachments, pools, volumes},
+};
+
+/// One volume, with all that is known of it.
+pub(crate) fn one(core: &Core, row: VolumeRow) -> Result<Volume> {
+    let earlier = earlier(core, &row)?;
+    let mut volume = many(core, vec![row])?
+        .pop()
+        .ok_or_else(|| orlop_model::Error::new(orlop_model::ErrorKind::NotFound, "the volume is gone"))?;
+    volume.status.notes.extend(earlier);
+    Ok(volume)
+}
+
+/// A page of volumes.
+pub(crate) fn page(core: &Core, query: &VolumeQuery) -> Result<Page<Volume>> {
+    let page = core.store.read(|r| volumes::page(r, query))?;
+    Ok(Page { items: many(core, page.items)?, next: page.next })
+}
+
+/// Many, with one question to the store for all.
+pub(crate) fn many(core: &Core, rows: Vec<VolumeRow>) -> Result<Vec<Volume>> {
+    let ids: Vec<VolumeId> = rows.iter().map(|row| row.id).collect();
+    let (mut attached, pools) =
+        core.store.read(|r| Ok((attachments::of_volumes(r, &ids)?, pools::all(r)?)))?;
+    let rooms: HashMap<PoolId, Result<Room>> =
+        pools.iter().map(|pool| (pool.id, core.rooms.current(core, pool))).collect();
+    let views = rows.into_iter().map(|row| {
+        let attachments = attached.remove(&row.id).unwrap_or_default();
+        let capacity = capacity(rooms.get(&row.placement.pool), &row);
+        view(core, row, &attachments, capacity)
+    });
+    Ok(views.collect())
+}
+
+fn view(core: &Core, row: VolumeRow, attachments: &[AttachmentRow], capacity: Capacity) -> Volume {
+    let Placement::Image(placement) = &row.placement.detail;
+    let image = core.image(&row).ok();
+    let allocated = image.and_then(|image| host_image::space(image.path()).ok()).map(|space| space.allocated);
+    let used = if attachments.is_empty() { None } else { used_now(core, row.id) };
+    let notes = notes(&row, attachments);
+    Volume {
+        status: VolumeStatus {
+            id: row.id,
+            state: row.state,
+            reason: row.reason,
+            generation: row.generation,
+            owner_uid: row.owner_uid,
+            created_by: row.created_by,
+            capacity,
+            pool: row.placement.pool_name,
+            filesystem: placement.filesystem,
+            block_size: placement.loop_block_size,
+            used_bytes: used.or(row.used_bytes),
+            allocated_bytes: allocated,
+            attachments: attachments.iter().map(AttachmentRow::resource).collect(),
+            notes,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+            deleted_at: row.deleted_at,
+            deleted_by: row.deleted_by,
+        },
+        manifest: row.manifest,
+        workspace: row.workspace,
+    }
+}
+
+/// What `df` says inside, while it is mounted. Where it is not, `statfs` would speak of the host.
+fn used_now(core: &Core, id: VolumeId) -> Option<u64> {
+    let base = core.places.base(id);
+    mount::mounted_at(&base).ok()??;
+    space::usage(&base).ok().map(|usage| usage.used)
+}
+
+fn capacity(room: Option<&Result<Room>>, row: &VolumeRow) -> Capacity {
+    let Placement::Image(placement) = &row.placement.detail;
+    match room {
+        Some(Ok(room)) => room.status_of(placement.preallocated),
+        Some(Err(error)) => Capacity::Advisory { why: error.message.clone() },
+        None => Capacity::Advisory { why: format!("pool {} is not known", row.placement.pool_name) },
+    }
+}
+
+fn notes(row: &VolumeRow, attachments: &[AttachmentRow]) -> Vec<String> {
+    let mut notes = Vec::new();
+    let podman = row.created_by == Front::Podman || attachments.iter().any(|attachment| attachment.shared);
+    if row.manifest.volume.access_mode == AccessMode::ReadWriteOnce && podman {
+        notes.push(
+            "ReadWriteOnce holds per host under Podman: it mounts a volume once for all its containers"
+                .to_owned(),
+        );
+    }
+    if row.manifest.volume.access_mode == AccessMode::ReadOnlyMany
+        && let Some(filler) = attachments.iter().find(|attachment| !attachment.read_only)
+    {
+        notes.push(format!("it is being filled by {}; others can attach it after that", filler.consumer));
+    }
+    notes
+}
+
+/// Whether data of an earlier volume of that name is retained.
+fn earlier(core: &Core, row: &VolumeRow) -> Result<Option<String>> {
+    if row.state == VolumeState::Released {
+        return Ok(None);
+    }
+    let query = VolumeQuery {
+        workspace: Some(row.workspace.clone()),
+        name: Some(row.manifest.name.clone()),
+        released: true,
+        limit: 20,
+        ..VolumeQuery::default()
+    };
+    let released = core.store.read(|r| volumes::page(r, &query))?.items;
+    Ok(match released.as_slice() {
+        [] => None,
+        [.., last] => Some(format!(
+            "the data of {} earlier volume(s) of this name is retained, the last as {}",
+            released.len(),
+            last.id
+        )),
+    })
+}

@@ -1,0 +1,274 @@
+//! A private engine on scratch directories, and short words for what tests ask of it.
+#![allow(dead_code, clippy::unwrap_used)]
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use orlop_engine::*;
+use orlop_model::{
+    Error, ErrorKind, PoolName, Result, Size, VolumeManifest,
+    resource::{Event, Front, Volume, VolumeState},
+};
+use orlop_testkit::{Scratch, mounts};
+
+pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const MIB: u64 = 1 << 20;
+pub const ROOT: Caller = Caller { uid: 0, front: Front::Manifest };
+pub const DOCKER: Caller = Caller { uid: 0, front: Front::Docker };
+pub const PODMAN: Caller = Caller { uid: 0, front: Front::Podman };
+
+/// One engine and its directories. Dropping it is a clean stop; [`World::crash`] is not.
+pub struct World {
+    engine: Option<Engine>,
+    pub config: EngineConfig,
+    pub scratch: Scratch,
+}
+
+impl World {
+    /// A recovered engine with small reserves, no blanks and a short time until ids are stale.
+    pub fn new(name: &str) -> Self {
+        Self::with(name, |_| ())
+    }
+
+    pub fn with(name: &str, change: impl FnOnce(&mut EngineConfig)) -> Self {
+        let scratch = Scratch::new(name);
+        let mut config = config(scratch.path());
+        change(&mut config);
+        let mut world = Self { engine: None, config, scratch };
+        world.start();
+        world
+    }
+
+    pub fn start(&mut self) -> Recovery {
+        let engine = Engine::open(self.config.clone()).unwrap();
+        let recovery = engine.recover().unwrap();
+        self.engine = Some(engine);
+        recovery
+    }
+
+    /// Ends the engine without telling the store, as far as one process can; mounts stay.
+    pub fn crash(&mut self) {
+        self.engine = None;
+    }
+
+    pub fn restart(&mut self) -> Recovery {
+        self.crash();
+        self.start()
+    }
+
+    pub fn engine(&self) -> &Engine {
+        self.engine.as_ref().unwrap()
+    }
+
+    pub fn apply(&self, name: &str, spec: &str) -> Result<Applied<Volume>> {
+        self.apply_as(&ROOT, name, spec)
+    }
+
+    pub fn apply_as(&self, caller: &Caller, name: &str, spec: &str) -> Result<Applied<Volume>> {
+        let request = ApplyRequest {
+            workspace: "public".parse().unwrap(),
+            manifest: manifest(name, spec),
+            create_workspace: false,
+        };
+        self.engine().apply(caller, &request)
+    }
+
+    /// A small volume of that access mode and type.
+    pub fn make(&self, name: &str, mode: &str, kind: &str) -> Volume {
+        self.apply(name, &format!("size: 16Mi, accessMode: {mode}, type: {kind}")).unwrap().resource
+    }
+
+    pub fn attach(&self, name: &str, scope: &str) -> Result<Attached> {
+        self.attach_as(&DOCKER, name, scope, false)
+    }
+
+    pub fn attach_as(&self, caller: &Caller, name: &str, scope: &str, read_only: bool) -> Result<Attached> {
+        let request = AttachRequest {
+            volume: key(name),
+            scope: Scope {
+                id: scope.to_owned(),
+                shared: caller.front == Front::Podman,
+                may_go_stale: caller.front == Front::Docker,
+            },
+            consumer: format!("{} mount {scope}", caller.front.as_str()),
+            read_only,
+        };
+        self.engine().attach(caller, &request, PATIENCE)
+    }
+
+    pub fn detach(&self, name: &str, scope: &str) -> Result<()> {
+        self.engine().detach(&DOCKER, &key(name), scope, PATIENCE)
+    }
+
+    pub fn mount(&self, name: &str, target: &Path, access: MountAccess) -> Result<Attached> {
+        let request = MountRequest { volume: key(name), target: target.to_owned(), access };
+        self.engine().mount(&ROOT, &request)
+    }
+
+    pub fn volume(&self, name: &str) -> Volume {
+        self.engine().volume(&ROOT, &key(name)).unwrap()
+    }
+
+    pub fn by_id(&self, volume: &Volume) -> Result<Volume> {
+        self.engine().volume(&ROOT, &VolumeRef::Id(volume.status.id))
+    }
+
+    pub fn delete(&self, name: &str) -> Result<orlop_model::resource::Deletion> {
+        self.engine().delete(&ROOT, &key(name), false)
+    }
+
+    pub fn state(&self, name: &str) -> VolumeState {
+        self.volume(name).status.state
+    }
+
+    pub fn events(&self) -> Vec<Event> {
+        self.engine().events(&ROOT, &EventQuery::default()).unwrap()
+    }
+
+    pub fn told(&self, reason: &str) -> bool {
+        self.events().iter().any(|event| event.reason == reason)
+    }
+
+    pub fn pool_path(&self) -> PathBuf {
+        let pool = self.engine().pool(&ROOT, &PoolName::default_pool()).unwrap();
+        PathBuf::from(pool.path)
+    }
+
+    pub fn image(&self, volume: &Volume) -> PathBuf {
+        self.directory(volume).join("data.img")
+    }
+
+    pub fn directory(&self, volume: &Volume) -> PathBuf {
+        let pool = self.engine().pool(&ROOT, &volume.status.pool).unwrap();
+        Path::new(&pool.path).join("volumes").join(volume.status.id.to_string())
+    }
+
+    /// What the kernel still has of this world.
+    pub fn leftovers(&self) -> (Vec<mounts::Mount>, Vec<(PathBuf, PathBuf)>) {
+        let mounted = mounts::mounts_below_anywhere(&self.config.mount_dir);
+        (mounted, mounts::loops_below(self.scratch.path()))
+    }
+
+    #[track_caller]
+    pub fn assert_nothing_mounted(&self) {
+        let done = orlop_testkit::command::eventually(Duration::from_secs(5), || {
+            let (mounts, loops) = self.leftovers();
+            mounts.is_empty() && loops.is_empty()
+        });
+        assert!(done, "left behind: {:?}", self.leftovers());
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if let Some(engine) = self.engine.take() {
+            engine.shutdown();
+        }
+    }
+}
+
+pub fn config(base: &Path) -> EngineConfig {
+    EngineConfig {
+        state_dir: base.join("state"),
+        mount_dir: base.join("mounts"),
+        node: "test".to_owned(),
+        default_size: Size::from_bytes(64 * MIB),
+        low_water: Some(Size::from_bytes(MIB)),
+        blanks: 0,
+        stale_after: Duration::from_millis(300),
+        recovery_parallelism: 4,
+        events_kept: 10_000,
+    }
+}
+
+/// A manifest whose section `volume` is `spec` in YAML's short form: `size: 16Mi, type: temp, …`.
+pub fn manifest(name: &str, spec: &str) -> VolumeManifest {
+    let fields: serde_json::Map<String, serde_json::Value> = spec
+        .split(", ")
+        .map(|field| {
+            let (name, value) = field.split_once(": ").unwrap();
+            let text = || serde_json::Value::String(value.to_owned());
+            let value = match name {
+                "mountOptions" => serde_json::json!(value.split('+').collect::<Vec<_>>()),
+                "size" | "mode" => text(),
+                _ => value
+                    .parse::<u64>()
+                    .map(Into::into)
+                    .or_else(|_| value.parse::<bool>().map(Into::into))
+                    .unwrap_or_else(|_| text()),
+            };
+            (name.to_owned(), value)
+        })
+        .collect();
+    let manifest =
+        serde_json::json!({ "name": name, "version": "v1beta", "type": "volume", "volume": fields });
+    serde_json::from_value(manifest).unwrap()
+}
+
+pub fn key(name: &str) -> VolumeRef {
+    VolumeRef::Key(VolumeKey { workspace: "public".parse().unwrap(), name: name.parse().unwrap() })
+}
+
+#[track_caller]
+pub fn fails<T: std::fmt::Debug>(result: Result<T>, kind: ErrorKind) -> Error {
+    let error = result.expect_err("it should have failed");
+    assert_eq!(error.kind, kind, "{error}");
+    error
+}
+
+/// A process in a mount namespace of its own that has `source` bound somewhere there, as a container
+/// has; ended when dropped.
+pub struct Container {
+    child: std::process::Child,
+    input: Option<std::process::ChildStdin>,
+}
+
+impl Container {
+    /// Binds `source` on `place` in the new namespace and unmounts everything of `hidden` there, as a
+    /// runtime's pivot_root does. The process appends a line to `data/ticks` every 20 ms if asked to.
+    pub fn start(source: &Path, place: &Path, hidden: &Path, ticks: bool) -> Self {
+        use std::io::{BufRead, Write};
+        let tick = if ticks { "while :; do echo tick >> $1/ticks; sleep 0.02; done &" } else { "" };
+        let script = format!(
+            "mount --make-rprivate / && mount --bind \"$0\" \"$1\" && \
+             for m in $(awk -v h=\"$2/\" 'index($5,h)==1 {{print $5}}' /proc/self/mountinfo | sort -r); do umount $m; done; \
+             {tick} echo ready; read line; kill $! 2>/dev/null; wait"
+        );
+        let mut child = std::process::Command::new("unshare")
+            .args(["-m", "sh", "-c", &script])
+            .arg(source)
+            .arg(place)
+            .arg(hidden)
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        std::io::BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n");
+        let mut input = child.stdin.take();
+        input.as_mut().unwrap().flush().unwrap();
+        Self { child, input }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn end(mut self) {
+        self.stop();
+    }
+
+    fn stop(&mut self) {
+        drop(self.input.take());
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
