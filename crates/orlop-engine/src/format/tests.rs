@@ -1,1 +1,147 @@
-//! Tests of the layout on disk.
+//! Tests of the layout on disk: what is written is read, what is newer is refused, and no path
+//! comes from a user's text.
+#![allow(clippy::unwrap_used)]
+
+use orlop_model::{ErrorKind, FilesystemKind, PoolId, Size, VolumeId, resource::Backend};
+use uuid::Uuid;
+
+use super::*;
+
+/// As version 1 wrote it. Never edited: volumes out there have it.
+const VOLUME: &str = include_str!("../../tests/formats/volume-1.json");
+const POOL: &str = include_str!("../../tests/formats/pool-1.json");
+
+fn volume(text: &str) -> Result<VolumeFile> {
+    VolumeFile::decode(text.as_bytes(), Path::new("/pool/volumes/x/volume.json"))
+}
+
+fn pool(text: &str) -> Result<PoolFile> {
+    PoolFile::decode(text.as_bytes(), Path::new("/pool/orlop.pool"))
+}
+
+#[test]
+fn format_1_is_read_and_written_byte_for_byte() {
+    let file = volume(VOLUME).unwrap();
+    assert_eq!(String::from_utf8(file.encode().unwrap()).unwrap(), VOLUME);
+    assert_eq!((file.manifest.name.as_str(), file.size_bytes, file.generation), ("data", 536_870_912, 3));
+    let image = file.placement.image().unwrap();
+    assert_eq!((image.filesystem, image.loop_block_size), (FilesystemKind::Xfs, 4096));
+    let file = pool(POOL).unwrap();
+    assert_eq!(String::from_utf8(file.encode().unwrap()).unwrap(), POOL);
+    assert_eq!(file.backend, Backend::Image);
+}
+
+#[test]
+fn a_newer_format_is_refused_whatever_else_is_in_it() {
+    for text in [
+        r#"{"format": 2}"#,
+        r#"{"format": 2, "id": ["not", "an", "id"]}"#,
+        r#"{"x": 1, "format": 4294967295}"#,
+    ] {
+        for error in [volume(text).unwrap_err(), pool(text).unwrap_err()] {
+            assert_eq!(error.kind, ErrorKind::NewerFormat, "{text}: {error}");
+            assert!(error.message.starts_with("/pool/") && error.message.contains("up to 1"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_record_is_damaged_and_named() {
+    let truncated = &VOLUME[..VOLUME.len() / 2];
+    for text in ["", "{}", "[]", "\0\0\0", r#"{"format": -1}"#, r#"{"format": 1}"#, truncated] {
+        let error = volume(text).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Damaged, "{text:?}");
+        assert!(error.message.contains("/pool/volumes/x/volume.json"), "{error}");
+        assert_eq!(pool(text).unwrap_err().kind, ErrorKind::Damaged, "{text:?}");
+    }
+}
+
+/// An imported record is checked by the model's own parsers.
+#[test]
+fn a_record_with_words_that_nobody_may_write_is_damaged() {
+    for (from, to) in [
+        (r#""name": "data""#, r#""name": "../data""#),
+        (r#""workspace": "public""#, r#""workspace": "..""#),
+        (r#""noatime""#, r#""suid""#),
+        (r#""019f0000-0000-7000-8000-0000000000a1""#, r#""../../etc""#),
+        (r#""backend": "image""#, r#""backend": "elsewhere""#),
+    ] {
+        assert!(VOLUME.contains(from), "{from}");
+        assert_eq!(volume(&VOLUME.replace(from, to)).unwrap_err().kind, ErrorKind::Damaged, "{to}");
+    }
+}
+
+#[test]
+fn unknown_fields_of_a_known_format_are_ignored() {
+    let file = volume(&VOLUME.replacen('{', "{\n  \"later\": {\"a\": [1]},", 1)).unwrap();
+    assert_eq!(String::from_utf8(file.encode().unwrap()).unwrap(), VOLUME);
+}
+
+#[test]
+fn paths_are_made_of_ids() {
+    let id: VolumeId = "019f0000-0000-7000-8000-0000000000a1".parse().unwrap();
+    let paths = PoolPaths::new("/pool");
+    let of = |path: std::path::PathBuf| path.display().to_string();
+    assert_eq!(of(paths.marker()), "/pool/orlop.pool");
+    assert_eq!(of(paths.volume(id)), "/pool/volumes/019f0000-0000-7000-8000-0000000000a1");
+    assert_eq!(of(paths.record(id)), "/pool/volumes/019f0000-0000-7000-8000-0000000000a1/volume.json");
+    assert_eq!(of(paths.image(id)), "/pool/volumes/019f0000-0000-7000-8000-0000000000a1/data.img");
+    let blank =
+        BlankName { filesystem: FilesystemKind::Ext4, size: Size::from_bytes(1 << 24), rule: 1, id: id.0 };
+    assert_eq!(
+        of(paths.blank(&blank)),
+        "/pool/blanks/ext4-16777216-r1-019f0000-0000-7000-8000-0000000000a1.img"
+    );
+}
+
+#[test]
+fn only_names_that_we_make_are_ours() {
+    let id = "019f0000-0000-7000-8000-0000000000a1";
+    assert_eq!(PoolPaths::volume_of(id).map(|id| id.to_string()).as_deref(), Some(id));
+    for name in
+        ["", ".", "lost+found", "019F0000-0000-7000-8000-0000000000A1", "019f0000000070008000000000000a1a"]
+    {
+        assert_eq!(PoolPaths::volume_of(name), None, "{name}");
+    }
+    let blank = format!("xfs-536870912-r1-{id}.img");
+    let parsed: BlankName = blank.parse().unwrap();
+    assert_eq!(
+        (parsed.size, parsed.rule, parsed.to_string()),
+        (Size::from_bytes(512 << 20), 1, blank.clone())
+    );
+    for name in [
+        String::new(),
+        blank.replace(".img", ""),
+        blank.replace("xfs", "zfs"),
+        blank.replace("r1", "1"),
+        blank.replace("536870912", "0536870912"),
+        blank.replace("536870912", "-1"),
+        blank.replace("019f", "019F"),
+        format!("{blank}.img"),
+    ] {
+        assert!(name.parse::<BlankName>().is_err(), "{name}");
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn names_of_blanks_come_back(bytes in 0..=i64::MAX as u64, rule: u32, id: u128, xfs: bool) {
+        let filesystem = if xfs { FilesystemKind::Xfs } else { FilesystemKind::Ext4 };
+        let name = BlankName { filesystem, size: Size::from_bytes(bytes), rule, id: Uuid::from_u128(id) };
+        proptest::prop_assert_eq!(name.to_string().parse(), Ok(name));
+    }
+
+    #[test]
+    fn no_bytes_make_a_reader_panic(bytes: Vec<u8>) {
+        let _ = VolumeFile::decode(&bytes, Path::new("x"));
+        let _ = PoolFile::decode(&bytes, Path::new("x"));
+    }
+}
+
+#[test]
+fn ids_of_pools_are_carried() {
+    let id = PoolId(Uuid::now_v7());
+    let file = PoolFile::new(id, Backend::Image, jiff::Timestamp::UNIX_EPOCH);
+    let read = PoolFile::decode(&file.encode().unwrap(), Path::new("x")).unwrap();
+    assert_eq!((read.id, read.format), (id, FORMAT));
+}
