@@ -14,7 +14,7 @@ struct Package {
     programs: &'static [&'static str],
 }
 
-/// What the tests need. Podman wants catatonit for pods.
+/// What the tests need. Podman wants catatonit for pods, the fuzzer is C++.
 const FOR_TESTS: &[Package] = &[
     Package { name: "docker.io", programs: &["docker", "dockerd", "containerd"] },
     Package { name: "podman", programs: &["podman", "conmon"] },
@@ -27,6 +27,7 @@ const FOR_TESTS: &[Package] = &[
     Package { name: "util-linux", programs: &["nsenter", "unshare", "losetup"] },
     Package { name: "mount", programs: &["mount", "umount"] },
     Package { name: "sqlite3", programs: &["sqlite3"] },
+    Package { name: "g++", programs: &["g++"] },
 ];
 
 /// What the benchmark needs beyond the tests.
@@ -36,11 +37,17 @@ const FOR_BENCH: &[Package] = &[Package { name: "fio", programs: &["fio"] }];
 struct Tool {
     program: &'static str,
     version: &'static str,
+    options: &'static [&'static str],
 }
 
 const TOOLS: &[Tool] = &[
-    Tool { program: "cargo-nextest", version: "0.9.143" },
-    Tool { program: "cargo-deny", version: "0.20.2" },
+    Tool {
+        program: "cargo-nextest",
+        version: "0.9.143",
+        // Without what it updates itself with: half the crates.
+        options: &["--no-default-features", "--features", "default-no-update"],
+    },
+    Tool { program: "cargo-deny", version: "0.20.2", options: &[] },
 ];
 
 /// Makes sure that everything the tests need is there, and installs what is missing.
@@ -146,6 +153,7 @@ fn tools(wanted: &[Tool]) -> Result<(), String> {
                 .args(["install", "--quiet", "--locked", "--root"])
                 .arg(tools_dir())
                 .args([tool.program, "--version", tool.version])
+                .args(tool.options)
                 // Its own build directory goes away when it is done.
                 .env_remove("CARGO_TARGET_DIR"),
         )?;

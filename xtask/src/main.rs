@@ -6,6 +6,7 @@ mod check;
 mod counts;
 mod demo;
 mod deny;
+mod fuzz;
 mod install;
 mod step;
 mod test;

@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::counts::{Counts, of_cargo_test, of_nextest};
 use crate::step::{Steps, cargo, root, show, tee};
-use crate::{check, deny, install};
+use crate::{check, deny, fuzz, install};
 
 /// Names the file that a test which skips itself writes its reason to; the testkit knows it too.
 const SKIPS_FILE: &str = "ORLOP_SKIPS_FILE";
@@ -17,7 +17,7 @@ pub(crate) fn task() -> Result<(), String> {
     }
     steps.run("formatting", || show(cargo().args(["fmt", "--all", "--check"])));
     steps.run("lints", || {
-        let options = ["clippy", "--quiet", "--workspace", "--all-targets", "--locked"];
+        let options = ["clippy", "--quiet", "--workspace", "--all-targets", "--locked", "--keep-going"];
         show(cargo().args(options).args(["--", "--deny", "warnings"]))
     });
     steps.run("repository", || check::task(false));
@@ -30,6 +30,7 @@ pub(crate) fn task() -> Result<(), String> {
         steps.run("tests", || nextest(&mut counts));
         steps.run("tests in documentation", || doc_tests(&mut counts));
     }
+    steps.run("fuzzing", fuzz::run);
     if !steps.failed().is_empty() {
         println!("failed: {}", steps.failed().join(", "));
     }
@@ -49,6 +50,8 @@ fn nextest(counts: &mut Counts) -> Result<(), String> {
         .args(["nextest", "run", "--workspace", "--locked", "--no-fail-fast"])
         .args(["--cargo-quiet", "--no-tests", "fail"])
         .env("PATH", install::path())
+        // A golden file that differs fails; nothing is written into the repository.
+        .env("INSTA_UPDATE", "no")
         .env(SKIPS_FILE, &skips_file);
     let (success, text) = tee(&mut command)?;
     let skips = fs::read_to_string(&skips_file).unwrap_or_default();

@@ -22,7 +22,7 @@ use orlop_model::{
 
 use crate::{
     answer::{Answer, failure},
-    error::{line_for, meaning},
+    error::{line, meaning},
     flavour::Flavour,
     mounting::Mounting,
     name::ExternalName,
@@ -77,7 +77,7 @@ async fn serve(State(plugin): State<Arc<Plugin>>, request: HttpRequest) -> Respo
             hang_up()
         }
         Err(error) => {
-            let text = line_for(plugin.flavour, &error);
+            let text = line(&error);
             tracing::info!(front, call = path, millis, kind = ?error.kind, error = text, "refused");
             failure(&text)
         }

@@ -111,3 +111,84 @@ fn late() -> Error {
 fn stopping() -> Error {
     Error::new(ErrorKind::Unavailable, "the daemon is stopping").hint("try again when it has started")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Mutex,
+        mpsc::{Receiver, Sender, channel},
+    };
+
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(50);
+    const LONG: Duration = Duration::from_secs(10);
+
+    /// A call that lasts until it is told to end, and says what became of its result.
+    fn blocked()
+    -> (Sender<u32>, impl FnOnce() -> Result<u32> + Send, Receiver<u32>, impl FnOnce(Result<u32>) + Send)
+    {
+        let (end, ended) = channel();
+        let (tell, told) = channel();
+        let call = move || Ok(ended.recv().unwrap());
+        (end, call, told, move |result: Result<u32>| tell.send(result.unwrap()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn late_work_goes_on_once_and_is_told_that_nobody_heard() {
+        let queue = Arc::new(Semaphore::new(1));
+        let (end, call, told, unheard) = blocked();
+        let error = bounded(&queue, SHORT, call, unheard).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Recovering);
+        assert_eq!(queue.available_permits(), 0, "it still works");
+        end.send(7).unwrap();
+        assert_eq!(told.recv_timeout(LONG), Ok(7));
+        assert!(told.recv_timeout(LONG).is_err(), "told once");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_hangs_up_does_not_stop_the_work() {
+        let queue = Arc::new(Semaphore::new(1));
+        let (end, call, told, unheard) = blocked();
+        assert!(timeout(SHORT, bounded(&queue, LONG, call, unheard)).await.is_err());
+        end.send(7).unwrap();
+        assert_eq!(told.recv_timeout(LONG), Ok(7));
+    }
+
+    #[tokio::test]
+    async fn what_is_heard_is_not_told_again() {
+        let queue = Arc::new(Semaphore::new(1));
+        let told = Arc::new(Mutex::new(false));
+        let unheard = {
+            let told = Arc::clone(&told);
+            move |_: Result<u32>| *told.lock().unwrap() = true
+        };
+        assert_eq!(bounded(&queue, LONG, || Ok(7), unheard).await, Ok(7));
+        assert!(!*told.lock().unwrap());
+    }
+
+    #[tokio::test]
+    async fn reads_do_not_wait_for_changes() {
+        let work = Work::new();
+        let mut ends = Vec::new();
+        for _ in 0..CHANGES {
+            let (end, call, _told, _) = blocked();
+            let change = work.change(call, |_| {});
+            assert!(timeout(Duration::from_millis(1), change).await.is_err());
+            ends.push(end);
+        }
+        assert_eq!(work.changes.available_permits(), 0);
+        assert_eq!(work.read(|| Ok(7)).await, Ok(7));
+        for end in ends {
+            end.send(0).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_bug_in_one_operation_is_an_error_of_that_one() {
+        let queue = Arc::new(Semaphore::new(1));
+        let error = bounded::<u32>(&queue, LONG, || panic!("a bug"), |_| {}).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Host);
+        assert_eq!(bounded(&queue, LONG, || Ok(7), |_| {}).await, Ok(7));
+    }
+}

@@ -14,12 +14,12 @@ use crate::{
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum FilesystemChoice {
-    /// The documented rule by size decides.
+    /// By size: XFS from 512Mi, ext4 below.
     #[default]
     Auto,
     /// ext4, whatever the size.
     Ext4,
-    /// XFS, from [`FilesystemKind::XFS_LEAST`] up.
+    /// XFS, from 300Mi up.
     Xfs,
 }
 

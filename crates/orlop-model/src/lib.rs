@@ -1,10 +1,11 @@
-//! The words of Orlop: names, sizes, modes, types, ids, errors, resources and the manifest.
+//! The words of Orlop: names, sizes, modes, types, ids, errors, resources, the manifest and the configuration.
 //!
 //! Everything here is pure: no I/O, no async, no clock, no randomness. What acts on these
 //! words lives in `orlop-engine`; what speaks them over a socket lives in the fronts.
 #![forbid(unsafe_code)]
 
 pub mod access;
+pub mod configuration;
 pub mod error;
 pub mod filesystem;
 pub mod id;

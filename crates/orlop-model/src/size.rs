@@ -137,7 +137,7 @@ impl Size {
         {
             return Ok((1, exponent));
         }
-        let bare = suffix.trim().trim_end_matches(['b', 'B']);
+        let bare = suffix.trim().trim_end_matches(['b', 'B']).trim_end();
         let meant = SUFFIXES
             .iter()
             .map(|(word, _)| *word)
@@ -231,7 +231,9 @@ mod tests {
             ("1..2", SizeFault::Number),
             ("1gi", suffix("gi", Some("Gi"))),
             ("1GB", suffix("GB", Some("G"))),
-            ("10G B", suffix("G B", None)),
+            ("10G B", suffix("G B", Some("G"))),
+            ("10 Gi", suffix(" Gi", Some("Gi"))),
+            ("10x", suffix("x", None)),
             ("1.0001", SizeFault::Fraction),
             ("0.3Ki", SizeFault::Fraction),
             ("8Ei", SizeFault::Overflow),

@@ -44,33 +44,42 @@ word!(Layer, "layer");
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct VolumeManifest {
-    /// The volume's name, unique in its workspace.
+    /// The name of the volume, unique among the volumes of its workspace. Lower-case letters, digits
+    /// and hyphens, beginning and ending with a letter or digit, at most 48 characters.
+    #[schemars(extend("x-change" = "never: another name is another volume", "examples" = ["persistent-v"]))]
     pub name: VolumeName,
-    /// The manifest's version.
+    /// The version of the manifest's form.
+    #[schemars(extend("x-change" = "never"))]
     pub version: ManifestVersion,
-    /// The resource's type.
+    /// The type of the resource.
     #[serde(rename = "type")]
+    #[schemars(extend("x-change" = "never"))]
     pub resource_type: VolumeResourceType,
-    /// Words to find it by.
+    /// Words to find the volume by, as with `orlop get --tags`.
+    #[schemars(extend("x-change" = "in place", "examples" = [["dataos:volume", "example"]]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
-    /// What it is for.
+    /// What the volume is for, in words for people.
+    #[schemars(extend("x-change" = "in place"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// A label; who may act is decided by the uid that applied it.
+    /// A label that says whose it is. It grants nothing: who may act is decided by the uid that
+    /// applied the manifest, which the kernel tells.
+    #[schemars(extend("x-change" = "in place"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
-    /// Whose resource it is.
+    /// Whether it is a user's resource or the platform's. A label as well.
     #[serde(default)]
+    #[schemars(extend("x-change" = "in place"))]
     pub layer: Layer,
-    /// The volume itself.
+    /// How much it holds, who may use it, and how it is made.
     pub volume: VolumeSpec,
 }
 
 /// The version this build reads.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ManifestVersion {
-    /// `v1beta`.
+    /// The one version there is.
     #[default]
     #[serde(rename = "v1beta")]
     V1Beta,
@@ -79,7 +88,7 @@ pub enum ManifestVersion {
 /// The resource type of a volume's manifest.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum VolumeResourceType {
-    /// `volume`.
+    /// A volume. Files of other types are not applied.
     #[default]
     #[serde(rename = "volume")]
     Volume,
@@ -89,35 +98,54 @@ pub enum VolumeResourceType {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct VolumeSpec {
-    /// How much it holds; the kernel enforces it.
+    /// How much the volume holds, as a Kubernetes quantity: a number with a binary suffix (`Ki`, `Mi`,
+    /// `Gi`, `Ti`, `Pi`, `Ei`) or a decimal one (`k`, `M`, `G`, `T`, `P`, `E`), or bytes without one.
+    /// A whole number of bytes, at least 16Mi. The kernel enforces it; the filesystem's own structures
+    /// take a part of it.
+    #[schemars(extend("x-change" = "refused: this build can't expand a volume, and shrinking one risks its data"))]
     pub size: Size,
-    /// Who may use it at the same time.
+    /// Who may use the volume at the same time. `CloudTemp` and `CloudPersistent` volumes are always
+    /// `ReadWriteOnce`.
+    #[schemars(extend("x-change" = "in place, where those who use the volume now don't contradict it"))]
     pub access_mode: AccessMode,
-    /// What becomes of the data on delete.
+    /// What becomes of the data when the volume is deleted, and where a copy is kept.
     #[serde(rename = "type")]
+    #[schemars(extend("x-change" = "in place"))]
     pub volume_type: VolumeType,
-    /// A directory or a block device.
+    /// What a consumer sees: a directory or a block device.
+    #[schemars(extend("x-change" = "refused: a directory can't become a block device", "default" = "Filesystem"))]
     #[serde(default, skip_serializing_if = "is_default")]
     pub volume_mode: VolumeMode,
-    /// The pool it lives in; the pool `default` where none is named.
+    /// The pool the volume lives in, by name; the pool `default` where none is named.
+    #[schemars(extend("x-change" = "refused: a volume does not move between pools", "default" = "default"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<PoolName>,
-    /// The filesystem inside.
+    /// The filesystem inside. XFS needs a size of at least 300Mi.
+    #[schemars(extend("x-change" = "refused: a filesystem can't become another with the data in it", "default" = "auto"))]
     #[serde(default, skip_serializing_if = "is_default")]
     pub filesystem: FilesystemChoice,
-    /// The user id that owns the volume's root directory.
+    /// The user id that owns the volume's root directory, for containers that don't run as root:
+    /// 0 to 4294967294.
+    #[schemars(extend("x-change" = "in place, at the root directory only", "default" = 0, "maximum" = 4_294_967_294_u32))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
-    /// The group id that owns the volume's root directory.
+    /// The group id that owns the volume's root directory: 0 to 4294967294.
+    #[schemars(extend("x-change" = "in place, at the root directory only", "default" = 0, "maximum" = 4_294_967_294_u32))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gid: Option<u32>,
-    /// The permissions of the volume's root directory.
+    /// The permissions of the volume's root directory, as three or four octal digits. They are octal
+    /// with or without quotes.
+    #[schemars(extend("x-change" = "in place, at the root directory only", "default" = "0755"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<DirectoryMode>,
-    /// Options beyond `nosuid,nodev`, which every volume has.
+    /// Mount options, each once. Every volume is mounted `nosuid,nodev` whatever this says: `suid`
+    /// and `dev` are refused.
+    #[schemars(extend("x-change" = "in place: the next mount has them", "uniqueItems" = true))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mount_options: Vec<MountOption>,
-    /// Take the disk space now, and never give it back while the volume lives.
+    /// Take the disk space when the volume is made and keep it while it lives, for a volume that must
+    /// never see another user of the disk fill it. Blocks freed inside are then not given back.
+    #[schemars(extend("x-change" = "refused: space is taken, or left, when a volume is made", "default" = false))]
     #[serde(default, skip_serializing_if = "is_default")]
     pub preallocate: bool,
 }
@@ -154,7 +182,7 @@ impl FromStr for DirectoryMode {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         let octal = text.strip_prefix("0o").unwrap_or(text);
-        let digits = !octal.is_empty() && octal.len() <= 5 && octal.bytes().all(|b| b.is_ascii_digit());
+        let digits = (3..=5).contains(&octal.len()) && octal.bytes().all(|b| b.is_ascii_digit());
         u32::from_str_radix(octal, 8).ok().filter(|_| digits).and_then(Self::from_bits).ok_or_else(|| {
             Error::new(ErrorKind::InvalidArgument, format!("the mode {text:?} is not octal permissions"))
                 .object("mode")

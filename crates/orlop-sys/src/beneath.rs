@@ -96,7 +96,7 @@ pub(crate) fn resolved(
     }
 }
 
-fn parent_of<'a>(root: impl AsFd, path: &'a Path) -> Result<(OwnedFd, &'a std::ffi::OsStr)> {
+fn parent_of(root: impl AsFd, path: &Path) -> Result<(OwnedFd, &std::ffi::OsStr)> {
     let name = path.file_name().ok_or_else(|| SysError::Invalid {
         what: "a path inside the volume",
         detail: format!("{} has no last name", path.display()),

@@ -26,6 +26,8 @@ pub mod propagation;
 pub mod space;
 mod syscall;
 pub mod target;
+#[cfg(test)]
+mod testing;
 pub mod user;
 
 pub use error::{Result, SysError};

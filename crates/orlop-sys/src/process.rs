@@ -175,7 +175,8 @@ impl Finished {
     pub fn last_lines(&self) -> String {
         let text = if self.stderr.trim().is_empty() { &self.stdout } else { &self.stderr };
         let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        lines[lines.len().saturating_sub(SHOWN_LINES)..].join("; ")
+        let from = lines.len().saturating_sub(SHOWN_LINES);
+        lines.get(from..).unwrap_or_default().join("; ")
     }
 }
 
@@ -302,6 +303,34 @@ mod tests {
         assert!(begin.elapsed() < Duration::from_secs(15));
         let pid = done.stdout.trim().parse().unwrap();
         let _ = rustix::process::kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL);
+    }
+
+    #[test]
+    fn a_program_dies_with_the_process_that_started_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let mark = dir.path().join("pid");
+        let mut parent =
+            crate::testing::child_test(&[], "process::tests::child_that_runs_a_program_and_is_killed")
+                .env("ORLOP_TEST_MARK", &mark)
+                .stdout(Stdio::null())
+                .spawn()
+                .unwrap();
+        let pid = || std::fs::read_to_string(&mark).unwrap_or_default();
+        crate::testing::wait_until("the program runs", || pid().ends_with('\n'));
+        let stat = format!("/proc/{}/stat", pid().trim());
+        assert!(Path::new(&stat).exists());
+        parent.kill().unwrap();
+        parent.wait().unwrap();
+        crate::testing::wait_until("the program is gone", || {
+            std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "))
+        });
+    }
+
+    #[test]
+    #[ignore = "runs as a child of a_program_dies_with_the_process_that_started_it"]
+    fn child_that_runs_a_program_and_is_killed() {
+        let mark = std::env::var("ORLOP_TEST_MARK").unwrap();
+        let _ = sh(&format!("echo $$ > {mark}; exec sleep 50"), Duration::from_secs(60));
     }
 
     #[test]

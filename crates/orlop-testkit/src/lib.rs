@@ -7,6 +7,27 @@
 //!   (processes, mounts, loop devices, cgroups, files) when the test ends, however it ends.
 //! - an engine lives in a mount and process-id namespace of its own, so that one kill ends all of it.
 //!
+//! A test against the whole says what it needs of the machine, and declares the daemon before the
+//! engine, which is thereby dropped first:
+//!
+//! ```no_run
+//! use orlop_testkit::{Docker, OrlopDaemon, Part, require};
+//!
+//! # fn test() {
+//! require!(Part::Loop, Part::Docker);
+//! let mut daemon = OrlopDaemon::start();
+//! let docker = Docker::builder().plugin("orlop", daemon.docker_socket()).start();
+//! docker.import_busybox();
+//! docker.run(["volume", "create", "-d", "orlop", "-o", "size=64Mi", "hold"]).ok();
+//! docker.container(&["--rm", "-v", "hold:/hold"], &["sh", "-c", "echo cargo > /hold/file"]).ok();
+//! daemon.kill9();
+//! daemon.restart();
+//! assert_eq!(docker.container(&["--rm", "-v", "hold:/hold"], &["cat", "/hold/file"]).ok(), "cargo");
+//! docker.run(["volume", "rm", "hold"]).ok();
+//! daemon.assert_nothing_left();
+//! # }
+//! ```
+//!
 //! Functions panic with a message that says what was run and what came back: a test that can't set
 //! up its world has failed, and should say why in one place.
 #![forbid(unsafe_code)]

@@ -11,8 +11,17 @@ struct Generated {
     words: &'static [&'static str],
 }
 
-/// Every generated file: `Generated { file: "docs/x.json", words: &["run", "-qp", "orlop", "--", …] }`.
-const GENERATED: &[Generated] = &[];
+/// Every generated file.
+const GENERATED: &[Generated] = &[
+    Generated {
+        file: "docs/manifest.md",
+        words: &["run", "--quiet", "--locked", "--package", "orlop-model", "--example", "volume-reference"],
+    },
+    Generated {
+        file: "docs/cli/README.md",
+        words: &["run", "--quiet", "--locked", "--package", "orlop", "--", "reference"],
+    },
+];
 
 /// Writes all of them anew.
 pub(super) fn write_all() -> Result<(), String> {

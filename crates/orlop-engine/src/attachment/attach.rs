@@ -11,7 +11,11 @@ use orlop_model::{
     resource::{Front, VolumeState},
 };
 use orlop_sys::{
-    DeviceNumber, filesystem::DATA_DIRECTORY, mount, mountinfo, ownership::Ownership, target::Target,
+    DeviceNumber,
+    filesystem::DATA_DIRECTORY,
+    mount, mountinfo,
+    ownership::Ownership,
+    target::{Target, open_place},
 };
 use uuid::Uuid;
 
@@ -175,9 +179,10 @@ fn perform(
         Err(error) => {
             if let Some(target) = consumer.target
                 && let Ok(Some(device)) = image_attach::staged(image, &base)
+                && let Ok(place) = open_place(target.path())
             {
                 // That nothing is mounted there is the usual case.
-                let _ = target.undo(device);
+                let _ = place.unmount(device);
             }
             detach::undo(core, row, image, operation);
             Err(error)

@@ -97,3 +97,12 @@ impl<'c> Tx<'c> {
         self.connection.prepare_cached(sql)?.execute(params)
     }
 }
+
+#[cfg(test)]
+impl Tx<'_> {
+    /// What needs another page from now on fails as on a full disk.
+    pub(super) fn limit_pages_to_those_there_are(&self) {
+        // SQLite never goes below the pages that there are.
+        self.connection.pragma_update(None, "max_page_count", 1).unwrap_or_default();
+    }
+}

@@ -91,6 +91,11 @@ pub fn newest(r: &Reader<'_>) -> Result<u64> {
     Ok(r.one("read events", sql, [], |row| row.get(0))?.unwrap_or(0))
 }
 
+/// The oldest sequence that is kept.
+pub fn oldest(r: &Reader<'_>) -> Result<Option<u64>> {
+    Ok(r.one("read events", "SELECT min(sequence) FROM events", [], |row| row.get(0))?.flatten())
+}
+
 /// The events that `query` asks for, oldest first, at most 1000: those right after its position, or
 /// without one the newest. [`ErrorKind::Expired`] where some of those right after the position are
 /// no longer kept, or it is no position of this stream.

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::{
     StoreOptions, Tx, events,
-    failure::{RECOVERY, failed},
+    failure::{ACCESS, READ_ONLY, RECOVERY, failed},
     meta, schema,
 };
 
@@ -54,6 +54,7 @@ pub(super) fn open(file: &Path, options: &StoreOptions) -> Result<Opened> {
         Connection::open_with_flags(file, flags).map_err(|error| failed(file, "open the store", &error))?;
     // A whole commit of 10,000 rows touches less than 2 MiB of pages; more would only cost memory.
     configure(&connection, 2048).map_err(|error| failed(file, "open the store", &error))?;
+    let version = schema::version(&connection, file)?;
     let set = || {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
@@ -63,7 +64,7 @@ pub(super) fn open(file: &Path, options: &StoreOptions) -> Result<Opened> {
         connection.pragma_update(None, "journal_size_limit", 16 << 20)
     };
     set().map_err(|error| failed(file, "open the store", &error))?;
-    if schema::migrate(&mut connection, file)? {
+    if schema::migrate(&mut connection, file, version)? {
         // Into the file itself, where an older build looks for the version before it opens it.
         checkpoint(&connection, "TRUNCATE").map_err(|error| failed(file, "write the store", &error))?;
     }
@@ -98,10 +99,8 @@ fn create(file: &Path) -> Result<()> {
     };
     run().map_err(|error: std::io::Error| {
         let hint = match error.kind() {
-            std::io::ErrorKind::ReadOnlyFilesystem => {
-                "the state directory is read-only: remount it read-write"
-            }
-            _ => "check that the state directory exists and is writable by the daemon's user",
+            std::io::ErrorKind::ReadOnlyFilesystem => READ_ONLY,
+            _ => ACCESS,
         };
         Error::new(ErrorKind::Store, format!("could not create {}: {error}", file.display()))
             .object(file.display().to_string())

@@ -73,20 +73,25 @@ fn check(file: &Path, application_id: i32, version: i32) -> Result<()> {
     }
 }
 
-/// Brings the store to [`VERSION`]. Says whether anything had to be done.
-pub(super) fn migrate(connection: &mut Connection, file: &Path) -> Result<bool> {
+/// The version of the store as SQLite sees it: the header alone doesn't show what is still in the
+/// write-ahead log. Refuses what is not ours or newer before anything is set.
+pub(super) fn version(connection: &Connection, file: &Path) -> Result<usize> {
     let pragma = |connection: &Connection, name| {
         connection
             .pragma_query_value(None, name, |row| row.get::<_, i32>(0))
             .map_err(|error| failed(file, "read the version of the store", &error))
     };
     let version = pragma(connection, "user_version")?;
-    // Once more: the header doesn't show what is still in the write-ahead log.
     check(file, pragma(connection, "application_id")?, version)?;
     let version = usize::try_from(version).unwrap_or(0);
     if version == 0 && !is_empty(connection, file)? {
         return Err(foreign(file));
     }
+    Ok(version)
+}
+
+/// Brings the store from `version` to [`VERSION`]. Says whether anything had to be done.
+pub(super) fn migrate(connection: &mut Connection, file: &Path, version: usize) -> Result<bool> {
     for (index, migration) in MIGRATIONS.iter().enumerate().skip(version) {
         let number = index + 1;
         let mut run = || {

@@ -17,6 +17,8 @@ use super::{
 use crate::{format::Placement, request::VolumeKey};
 
 pub use page::page;
+#[cfg(test)]
+pub(super) use page::plan_of_page;
 
 /// A volume.
 #[derive(Debug, Clone, PartialEq)]

@@ -37,6 +37,9 @@ pub(super) struct Writer {
     thread: Mutex<Option<JoinHandle<Result<()>>>>,
     id: ThreadId,
     counters: Arc<Counters>,
+    /// How many changes were ever asked for; tests queue them up by it.
+    #[cfg(test)]
+    asked: std::sync::atomic::AtomicUsize,
 }
 
 #[derive(Default)]
@@ -124,7 +127,14 @@ impl Writer {
                     .hint("raise the limit of tasks for the daemon")
             })?;
         let id = thread.thread().id();
-        Ok(Self { jobs: Mutex::new(Some(jobs)), thread: Mutex::new(Some(thread)), id, counters })
+        Ok(Self {
+            jobs: Mutex::new(Some(jobs)),
+            thread: Mutex::new(Some(thread)),
+            id,
+            counters,
+            #[cfg(test)]
+            asked: Default::default(),
+        })
     }
 
     pub(super) fn write<T, F>(&self, change: F) -> Result<T>
@@ -140,7 +150,11 @@ impl Writer {
         let (reply, answer) = mpsc::sync_channel(1);
         let job = Box::new(Change { change: Some(change), result: None, reply });
         match &*self.jobs.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) {
-            Some(jobs) => jobs.send(job).map_err(|_| gone())?,
+            Some(jobs) => {
+                jobs.send(job).map_err(|_| gone())?;
+                #[cfg(test)]
+                self.asked.fetch_add(1, Ordering::SeqCst);
+            }
             None => return Err(gone()),
         }
         answer.recv().map_err(|_| gone())?
@@ -155,6 +169,12 @@ impl Writer {
             changes: self.counters.changes.load(Ordering::Relaxed),
             commits: self.counters.commits.load(Ordering::Relaxed),
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn asked(&self) -> usize {
+        let _sent_and_counted = self.jobs.lock();
+        self.asked.load(Ordering::SeqCst)
     }
 
     pub(super) fn close(&self) -> Result<()> {
@@ -286,7 +306,8 @@ impl Worker {
         if kept == 0 {
             return Ok(None);
         }
-        let events = newest.map_or(0, |newest| newest - self.counters.newest_event.load(Ordering::Relaxed));
+        let events = newest
+            .map_or(0, |newest| newest.saturating_sub(self.counters.newest_event.load(Ordering::Relaxed)));
         let mut unpruned = self.unpruned + events;
         if unpruned >= PRUNE_AFTER {
             let tx = Tx::new(connection, &self.file, &self.options.node);

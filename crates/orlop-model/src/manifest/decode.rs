@@ -91,7 +91,7 @@ pub(crate) fn decode(
             let name = match entries.iter().find(|entry| &*entry.key.text == "name") {
                 Some(entry) => fields.free_text("name", &entry.value).map(|name| (name, entry.value.span)),
                 None => {
-                    fields.missing(&["name"], "of this resource", first_key(entries, start));
+                    fields.missing(&["name"], "in this resource", first_key(entries, start));
                     None
                 }
             };
@@ -104,7 +104,7 @@ pub(crate) fn decode(
         }
         Resource::Unknown if !entries.iter().any(|entry| &*entry.key.text == "volume") => {
             if sound && fields.faults.len() == before {
-                fields.missing(&["type"], "of this resource", first_key(entries, start));
+                fields.missing(&["type"], "in this resource", first_key(entries, start));
             }
             nothing
         }
@@ -222,7 +222,7 @@ fn volume(fields: &mut Fields<'_>, entries: &[Entry], start: Span) -> Volume {
     let has = |key: &str| entries.iter().any(|entry| &*entry.key.text == key);
     let missing: Vec<&str> =
         ["name", "version", "type", "volume"].into_iter().filter(|key| !has(key)).collect();
-    fields.missing(&missing, "of this volume's manifest", start);
+    fields.missing(&missing, "in this manifest", start);
     volume
 }
 
@@ -289,18 +289,18 @@ fn spec(fields: &mut Fields<'_>, section: &Entry) -> Option<VolumeSpec> {
     if let Some((size, span)) = size
         && let Some(broken) = rules::size(size)
     {
-        fields.broken(broken, span);
+        fields.broken(broken, span, "too small");
         size_holds = false;
     }
     if let (Some((mode, span)), Some(volume_type)) = (access_mode, volume_type)
         && let Some(broken) = rules::access_mode(volume_type, mode)
     {
-        fields.broken(broken, span);
+        fields.broken(broken, span, "not for this type");
     }
     if let (true, Some((filesystem, span)), Some((size, _))) = (size_holds, filesystem, size)
         && let Some(broken) = rules::filesystem(filesystem, size)
     {
-        fields.broken(broken, span);
+        fields.broken(broken, span, "needs a larger volume");
     }
     Some(VolumeSpec {
         size: size?.0,
@@ -318,7 +318,7 @@ fn spec(fields: &mut Fields<'_>, section: &Entry) -> Option<VolumeSpec> {
 }
 
 impl Entry {
-    fn is_null(&self) -> bool {
+    pub(crate) fn is_null(&self) -> bool {
         matches!(&self.value.kind, Kind::Scalar(scalar) if scalar.is_null())
     }
 }
@@ -352,7 +352,7 @@ impl Fields<'_> {
             "version" => format!("`version: {MANIFEST_VERSION}`"),
             "type" if place != "under volume" => "`type: volume`".to_owned(),
             "type" => "`type: persistent` or `type: temp`".to_owned(),
-            "name" => "`name: my-volume`".to_owned(),
+            "name" => "`name: a-name`".to_owned(),
             "size" => "`size: 1Gi`".to_owned(),
             "accessMode" => "`accessMode: ReadWriteOnce`".to_owned(),
             _ => "`volume:` with size, accessMode and type under it".to_owned(),
@@ -363,7 +363,7 @@ impl Fields<'_> {
     }
 
     /// A tag would change what a value is; no field of a volume has use for one.
-    fn no_tags(&mut self, node: &Node) {
+    pub(crate) fn no_tags(&mut self, node: &Node) {
         if let Some(tag) = &node.tag {
             let diagnostic =
                 Diagnostic::error("unsupported-tag", format!("the YAML tag {tag} is not supported"))

@@ -38,8 +38,7 @@ impl Fields<'_> {
         self.fault(diagnostic, span, label);
     }
 
-    pub(crate) fn broken(&mut self, broken: Broken, span: Span) {
-        let label = format!("{} is not allowed", broken.field);
+    pub(crate) fn broken(&mut self, broken: Broken, span: Span, label: &str) {
         self.fault(Diagnostic::error(broken.code, broken.message).help(broken.hint), span, label);
     }
 
@@ -152,7 +151,7 @@ impl Fields<'_> {
             match text.parse::<u32>().ok().map(|id| (id, rules::owner_id(name, id))) {
                 Some((id, None)) => return Some(id),
                 Some((_, Some(broken))) => {
-                    self.broken(broken, entry.value.span);
+                    self.broken(broken, entry.value.span, "not an id");
                     return None;
                 }
                 None => Diagnostic::error("id-range", format!("{name} {text} is more than an id can be"))
@@ -185,8 +184,8 @@ impl Fields<'_> {
         let scalar = self.scalar(&entry.key.text, "true or false", &entry.value)?;
         let typed = scalar.plain || scalar.interpolated;
         match &*scalar.text {
-            "true" if typed => return Some(true),
-            "false" if typed => return Some(false),
+            "true" | "True" | "TRUE" if typed => return Some(true),
+            "false" | "False" | "FALSE" if typed => return Some(false),
             _ => {}
         }
         let help = match scalar.text.to_lowercase().as_str() {

@@ -70,7 +70,7 @@ fn interpolate(text: &str, lookup: Option<&Lookup<'_>>) -> Result<String, Vec<(R
                     (name, name.len() + 1)
                 }
             };
-            match lookup.and_then(|lookup| lookup(name)).filter(|_| !name.is_empty()) {
+            match lookup.filter(|_| !name.is_empty()).and_then(|lookup| lookup(name)) {
                 Some(value) => {
                     result.push_str(&value);
                     length

@@ -12,22 +12,26 @@
 
 mod decode;
 pub mod diagnostic;
-mod fields;
+pub(crate) mod fields;
 mod interpolate;
 pub mod limits;
 mod names;
+mod reference;
 mod render;
+mod schema;
 mod source;
 #[cfg(test)]
 mod tests;
-mod tree;
+pub(crate) mod tree;
 
 use std::sync::Arc;
 
 pub use diagnostic::{Diagnostic, Label, Severity};
 pub use interpolate::{Lookup, escape};
 pub use names::duplicate_names;
+pub use reference::volume_reference;
 pub use render::{Appearance, invalid_manifest, render};
+pub use schema::volume_schema;
 pub use source::{At, Place, Source, Span};
 
 use crate::{VolumeManifest, VolumeName, WorkspaceName};

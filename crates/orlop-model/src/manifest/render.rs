@@ -37,6 +37,11 @@ const LINE_LENGTH: usize = 120;
 const LINE_BEFORE: usize = 40;
 /// Lines shown around what is pointed at.
 const CONTEXT: usize = 1;
+/// Labels at most so many lines from the main one are in its snippet.
+const NEAR: usize = 6;
+/// Characters of a message, and of a word in it: what a user wrote is quoted in messages.
+const MESSAGE_LENGTH: usize = 600;
+const WORD_LENGTH: usize = 100;
 
 /// All of them, with an empty line between.
 pub fn render(diagnostics: &[Diagnostic], appearance: Appearance) -> String {
@@ -71,6 +76,10 @@ impl Diagnostic {
             .with_links(false)
             .with_context_lines(CONTEXT)
             .tab_width(2)
+            // A name is copied from a terminal as it stands: it is never broken at a hyphen.
+            .with_word_separator(textwrap::WordSeparator::AsciiSpace)
+            .with_word_splitter(textwrap::WordSplitter::NoHyphenation)
+            .with_break_words(false)
             .without_syntax_highlighting();
 
         let message = match self.labels.is_empty() && !self.file.is_empty() {
@@ -86,10 +95,14 @@ impl Diagnostic {
             excerpt: None,
             help: self.help.as_deref().map(clean),
         }];
-        // A snippet is of one source; places in other files follow as reports of their own.
+        // A snippet is of one place; those in other files, or far away, follow as reports of their own.
         let mut labels: &[Label] = &self.labels;
         while let Some(first) = labels.first() {
-            let same = labels.iter().take_while(|label| label.at.source == first.at.source).count();
+            let near = |label: &&Label| {
+                label.at.source == first.at.source
+                    && label.at.place().line.abs_diff(first.at.place().line) <= NEAR
+            };
+            let same = labels.iter().take_while(near).count();
             let (here, others) = labels.split_at(same.max(1));
             let excerpt = Excerpt::new(&first.at.source, here);
             match reports.as_mut_slice() {
@@ -197,6 +210,10 @@ impl Excerpt {
         };
         for number in first..=last {
             let Some((start, line)) = source.line(number) else { break };
+            if number == last && start == source.text().len() {
+                // The end of the last line is no line, unless it is what is pointed at.
+                break;
+            }
             let here: Vec<&Label> = labels.iter().filter(|label| line_of(label) == number).collect();
             let near = labels.iter().any(|label| line_of(label).abs_diff(number) <= CONTEXT);
             if near {
@@ -286,11 +303,18 @@ fn safe(character: char) -> char {
     }
 }
 
-/// The same for a text of one line; a message quotes what the user wrote, so it is cut too.
+/// The same for a text of one line, with its middle left out where it is long.
 fn clean(text: &str) -> String {
-    let mut cut: String = text.chars().take(2000).map(safe).collect();
-    if cut.len() < text.len() && text.chars().nth(2000).is_some() {
-        cut.push('…');
+    let words: Vec<String> = text.split(' ').map(|word| shorten(word, WORD_LENGTH)).collect();
+    shorten(&words.join(" "), MESSAGE_LENGTH).chars().map(safe).collect()
+}
+
+/// Keeps two thirds of `most` characters from the start and a third from the end.
+fn shorten(text: &str, most: usize) -> String {
+    let length = text.chars().count();
+    if length <= most {
+        return text.to_owned();
     }
-    cut
+    let (start, end) = (text.chars().take(most * 2 / 3), text.chars().skip(length - most / 3));
+    start.chain(['…']).chain(end).collect()
 }

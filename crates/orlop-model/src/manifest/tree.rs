@@ -215,7 +215,7 @@ impl Reader<'_> {
                 None => return Ok(()),
                 Some(Ok(event)) => event,
                 Some(Err(error)) => {
-                    self.syntax(&error, first);
+                    self.syntax(&error, first, from);
                     return Err(Stop::Document { from });
                 }
             };
@@ -264,7 +264,7 @@ impl Reader<'_> {
                 None => return Err(Stop::Source),
                 Some(Ok(event)) => event,
                 Some(Err(error)) => {
-                    self.syntax(&error, first);
+                    self.syntax(&error, first, from);
                     return Err(Stop::Document { from });
                 }
             };
@@ -342,15 +342,8 @@ impl Reader<'_> {
                 }
                 Event::Alias(anchor) => match anchors.get(&anchor) {
                     None => {
-                        let fault = Diagnostic::error(
-                            "unknown-anchor",
-                            "an alias has no anchor before it in its document",
-                        );
-                        self.faults.push(
-                            fault
-                                .at(&self.at(span), "refers to nothing")
-                                .help("define it first, as in `&name value`; a value can't contain itself"),
-                        );
+                        let fault = Diagnostic::error("unknown-anchor", NO_ANCHOR);
+                        self.faults.push(fault.at(&self.at(span), "here").help(ALIAS_HELP));
                         return Err(Stop::Document { from });
                     }
                     Some(anchored) => {
@@ -462,31 +455,50 @@ impl Reader<'_> {
         Err(Stop::Source)
     }
 
-    /// A fault of the YAML itself.
-    fn syntax(&mut self, error: &ScanError, first: usize) {
+    /// A fault of the YAML itself, in the document that begins at `from`.
+    fn syntax(&mut self, error: &ScanError, first: usize, from: usize) {
+        let text = self.source.text();
         let mut start = self.offsets.byte(first + error.marker().index());
+        if let Some(next) = next_document(text, from).filter(|next| *next <= start) {
+            // In brackets the parser runs on into the next document.
+            let fault =
+                Diagnostic::error("syntax", "this is not YAML: the document ends inside brackets or quotes")
+                    .at(&self.at(Span { start: next, end: next + 3 }), "ends here")
+                    .help("close what is opened above");
+            self.faults.push(fault);
+            return;
+        }
         let number = self.source.place(start).line;
         let (line_start, line) = self.source.line(number).unwrap_or_default();
         // The parser may stop at the end of the line before the one with the tab.
         let tab = [(line_start, line), self.source.line(number + 1).unwrap_or_default()]
             .into_iter()
             .find_map(|(start, line)| tab_in_indent(line).map(|tab| start + tab));
-        let help = if let Some(tab) = tab {
+        let anchor = error.info().contains("unknown anchor");
+        let help = if anchor {
+            ALIAS_HELP
+        } else if let Some(tab) = tab {
             start = tab;
             "YAML is indented with spaces, never with tabs"
+        } else if line.contains('\t') {
+            "write spaces where this line has tabs"
         } else if line.contains("${") && line.contains(['[', '{']) {
             "quote a variable or placeholder inside [ ] or { }, as in \"${NAME}\""
         } else {
             "check the indentation and the quotes here and in the line above"
         };
-        let end = self.source.text().get(start..).and_then(|rest| rest.chars().next());
+        let end = text.get(start..).and_then(|rest| rest.chars().next());
         let span = Span { start, end: start + end.map_or(0, char::len_utf8) };
-        let fault = Diagnostic::error("syntax", format!("this is not YAML: {}", error.info()))
-            .at(&self.at(span), "here")
-            .help(help);
-        self.faults.push(fault);
+        let fault = match anchor {
+            true => Diagnostic::error("unknown-anchor", NO_ANCHOR),
+            false => Diagnostic::error("syntax", format!("this is not YAML: {}", error.info())),
+        };
+        self.faults.push(fault.at(&self.at(span), "here").help(help));
     }
 }
+
+const NO_ANCHOR: &str = "an alias has no anchor before it in its document";
+const ALIAS_HELP: &str = "define it first, as in `&name value`; a value can't contain itself";
 
 /// Where the white space before a line's first character has a tab, in bytes.
 fn tab_in_indent(line: &str) -> Option<usize> {

@@ -47,15 +47,24 @@ pub enum CheckOutcome {
 /// # Errors
 /// Where the program could not do its work; [`crate::SysError::ProgramTimedOut`].
 pub fn check(image: &Path, kind: FsKind, mode: CheckMode, limit: Duration) -> Result<CheckOutcome> {
-    let found = superblock(image)?;
-    if found.as_ref().map(|found| found.kind) != Some(kind) {
+    let Some(found) = superblock(image)?.filter(|found| found.kind == kind) else {
         return Ok(CheckOutcome::Damaged {
             detail: format!("the image holds no {kind} filesystem any more"),
+        });
+    };
+    // e2fsck calls a truncated image clean.
+    let length = crate::image::space(image)?.length;
+    if length < found.size {
+        return Ok(CheckOutcome::Damaged {
+            detail: format!(
+                "the image was truncated: the filesystem has {} bytes, the image {length}",
+                found.size
+            ),
         });
     }
     match kind {
         FsKind::Ext4 => {
-            let dirty = found.and_then(|found| found.needs_recovery) == Some(true);
+            let dirty = found.needs_recovery == Some(true);
             // Without replaying the journal e2fsck would report what is not wrong.
             if dirty && mode == CheckMode::ReadOnly {
                 return Ok(CheckOutcome::LogDirty);

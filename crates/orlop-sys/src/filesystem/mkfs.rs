@@ -12,9 +12,23 @@ use crate::image;
 
 /// Makes the filesystem and flushes the image. Its root holds `data/` and `.orlop/`.
 ///
-/// The image must be all zeros (new and sparse, or preallocated), as what is to be zero is not
-/// written; an old filesystem in it is overwritten. The image must not be attached. `uuid` is the
-/// filesystem's; a random one where it is `None`.
+/// The image must be new (all zeros), as what is to be zero is not written, and not attached.
+/// `uuid` is the filesystem's; a random one where it is `None`.
+///
+/// Blocks that mkfs allocates and leaves empty, most of all the log of XFS, are given back to the
+/// host. So [`image::preallocate`] comes after this, not before.
+///
+/// Measured with both caches warm on ext4 on a virtual disk, median of five, flush included; and
+/// what the host has allocated afterwards (XFS: 65,968 KiB and more if the log were kept):
+///
+/// | size | ext4 | | XFS | |
+/// |---|---|---|---|---|
+/// | 16 MiB | 3 ms | 40 KiB | | |
+/// | 64 MiB | 3 ms | 88 KiB | | |
+/// | 512 MiB | 3 ms | 336 KiB | 3 ms | 436 KiB |
+/// | 1 GiB | 3 ms | 104 KiB | 4 ms | 436 KiB |
+/// | 10 GiB | 4 ms | 256 KiB | 3 ms | 436 KiB |
+/// | 225 GiB | 17 ms | 3,992 KiB | 4 ms | 436 KiB |
 ///
 /// # Errors
 /// [`SysError::ProgramMissing`], [`SysError::ProgramFailed`], [`SysError::ProgramTimedOut`]. After
@@ -57,6 +71,7 @@ pub fn mkfs(
             program.run(&arguments, &[], limit)?.success()?;
         }
     }
+    image::punch_holes(&file)?;
     image::sync(&file, image)
 }
 

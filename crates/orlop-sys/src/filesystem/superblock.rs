@@ -45,7 +45,7 @@ pub fn superblock(image: &Path) -> Result<Option<Superblock>> {
             Err(error) => return Err(SysError::io("read the image", image, &error)),
         }
     }
-    Ok(parse(&head))
+    Ok(parse(head.get(..filled).unwrap_or_default()))
 }
 
 pub(super) fn parse(head: &[u8]) -> Option<Superblock> {

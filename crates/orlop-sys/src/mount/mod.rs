@@ -188,6 +188,16 @@ pub fn bind(
     attributes: MountAttributes,
     target: impl AsFd,
 ) -> Result<Mounted> {
+    bind_tree(source, directory, attributes, target).map(|(mounted, _tree)| mounted)
+}
+
+/// As [`bind`], and hands out the mount itself, by which it can be taken away again wherever it is.
+pub(crate) fn bind_tree(
+    source: impl AsFd,
+    directory: &Path,
+    attributes: MountAttributes,
+    target: impl AsFd,
+) -> Result<(Mounted, OwnedFd)> {
     let from = beneath::open_directory(&source, directory)?;
     let flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
@@ -213,7 +223,14 @@ pub fn bind(
     })?;
     let mounted = describe(&tree)?;
     attach(&tree, target).map_err(|errno| SysError::call("mount on the target", errno))?;
-    Ok(mounted)
+    Ok((mounted, tree))
+}
+
+/// Unmounts the mount that a descriptor of its root refers to. The descriptor itself keeps it busy,
+/// so it leaves the namespace now and is gone when the descriptor is closed.
+pub(crate) fn take_away(tree: &OwnedFd) -> Result<()> {
+    let path = PathBuf::from(format!("/proc/self/fd/{}", tree.as_raw_fd()));
+    umount2(&path, UnmountFlags::DETACH).map_err(|errno| SysError::call("undo a mount", errno))
 }
 
 /// Puts a detached mount onto exactly the directory that `target` refers to.

@@ -1,7 +1,8 @@
 //! The kernel's mount tables, of our own and of every other mount namespace.
 //!
 //! A mount namespace is seen through a process in it. One that no process is in (held only by a
-//! descriptor or a bind mount of `ns/mnt`), or that only a single thread entered, is not seen: before
+//! descriptor or a bind mount of `ns/mnt`), or that only a single thread entered, is not seen, and
+//! without CAP_SYS_PTRACE neither are those of processes with more privileges than ours. So, before
 //! data is deleted, [`crate::loopdev::probe_exclusive`] asks the kernel itself.
 
 mod parse;

@@ -106,7 +106,10 @@ impl Probe {
         Ok(match (mountinfo::of_pid(INIT), same_namespace) {
             (Ok(init), Some(_)) => from_other_table(&init, self.device, ours),
             (Ok(_) | Err(_), _) => Propagation::Unknown {
-                reason: format!("the mounts of process 1 can't be looked at, and {}", describe_sharing(ours)),
+                reason: format!(
+                    "the mounts of process 1 can't be looked at (it takes CAP_SYS_PTRACE), and {}",
+                    describe_sharing(ours)
+                ),
             },
         })
     }

@@ -1,1 +1,110 @@
+//! The probe in mount namespaces of every kind, each in a child process.
 
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::testing::{Scratch, child_test, may_mount};
+
+const MOUNT_DIR: &str = "ORLOP_TEST_MOUNT_DIR";
+
+/// Whether these tests run in the namespace of process 1; where they don't (in a container with
+/// the host's process ids), what that process sees can't be arranged from here.
+fn in_hosts_namespace() -> bool {
+    let same = mountinfo::namespace_of_pid(INIT) == mountinfo::own_namespace();
+    if !same {
+        eprintln!("skipped: process 1 is in another mount namespace");
+    }
+    same
+}
+
+/// The verdict of a child in a new mount namespace.
+fn verdict_in(wrapper: &[&str], mount_dir: &Path) -> String {
+    let done = child_test(wrapper, "propagation::tests::child_that_probes")
+        .env(MOUNT_DIR, mount_dir)
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{done:?}");
+    String::from_utf8(done.stdout).unwrap()
+}
+
+#[test]
+#[ignore = "runs as a child of the tests of this module, in namespaces of their making"]
+fn child_that_probes() {
+    let mount_dir = PathBuf::from(std::env::var_os(MOUNT_DIR).unwrap());
+    println!("verdict: {:?}", probe(&mount_dir).unwrap());
+    assert_eq!(std::fs::read_dir(&mount_dir).unwrap().count(), 0);
+}
+
+#[test]
+fn in_the_hosts_own_namespace_mounts_are_seen() {
+    if !may_mount() || !in_hosts_namespace() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let mount_dir = scratch.directory("mounts");
+    for _ in 0..2 {
+        assert!(probe(&mount_dir).unwrap().is_seen());
+        assert!(scratch.mounts().is_empty());
+        assert_eq!(std::fs::read_dir(&mount_dir).unwrap().count(), 0);
+    }
+    assert!(probe(&scratch.path("missing")).unwrap_err().is_not_found());
+}
+
+#[test]
+fn in_a_namespace_that_sends_nothing_they_are_not_seen_and_the_reason_is_told() {
+    if !may_mount() || !in_hosts_namespace() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let mount_dir = scratch.directory("mounts");
+    mount::make_shared_mount(&mount_dir).unwrap();
+    for (kind, reason) in [("slave", "only receive from the host's"), ("private", "are private")] {
+        let verdict = verdict_in(&["unshare", "-m", "--propagation", kind], &mount_dir);
+        assert!(verdict.contains("verdict: NotSeen"), "{kind}: {verdict}");
+        assert!(verdict.contains(reason), "{kind}: {verdict}");
+        assert!(scratch.mounts().len() <= 1, "nothing stays mounted");
+    }
+}
+
+#[test]
+fn mounts_shared_within_a_private_namespace_are_not_seen() {
+    if !may_mount() || !in_hosts_namespace() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let mount_dir = scratch.directory("mounts");
+    mount::make_shared_mount(&mount_dir).unwrap();
+    // What systemd's sandboxing makes: received from the host, and shared only below.
+    let script = "mount --make-rslave / && mount --make-rshared / && exec \"$@\"";
+    let wrapper = ["unshare", "-m", "--propagation", "unchanged", "sh", "-c", script, "sh"];
+    let verdict = verdict_in(&wrapper, &mount_dir);
+    assert!(verdict.contains("verdict: NotSeen"), "{verdict}");
+    assert!(verdict.contains("only receives from the host"), "{verdict}");
+}
+
+#[test]
+fn a_shared_mount_dir_is_seen_from_another_namespace() {
+    if !may_mount() || !in_hosts_namespace() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let mount_dir = scratch.directory("mounts");
+    mount::make_shared_mount(&mount_dir).unwrap();
+    let wrapper = ["unshare", "-m", "--propagation", "unchanged"];
+    let verdict = verdict_in(&wrapper, &mount_dir);
+    assert!(verdict.contains("verdict: Seen"), "{verdict}");
+    assert!(verdict.contains("trial mount appeared"), "{verdict}");
+    assert!(scratch.mounts().len() <= 1, "nothing stays mounted");
+}
+
+#[test]
+fn without_the_right_to_look_at_process_1_nothing_is_claimed() {
+    if !may_mount() || !in_hosts_namespace() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let mount_dir = scratch.directory("mounts");
+    let verdict = verdict_in(&["setpriv", "--bounding-set", "-sys_ptrace"], &mount_dir);
+    assert!(verdict.contains("verdict: Unknown"), "{verdict}");
+    assert!(verdict.contains("CAP_SYS_PTRACE"), "{verdict}");
+}

@@ -8,7 +8,7 @@
 mod tests;
 
 use std::ffi::{OsStr, OsString};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{CWD, Dir, Mode, OFlags, ResolveFlags, StatxAttributes};
@@ -54,7 +54,7 @@ pub fn open_target(path: &Path, owner_uid: Option<u32>) -> Result<Target> {
     let refuse = |reason| SysError::TargetRefused { path: path.clone(), reason };
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     // Not O_PATH: its content is looked at through this very descriptor.
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let fd = resolved(&parent, Path::new(&name), flags, Mode::empty(), resolve)
         .map_err(|errno| refused_lookup(&path, errno))?;
 
@@ -124,34 +124,18 @@ impl Target {
         directory: &Path,
         attributes: mount::MountAttributes,
     ) -> Result<mount::Mounted> {
-        let mounted =
-            mount::bind(source, directory, attributes, &self.fd).map_err(|error| self.name_target(error))?;
+        let (mounted, tree) = mount::bind_tree(source, directory, attributes, &self.fd)
+            .map_err(|error| self.name_target(error))?;
         if self.shows(mounted) {
             return Ok(mounted);
         }
-        self.undo(mounted.device)?;
+        mount::take_away(&tree)?;
         Err(SysError::TargetRefused { path: self.path.clone(), reason: TargetRefusal::Moved })
     }
 
     /// Whether a fresh, equally strict lookup of the path finds this mount.
     fn shows(&self, mounted: mount::Mounted) -> bool {
         open_place(&self.path).and_then(|place| place.mounted()).is_ok_and(|found| found == Some(mounted))
-    }
-
-    /// Unmounts what was mounted through this descriptor, wherever the directory is now.
-    ///
-    /// The descriptor refers to the directory beneath the mount, so it does not keep the mount
-    /// busy, and `.` leads from there to what is mounted on top.
-    pub fn undo(&self, expected: DeviceNumber) -> Result<()> {
-        let top = PathBuf::from(format!("/proc/self/fd/{}/.", self.fd.as_raw_fd()));
-        let not_mounted = || SysError::NotMounted { path: self.path.clone() };
-        match mount::mounted_at(&top)? {
-            Some(found) if found.device == expected => mount::unmount(&top),
-            Some(found) => {
-                Err(SysError::WrongDevice { path: self.path.clone(), expected, found: found.device })
-            }
-            None => Err(not_mounted()),
-        }
     }
 
     /// The place of this target, for a later unmount.

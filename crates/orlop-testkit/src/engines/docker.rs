@@ -212,6 +212,7 @@ impl Docker {
         let mut command = self.namespace.command("dockerd");
         command
             .args(["--bridge=none", "--iptables=false", "--ip6tables=false"])
+            .args(["--exec-opt", "native.cgroupdriver=cgroupfs"])
             .arg(flag("data-root", &scratch.join("data")))
             .arg(flag("exec-root", &exec))
             .arg(flag("pidfile", &pid_file))

@@ -10,6 +10,7 @@
 //!   before the engine, or name the directory with the builder's `sees`.
 //! - It all ends with the first process, which ends with the test.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -42,6 +43,8 @@ impl Namespace {
             mounts::share(dir);
         }
         let layers = scratch.mkdir("layers");
+        let log_file = scratch.join("namespace.log");
+        let log = File::create(&log_file).unwrap_or_else(|e| panic!("cannot make a namespace's log: {e}"));
         // A group of its own, so that a signal to the test's reaches the engine only through us.
         let mut unshare = Command::new("unshare")
             .args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"])
@@ -50,6 +53,7 @@ impl Namespace {
             .arg(&layers)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(log)
             .process_group(0)
             .spawn()
             .unwrap_or_else(|e| panic!("cannot start unshare: {e}"));
@@ -57,7 +61,8 @@ impl Namespace {
         if let Some(stdout) = unshare.stdout.take() {
             let _ = BufReader::new(stdout).read_line(&mut answer);
         }
-        assert_eq!(answer.trim(), "ready", "cannot make an engine's namespaces (see stderr)");
+        let said = std::fs::read_to_string(&log_file).unwrap_or_default();
+        assert_eq!(answer.trim(), "ready", "cannot make an engine's namespaces: {said}");
         let parent = i32::try_from(unshare.id()).unwrap_or_default();
         let first = processes()
             .into_iter()

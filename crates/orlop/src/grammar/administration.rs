@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use orlop_daemon::LogFormat;
 use orlop_model::{PoolName, Size, VolumeName, WorkspaceName};
 
 use super::resource::Format;
@@ -167,12 +168,18 @@ pub(crate) struct ServeArgs {
     /// Where the sockets are [default: /run/orlop]
     #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     pub(crate) run_dir: Option<PathBuf>,
-    /// Where volumes are mounted for containers [default: STATE_DIR/mounts]
+    /// Where volumes are mounted for containers [default: RUN_DIR/mounts]
     #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     pub(crate) mount_dir: Option<PathBuf>,
     /// The configuration file [default: /etc/orlop/orlop.yaml, where it exists]
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,
+    /// How log lines are written on standard error: auto, text or json [default: auto, text on a terminal]
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) log_format: Option<LogFormat>,
+    /// What is logged: a level, or levels by target such as info,orlop_engine=debug [default: info]
+    #[arg(long, value_name = "FILTER", env = "ORLOP_LOG", hide_env_values = true)]
+    pub(crate) log: Option<String>,
 }
 
 /// `orlop install`.
@@ -246,12 +253,4 @@ pub(crate) struct ManArgs {
     /// Write one page a command into this directory, instead of the page of orlop to standard output
     #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     pub(crate) dir: Option<PathBuf>,
-}
-
-/// `orlop reference`.
-#[derive(Debug, Args)]
-pub(crate) struct ReferenceArgs {
-    /// Write the pages of the reference into this directory
-    #[arg(value_name = "DIR")]
-    pub(crate) dir: PathBuf,
 }

@@ -99,7 +99,7 @@ It ends with 8 when no daemon answers and with 9 when the daemon is not ready, w
     /// Print the version
     #[command(after_help = "Examples:\n  orlop version")]
     Version,
-    /// Write the reference of the command line
+    /// Print the reference of the command line as Markdown
     #[command(hide = true)]
-    Reference(ReferenceArgs),
+    Reference,
 }

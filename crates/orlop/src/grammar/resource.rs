@@ -13,7 +13,7 @@ Examples:
   orlop apply -f volume.yaml
   orlop apply -f volume.yaml -w team        into the workspace team
   orlop apply -R -f manifests/              every manifest below a directory
-  SIZE=2Gi envsubst < v.yaml | orlop apply -f -
+  SIZE=2Gi orlop apply -f volume.yaml       with ${SIZE} in the manifest
   orlop apply --lint -f volume.yaml         check only; needs no daemon
 
 Every manifest is read and checked before the first one is applied: a fault in one file stops the
@@ -116,10 +116,10 @@ pub(crate) struct ManifestFiles {
     )]
     pub(crate) manifest_file: Vec<PathBuf>,
     /// Read the directories below a directory too
-    #[arg(short = 'R', long, requires = "manifest_file")]
+    #[arg(short = 'R', long)]
     pub(crate) recursive: bool,
     /// Leave $VAR and ${VAR} in manifests as they are
-    #[arg(long, requires = "manifest_file")]
+    #[arg(long)]
     pub(crate) disable_interpolation: bool,
 }
 
@@ -133,7 +133,7 @@ pub(crate) struct Registration {
 
 /// `orlop apply`.
 #[derive(Debug, Args)]
-#[command(mut_arg("manifest_file", |arg| arg.required(true)))]
+#[command(group = clap::ArgGroup::new("manifests").args(["manifest_file"]).multiple(true).required(true))]
 pub(crate) struct ApplyArgs {
     #[command(flatten)]
     pub(crate) files: ManifestFiles,
@@ -198,8 +198,6 @@ pub(crate) struct GetArgs {
 
 /// `orlop delete`.
 #[derive(Debug, Args)]
-#[command(mut_arg("recursive", |arg| arg.conflicts_with_all(["name", "identifier", "id"])))]
-#[command(mut_arg("disable_interpolation", |arg| arg.conflicts_with_all(["name", "identifier", "id"])))]
 #[command(group = clap::ArgGroup::new("what").args(["name", "identifier", "id", "manifest_file"]).required(true))]
 pub(crate) struct DeleteArgs {
     #[command(flatten)]

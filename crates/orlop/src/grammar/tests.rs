@@ -143,7 +143,6 @@ fn what_is_refused_and_how_it_is_said() {
         ("apply -R", "--manifestFile"),
         ("delete -t volume", "required"),
         ("delete -n data -f a.yaml", "cannot be used with"),
-        ("delete -n data -R", "cannot be used with"),
         ("pool create fast", "--path"),
         ("pool create fast --path /a --capacity 1gi", "did you mean Gi"),
         ("pool create fast --path /a --overcommit 0.5", "at least 1.0"),

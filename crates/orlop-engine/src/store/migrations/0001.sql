@@ -39,7 +39,7 @@ CREATE TABLE pools (
 CREATE TABLE volumes (
     id          TEXT    NOT NULL PRIMARY KEY,
     node        TEXT    NOT NULL,
-    workspace   TEXT    NOT NULL REFERENCES workspaces (name) ON DELETE RESTRICT,
+    workspace   TEXT    NOT NULL REFERENCES workspaces (name),
     -- What was asked for, whole. What is searched or shown is derived from it by SQLite itself.
     manifest    TEXT    NOT NULL,
     name        TEXT    NOT NULL GENERATED ALWAYS AS (manifest ->> '$.name') STORED,
@@ -66,7 +66,7 @@ CREATE INDEX volumes_state ON volumes (state);
 
 CREATE TABLE placements (
     volume_id       TEXT    NOT NULL REFERENCES volumes (id) ON DELETE CASCADE,
-    pool_id         TEXT    NOT NULL REFERENCES pools (id) ON DELETE RESTRICT,
+    pool_id         TEXT    NOT NULL REFERENCES pools (id),
     node            TEXT    NOT NULL,
     size_bytes      INTEGER NOT NULL CHECK (size_bytes >= 0),
     -- What it takes of the host's filesystem, as last seen.
@@ -119,7 +119,7 @@ CREATE INDEX aliases_volume ON aliases (volume_id);
 
 CREATE TABLE attachments (
     id           TEXT    NOT NULL PRIMARY KEY,
-    volume_id    TEXT    NOT NULL REFERENCES volumes (id) ON DELETE RESTRICT,
+    volume_id    TEXT    NOT NULL REFERENCES volumes (id),
     node         TEXT    NOT NULL,
     front        TEXT    NOT NULL,
     scope        TEXT    NOT NULL,

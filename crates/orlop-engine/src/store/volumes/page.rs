@@ -18,12 +18,33 @@ const LONGEST: usize = 1000;
 pub fn page(r: &Reader<'_>, query: &VolumeQuery) -> Result<Page<VolumeRow>> {
     let limit = if query.limit == 0 { LONGEST } else { query.limit.min(LONGEST) };
     let after = query.after.as_deref().map(Token::parse).transpose()?;
-    let released = query.released || query.state == Some(VolumeState::Released);
+    // One more than asked for tells whether there is a next page.
+    let (sql, values) = statement(query, after.as_ref(), limit + 1);
+    let mut items = r.all("list volumes", &sql, params_from_iter(values), row)?;
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next = items.last().filter(|_| more).map(|last| Token::of(last).to_string());
+    Ok(Page { items, next })
+}
 
+/// How SQLite would read the page.
+#[cfg(test)]
+pub(in crate::store) fn plan_of_page(r: &Reader<'_>, query: &VolumeQuery) -> Result<Vec<String>> {
+    let after = query.after.as_deref().map(Token::parse).transpose()?;
+    let (sql, values) = statement(query, after.as_ref(), 1);
+    r.all("explain", &format!("EXPLAIN QUERY PLAN {sql}"), params_from_iter(values), |row| row.get(3))
+}
+
+fn statement<'q>(
+    query: &'q VolumeQuery,
+    after: Option<&'q Token>,
+    limit: usize,
+) -> (String, Vec<Box<dyn ToSql + 'q>>) {
+    let released = query.released || query.state == Some(VolumeState::Released);
     // Only fixed fragments become SQL; what was asked for becomes values.
     let mut terms: Vec<&str> =
         vec![if released { "v.released_at IS NOT NULL" } else { "v.released_at IS NULL" }];
-    let mut values: Vec<Box<dyn ToSql + '_>> = Vec::new();
+    let mut values: Vec<Box<dyn ToSql + 'q>> = Vec::new();
     if let Some(workspace) = &query.workspace {
         terms.push("v.workspace = ?");
         values.push(Box::new(workspace.as_str()));
@@ -49,20 +70,15 @@ pub fn page(r: &Reader<'_>, query: &VolumeQuery) -> Result<Page<VolumeRow>> {
         terms.push("EXISTS (SELECT 1 FROM json_each(v.manifest, '$.tags') t WHERE t.value = ?)");
         values.push(Box::new(tag.as_str()));
     }
-    if let Some(token) = &after {
+    if let Some(token) = after {
         terms.push("(v.workspace, v.name, v.id) > (?, ?, ?)");
         values.push(Box::new(token.workspace.as_str()));
         values.push(Box::new(token.name.as_str()));
         values.push(Box::new(Word(&token.id)));
     }
-    values.push(Box::new(limit + 1));
+    values.push(Box::new(limit));
     let sql = format!("{SELECT} WHERE {} ORDER BY v.workspace, v.name, v.id LIMIT ?", terms.join(" AND "));
-
-    let mut items = r.all("list volumes", &sql, params_from_iter(values), row)?;
-    let more = items.len() > limit;
-    items.truncate(limit);
-    let next = items.last().filter(|_| more).map(|last| Token::of(last).to_string());
-    Ok(Page { items, next })
+    (sql, values)
 }
 
 /// The key of the last volume of a page. Names have no dot, so that a dot can part them.

@@ -1,0 +1,170 @@
+//! Where the daemon keeps things and what its limits are: defaults, the configuration file, flags;
+//! the latter go before the former.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use orlop_engine::EngineConfig;
+use orlop_model::{Error, ErrorKind, Result, Size, configuration::Configuration};
+
+use crate::logs::LogFormat;
+
+/// Everything a daemon is started with.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What the engine is started with: the state and mount directories are here.
+    pub engine: EngineConfig,
+    /// The sockets and the lock on them live here.
+    pub run_dir: PathBuf,
+    /// The group whose members may open the REST socket, where it exists.
+    pub group: String,
+    /// How log lines are written.
+    pub log_format: LogFormat,
+    /// What is logged: a level, or levels by target.
+    pub log_filter: String,
+    /// How long work that was begun may take after the daemon was told to stop.
+    pub drain: Duration,
+}
+
+/// What flags say; `None` leaves it to the configuration file, then to the default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// `--config`; must exist where it is given.
+    pub config: Option<PathBuf>,
+    /// `--state-dir`.
+    pub state_dir: Option<PathBuf>,
+    /// `--run-dir`.
+    pub run_dir: Option<PathBuf>,
+    /// `--mount-dir`.
+    pub mount_dir: Option<PathBuf>,
+    /// `--log-format`.
+    pub log_format: Option<LogFormat>,
+    /// `--log`, or the variable `ORLOP_LOG`.
+    pub log_filter: Option<String>,
+}
+
+impl Config {
+    /// The store, the lock and the pool `default`.
+    pub const STATE_DIR: &str = "/var/lib/orlop";
+    /// The sockets; and below it the mounts.
+    pub const RUN_DIR: &str = "/run/orlop";
+    /// The configuration file; may be missing.
+    pub const FILE: &str = "/etc/orlop/orlop.yaml";
+
+    /// Reads the configuration file and lays the flags over it. All paths come out absolute.
+    ///
+    /// # Errors
+    /// `InvalidArgument`: a fault of the file with its line and column, a file that was named and
+    /// can't be read, a path that is none.
+    pub fn load(flags: Overrides) -> Result<Self> {
+        let named = flags.config.is_some();
+        let file = flags.config.clone().unwrap_or_else(|| Self::FILE.into());
+        let said = Configuration::read(&file.display().to_string(), bytes_of(&file, named)?)?;
+        Self::combine(flags, said)
+    }
+
+    fn combine(flags: Overrides, said: Configuration) -> Result<Self> {
+        let path = |flag: Option<PathBuf>, said: Option<PathBuf>, usual: PathBuf| {
+            absolute(flag.or(said).unwrap_or(usual))
+        };
+        let run_dir = path(flags.run_dir, said.run_dir, Self::RUN_DIR.into())?;
+        // Below the run directory: it is gone after a reboot, as all mounts are, and it stays
+        // when the daemon is stopped, as they do.
+        let mount_dir = path(flags.mount_dir, said.mount_dir, run_dir.join("mounts"))?;
+        let log_format = match (flags.log_format, said.log_format) {
+            (Some(format), _) => format,
+            (None, Some(word)) => word.parse()?,
+            (None, None) => LogFormat::default(),
+        };
+        let parallelism = said.recovery_parallelism.map(|number| usize::try_from(number).unwrap_or(1));
+        Ok(Self {
+            engine: EngineConfig {
+                state_dir: path(flags.state_dir, said.state_dir, Self::STATE_DIR.into())?,
+                mount_dir,
+                node: host_name(),
+                default_size: said.default_size.unwrap_or(Size::from_bytes(1 << 30)),
+                low_water: said.low_water,
+                blanks: said.blanks.unwrap_or(2),
+                stale_after: said.stale_after.unwrap_or(Duration::from_secs(30)),
+                recovery_parallelism: parallelism.unwrap_or(4),
+                events_kept: said.events_kept.map_or(50_000, u64::from),
+            },
+            run_dir,
+            group: said.group.unwrap_or_else(|| "orlop".to_owned()),
+            log_format,
+            log_filter: flags.log_filter.or(said.log).unwrap_or_else(|| "info".to_owned()),
+            drain: said.drain.unwrap_or(Duration::from_secs(30)),
+        })
+    }
+}
+
+fn absolute(path: PathBuf) -> Result<PathBuf> {
+    std::path::absolute(&path).map_err(|fault| {
+        Error::new(ErrorKind::InvalidArgument, format!("{} is no path: {fault}", path.display()))
+            .hint("give an absolute path")
+    })
+}
+
+/// The node's name: what the kernel calls this host.
+fn host_name() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "localhost".to_owned() } else { name.to_owned() }
+}
+
+/// The configuration file's bytes; one that nobody named may be missing.
+fn bytes_of(path: &Path, named: bool) -> Result<Vec<u8>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(bytes),
+        Err(fault) if fault.kind() == io::ErrorKind::NotFound && !named => Ok(Vec::new()),
+        Err(fault) => Err(Error::new(
+            ErrorKind::InvalidArgument,
+            format!("the configuration {} can't be read: {fault}", path.display()),
+        )
+        .object(format!("configuration {}", path.display()))
+        .hint("name a file that can be read with --config")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_as_documented() {
+        let config = Config::combine(Overrides::default(), Configuration::default()).unwrap();
+        assert_eq!(config.engine.state_dir, Path::new("/var/lib/orlop"));
+        assert_eq!(config.run_dir, Path::new("/run/orlop"));
+        assert_eq!(config.engine.mount_dir, Path::new("/run/orlop/mounts"));
+        assert_eq!(config.engine.stale_after, Duration::from_secs(30));
+        assert!(!config.engine.node.is_empty());
+    }
+
+    #[test]
+    fn a_flag_goes_before_the_file_and_the_file_before_the_default() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("orlop.yaml");
+        fs::write(&file, "stateDir: /file/state\nrunDir: /file/run\nlogFormat: json\nblanks: 0\n").unwrap();
+        let flags = Overrides {
+            config: Some(file.clone()),
+            state_dir: Some("/flag/state".into()),
+            ..Overrides::default()
+        };
+        let config = Config::load(flags.clone()).unwrap();
+        assert_eq!(config.engine.state_dir, Path::new("/flag/state"));
+        assert_eq!(config.run_dir, Path::new("/file/run"));
+        assert_eq!(config.engine.mount_dir, Path::new("/file/run/mounts"));
+        assert_eq!(config.log_format, LogFormat::Json);
+        assert_eq!(config.engine.blanks, 0);
+
+        fs::write(&file, "stateDirs: /a\n").unwrap();
+        let error = Config::load(flags.clone()).unwrap_err();
+        assert!(error.message.contains("orlop.yaml:1:1"), "{error}");
+        fs::remove_file(&file).unwrap();
+        let error = Config::load(flags).unwrap_err();
+        assert!(error.message.contains("can't be read"), "{error}");
+    }
+}

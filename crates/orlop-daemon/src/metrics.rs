@@ -1,0 +1,256 @@
+//! The numbers of `/metrics`: what requests came to, and what the engine and the process say when asked.
+
+use std::{fs, time::Duration};
+
+use orlop_api::Operation;
+use orlop_engine::{Caller, Engine, Statistics};
+use orlop_model::{
+    Error, ErrorKind, Result,
+    resource::{Front, Pool},
+};
+use prometheus_client::{
+    encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, text::encode},
+    metrics::{
+        counter::{ConstCounter, Counter},
+        family::Family,
+        gauge::ConstGauge,
+        histogram::Histogram,
+    },
+    registry::{Registry, Unit},
+};
+
+use crate::service::Phase;
+
+/// Upper bounds of the latency histogram, in seconds: from an answer out of the store to a
+/// filesystem check.
+const BOUNDS: [f64; 10] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
+
+type ByOperation = [(&'static str, &'static str); 1];
+type ByOperationAndKind = [(&'static str, String); 2];
+
+/// What is counted while it happens.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    requests: Family<ByOperation, Counter>,
+    errors: Family<ByOperationAndKind, Counter>,
+    seconds: Family<ByOperation, Histogram, fn() -> Histogram>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            requests: Family::default(),
+            errors: Family::default(),
+            seconds: Family::new_with_constructor(|| Histogram::new(BOUNDS)),
+        }
+    }
+}
+
+impl Metrics {
+    /// Notes an answer.
+    pub(crate) fn observe(&self, operation: Operation, refused: Option<ErrorKind>, took: Duration) {
+        let label = [("operation", operation.id())];
+        self.requests.get_or_create(&label).inc();
+        self.seconds.get_or_create(&label).observe(took.as_secs_f64());
+        if let Some(kind) = refused {
+            let labels = [("operation", operation.id().to_owned()), ("kind", format!("{kind:?}"))];
+            self.errors.get_or_create(&labels).inc();
+        }
+    }
+
+    /// Everything, in the text format. Asks the engine; blocks.
+    pub(crate) fn render(&self, engine: &Engine, phase: Phase) -> Result<String> {
+        let mut registry = Registry::with_prefix("orlop");
+        registry.register("requests", "Answered REST requests", self.requests.clone());
+        registry.register("request_errors", "REST requests answered with an error", self.errors.clone());
+        registry.register_with_unit(
+            "request_duration",
+            "How long REST requests took",
+            Unit::Seconds,
+            self.seconds.clone(),
+        );
+        // Before recovery the engine's numbers are not there yet: they are left out, not zero.
+        let snapshot = match phase {
+            Phase::Starting => None,
+            Phase::Running | Phase::Stopping => {
+                let root = Caller { uid: 0, front: Front::Manifest };
+                Some((engine.statistics(), engine.pools(&root)?))
+            }
+        };
+        let ready = phase == Phase::Running && engine.readiness().is_ready();
+        registry.register_collector(Box::new(Snapshot { ready, engine: snapshot, process: Process::now() }));
+        let mut text = String::new();
+        encode(&mut text, &registry)
+            .map_err(|fault| Error::new(ErrorKind::Host, format!("the metrics can't be written: {fault}")))?;
+        Ok(text)
+    }
+}
+
+/// What is asked for at each scrape.
+#[derive(Debug)]
+struct Snapshot {
+    ready: bool,
+    engine: Option<(Statistics, Vec<Pool>)>,
+    process: Process,
+}
+
+/// Labels and value of one sample.
+type Sample<'a> = (Vec<(&'a str, &'a str)>, f64);
+
+impl prometheus_client::collector::Collector for Snapshot {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
+        let one = |value: f64| vec![(Vec::new(), value)];
+        gauge(&mut encoder, "ready", "Whether volumes can be used", one(f64::from(u8::from(self.ready))))?;
+        gauge(
+            &mut encoder,
+            "process_resident_memory_bytes",
+            "Memory of the daemon",
+            one(as_float(self.process.resident_bytes)),
+        )?;
+        gauge(
+            &mut encoder,
+            "process_open_fds",
+            "Open file descriptors of the daemon",
+            one(as_float(self.process.open_descriptors)),
+        )?;
+        let Some((statistics, pools)) = &self.engine else { return Ok(()) };
+        let volumes = statistics.volumes.iter();
+        gauge(
+            &mut encoder,
+            "volumes",
+            "Volumes by state",
+            volumes.map(|(state, count)| (vec![("state", state.as_str())], as_float(*count))).collect(),
+        )?;
+        gauge(&mut encoder, "attachments", "Uses of volumes", one(as_float(statistics.attachments)))?;
+        let operations = statistics.operations.iter();
+        counter(
+            &mut encoder,
+            "operations",
+            "What the engine did, by outcome: ok or the kind of the error",
+            operations
+                .map(|(name, outcome, count)| {
+                    (vec![("operation", name.as_str()), ("outcome", outcome.as_str())], *count)
+                })
+                .collect(),
+        )?;
+        counter(
+            &mut encoder,
+            "volumes_created",
+            "Volumes made, by where their filesystem came from",
+            vec![
+                (vec![("from", "blank")], statistics.created_from_blank),
+                (vec![("from", "scratch")], statistics.created_from_scratch),
+            ],
+        )?;
+        for (name, help, value) in POOL_GAUGES {
+            let samples = pools.iter().map(|pool| (vec![("pool", pool.name.as_str())], value(pool)));
+            gauge(&mut encoder, name, help, samples.collect())?;
+        }
+        Ok(())
+    }
+}
+
+type PoolGauge = (&'static str, &'static str, fn(&Pool) -> f64);
+
+const POOL_GAUGES: [PoolGauge; 7] = [
+    ("pool_capacity_bytes", "What the pool was given", |pool| as_float(pool.capacity.bytes())),
+    ("pool_reserved_bytes", "What is promised of the pool", |pool| as_float(pool.reserved.bytes())),
+    ("pool_available_bytes", "What may still be promised of the pool", |pool| {
+        as_float(pool.available.bytes())
+    }),
+    ("pool_allocated_bytes", "What the pool's images take of the host", |pool| {
+        as_float(pool.allocated.bytes())
+    }),
+    ("pool_host_free_bytes", "What is free in the host's filesystem under the pool", |pool| {
+        as_float(pool.host_free.bytes())
+    }),
+    ("pool_low_water_bytes", "What admission leaves free in it", |pool| as_float(pool.low_water.bytes())),
+    ("pool_volumes", "Volumes in the pool, released ones included", |pool| as_float(pool.volumes)),
+];
+
+/// Exact up to 2^53, as every number of Prometheus.
+#[allow(clippy::cast_precision_loss)]
+fn as_float(number: u64) -> f64 {
+    number as f64
+}
+
+fn gauge(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    samples: Vec<Sample<'_>>,
+) -> std::fmt::Result {
+    let kind = ConstGauge::new(0.0_f64).metric_type();
+    let samples = samples.into_iter().map(|(labels, value)| (labels, ConstGauge::new(value)));
+    encode_all(encoder.encode_descriptor(name, help, None, kind)?, samples)
+}
+
+fn counter(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    samples: Vec<(Vec<(&str, &str)>, u64)>,
+) -> std::fmt::Result {
+    let kind = ConstCounter::new(0_u64).metric_type();
+    let samples = samples.into_iter().map(|(labels, value)| (labels, ConstCounter::new(value)));
+    encode_all(encoder.encode_descriptor(name, help, None, kind)?, samples)
+}
+
+fn encode_all<'a>(
+    mut family: MetricEncoder<'_>,
+    samples: impl Iterator<Item = (Vec<(&'a str, &'a str)>, impl EncodeMetric)>,
+) -> std::fmt::Result {
+    for (labels, metric) in samples {
+        if labels.is_empty() {
+            return metric.encode(family);
+        }
+        metric.encode(family.encode_family(&labels.as_slice())?)?;
+    }
+    Ok(())
+}
+
+/// What the kernel says about this process.
+#[derive(Debug, Default)]
+struct Process {
+    resident_bytes: u64,
+    open_descriptors: u64,
+}
+
+impl Process {
+    fn now() -> Self {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kibibytes: Option<u64> =
+            resident.and_then(|text| text.trim().strip_suffix("kB")?.trim().parse().ok());
+        Self {
+            resident_bytes: kibibytes.unwrap_or(0) << 10,
+            open_descriptors: fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_come_out_under_their_names() {
+        let metrics = Metrics::default();
+        metrics.observe(Operation::GetVolume, None, Duration::from_millis(3));
+        metrics.observe(Operation::GetVolume, Some(ErrorKind::NotFound), Duration::from_millis(3));
+        let (_directory, engine) = crate::rest::tests::engine();
+        let text = metrics.render(&engine, Phase::Starting).unwrap();
+        for line in [
+            "orlop_requests_total{operation=\"getVolume\"} 2",
+            "orlop_request_errors_total{operation=\"getVolume\",kind=\"NotFound\"} 1",
+            "orlop_request_duration_seconds_count{operation=\"getVolume\"} 2",
+            "orlop_ready 0.0",
+            "# EOF",
+        ] {
+            assert!(text.lines().any(|known| known.starts_with(line)), "{line}\n{text}");
+        }
+        let resident =
+            text.lines().find_map(|line| line.strip_prefix("orlop_process_resident_memory_bytes "));
+        assert!(resident.unwrap().parse::<f64>().unwrap() > 1e5, "{text}");
+    }
+}

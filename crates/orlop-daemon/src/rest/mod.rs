@@ -1,0 +1,88 @@
+//! REST: the route table of `orlop-api`, each operation with its handler. Handlers translate and
+//! call; what they ask for is decided in the engine.
+//!
+//! Whoever may open the socket may read everything: volumes, pools, events, who uses what. Who may
+//! change something is decided by the engine, by the peer's uid.
+
+mod events;
+mod extract;
+mod mounts;
+mod observe;
+mod pools;
+mod probes;
+mod reply;
+mod volumes;
+mod watch;
+mod workspaces;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    handler::Handler,
+    middleware,
+    routing::{MethodFilter, MethodRouter, on},
+};
+use orlop_api::{MAX_REQUEST_BYTES, Method, Operation};
+
+use crate::service::Service;
+
+/// The router of the REST socket.
+pub(crate) fn router(service: Service) -> Router {
+    let mut router = Router::new();
+    for operation in Operation::ALL {
+        let observed = service.clone();
+        let served = serving(*operation).layer(middleware::from_fn(move |request, next| {
+            observe::observe(observed.clone(), *operation, request, next)
+        }));
+        router = router.route(operation.route().path, served);
+    }
+    router
+        .fallback(reply::no_such_path)
+        .method_not_allowed_fallback(reply::no_such_method)
+        .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES))
+        .with_state(service)
+}
+
+fn serving(operation: Operation) -> MethodRouter<Service> {
+    match operation {
+        Operation::ListVolumes => handle(operation, volumes::list),
+        Operation::GetVolumeById => handle(operation, volumes::get_by_id),
+        Operation::DeleteVolumeById => handle(operation, volumes::delete_by_id),
+        Operation::ApplyVolume => handle(operation, volumes::apply),
+        Operation::GetVolume => handle(operation, volumes::get),
+        Operation::DeleteVolume => handle(operation, volumes::delete),
+        Operation::ListWorkspaces => handle(operation, workspaces::list),
+        Operation::PutWorkspace => handle(operation, workspaces::put),
+        Operation::GetWorkspace => handle(operation, workspaces::get),
+        Operation::DeleteWorkspace => handle(operation, workspaces::delete),
+        Operation::ListPools => handle(operation, pools::list),
+        Operation::GetPool => handle(operation, pools::get),
+        Operation::CreatePool => handle(operation, pools::create),
+        Operation::MountVolume => handle(operation, mounts::mount),
+        Operation::UnmountVolume => handle(operation, mounts::unmount),
+        Operation::ListEvents => handle(operation, events::list),
+        Operation::Watch => handle(operation, watch::watch),
+        Operation::GetVersion => handle(operation, probes::version),
+        Operation::GetHealth => handle(operation, probes::health),
+        Operation::GetReadiness => handle(operation, probes::readiness),
+        Operation::GetMetrics => handle(operation, probes::metrics),
+        Operation::GetOpenApi => handle(operation, probes::openapi),
+    }
+}
+
+fn handle<H, T>(operation: Operation, handler: H) -> MethodRouter<Service>
+where
+    H: Handler<T, Service>,
+    T: 'static,
+{
+    let filter = match operation.route().method {
+        Method::Get => MethodFilter::GET,
+        Method::Put => MethodFilter::PUT,
+        Method::Post => MethodFilter::POST,
+        Method::Delete => MethodFilter::DELETE,
+    };
+    on(filter, handler)
+}

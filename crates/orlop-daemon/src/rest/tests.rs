@@ -1,0 +1,192 @@
+//! The router over a real engine in a scratch directory.
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use axum::{
+    body::{Body, to_bytes},
+    extract::ConnectInfo,
+    http::{Request, StatusCode, header},
+};
+use orlop_api::{Answer, MAX_REQUEST_BYTES, Method, Operation, ReadinessReport, VersionReport};
+use orlop_engine::{Engine, EngineConfig};
+use orlop_model::{Error, ErrorKind};
+use serde_json::Value;
+use tower::ServiceExt;
+
+use crate::{
+    config::{Config, Overrides},
+    connection::Peer,
+    service::{Phase, Service},
+};
+
+/// An engine over a directory of its own.
+pub(crate) fn engine() -> (tempfile::TempDir, Engine) {
+    let directory = tempfile::tempdir().unwrap();
+    let config = Config::load(Overrides {
+        state_dir: Some(directory.path().join("state")),
+        run_dir: Some(directory.path().join("run")),
+        ..Overrides::default()
+    })
+    .unwrap();
+    let engine = Engine::open(EngineConfig { blanks: 0, ..config.engine }).unwrap();
+    (directory, engine)
+}
+
+/// A service in that phase.
+fn service(phase: Phase) -> (tempfile::TempDir, Service) {
+    let (directory, engine) = engine();
+    let service = Service::new(engine);
+    service.enter(phase);
+    (directory, service)
+}
+
+/// Status, media type and body of one request by a user.
+async fn ask_as(
+    uid: u32,
+    service: &Service,
+    method: &str,
+    path: &str,
+    body: impl Into<Body>,
+) -> (StatusCode, String, Vec<u8>) {
+    let mut request = Request::builder().method(method).uri(path).body(body.into()).unwrap();
+    request.extensions_mut().insert(ConnectInfo(Peer { uid }));
+    let answer = super::router(service.clone()).oneshot(request);
+    let response = tokio::time::timeout(Duration::from_secs(60), answer).await.unwrap().unwrap();
+    let media = response.headers().get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap().to_owned());
+    let status = response.status();
+    let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    (status, media.unwrap_or_default(), bytes.to_vec())
+}
+
+async fn ask(service: &Service, method: &str, path: &str, body: impl Into<Body>) -> (StatusCode, Vec<u8>) {
+    let (status, _, body) = ask_as(0, service, method, path, body).await;
+    (status, body)
+}
+
+/// The error of a request that is refused.
+async fn refused(service: &Service, method: &str, path: &str, body: impl Into<Body>) -> (u16, Error) {
+    let (status, media, body) = ask_as(0, service, method, path, body).await;
+    assert_eq!(media, "application/json", "{method} {path}");
+    let error = serde_json::from_slice(&body);
+    (status.as_u16(), error.unwrap_or_else(|_| panic!("{method} {path}: {}", String::from_utf8_lossy(&body))))
+}
+
+fn a_path(operation: Operation) -> String {
+    let values: Vec<&str> = operation
+        .route()
+        .parameters
+        .iter()
+        .map(|(name, _)| if *name == "id" { "019a0000-0000-7000-8000-000000000000" } else { "nothing" })
+        .collect();
+    operation.path(&values)
+}
+
+#[tokio::test]
+async fn every_route_of_the_table_is_served() {
+    let (_directory, service) = service(Phase::Running);
+    for operation in Operation::ALL {
+        // The stream has no end to wait for.
+        if matches!(operation.route().answer, Answer::Stream) {
+            continue;
+        }
+        let method = operation.route().method;
+        let (status, body) = ask(&service, method.as_str(), &a_path(*operation), "").await;
+        if status == StatusCode::NOT_FOUND || status == StatusCode::METHOD_NOT_ALLOWED {
+            let error: Error = serde_json::from_slice(&body).unwrap();
+            assert!(!error.message.contains("no path"), "{operation:?}: {error}");
+            assert!(!error.message.contains(" has no "), "{operation:?}: {error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_route_is_refused_in_the_usual_shape() {
+    let (_directory, service) = service(Phase::Running);
+    let (status, error) = refused(&service, "GET", "/v1/nothing", "").await;
+    assert_eq!((status, error.kind), (404, ErrorKind::NotFound));
+    assert!(error.message.contains("there is no path /v1/nothing"), "{error}");
+
+    let (status, error) = refused(&service, "PATCH", "/v1/pools", "").await;
+    assert_eq!((status, error.kind), (405, ErrorKind::InvalidArgument));
+    assert!(error.message.contains("has no PATCH"), "{error}");
+}
+
+#[tokio::test]
+async fn bad_requests_are_refused_before_the_engine_is_asked() {
+    let (_directory, service) = service(Phase::Running);
+    let volume = "/v1/workspaces/public/volumes/a";
+    let manifest = |name: &str| {
+        format!(
+            r#"{{"name":"{name}","version":"v1beta","type":"volume","volume":{{"size":"16Mi","accessMode":"ReadWriteMany","type":"temp"}}}}"#
+        )
+    };
+    let unknown_key = manifest("a").replace("\"size\"", "\"colour\":\"red\",\"size\"");
+    for (method, path, body, status, said) in [
+        ("PUT", volume, "{".to_owned(), 400, "JSON is not valid"),
+        ("PUT", volume, String::new(), 400, "JSON is not valid"),
+        ("PUT", volume, unknown_key, 400, "unknown field `colour`"),
+        ("PUT", volume, manifest("A"), 400, "volume name"),
+        ("PUT", volume, manifest("b"), 400, "the manifest's name is b"),
+        ("PUT", volume, manifest("a").replace("16Mi", "1gi"), 400, "did you mean Gi"),
+        ("PUT", volume, "x".repeat(MAX_REQUEST_BYTES + 1), 413, "more than 1048576 bytes"),
+        ("GET", "/v1/workspaces/public/volumes/A", String::new(), 400, "'A' as character 1"),
+        ("GET", "/v1/workspaces/a.b/volumes/a", String::new(), 400, "'.' as character 2"),
+        ("GET", "/v1/workspaces/%2e%2e/volumes/a", String::new(), 400, "workspace name"),
+        ("GET", "/v1/workspaces/%ff", String::new(), 400, "path can't be read"),
+        ("GET", "/v1/volumes/12", String::new(), 400, "no volume id"),
+        ("GET", "/v1/volumes?colour=red", String::new(), 400, "unknown field `colour`"),
+        ("DELETE", "/v1/workspaces/public/volumes/a?force=perhaps", String::new(), 400, "query"),
+        ("DELETE", "/v1/mounts", String::new(), 400, "target"),
+        ("GET", "/v1/watch?after=-1", String::new(), 400, "query"),
+    ] {
+        let (got, error) = refused(&service, method, path, body).await;
+        assert_eq!(got, status, "{method} {path}: {error}");
+        assert_eq!(error.kind, ErrorKind::InvalidArgument, "{method} {path}");
+        assert!(error.message.contains(said), "{method} {path}: {error}");
+        assert!(error.hint.is_some(), "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn a_caller_without_a_uid_is_refused() {
+    let (_directory, service) = service(Phase::Running);
+    let request = Request::get("/v1/volumes").body(Body::empty()).unwrap();
+    let response = super::router(service).oneshot(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn while_it_recovers_it_answers_and_says_so() {
+    let (_directory, service) = service(Phase::Starting);
+    let (status, error) = refused(&service, "GET", "/v1/volumes", "").await;
+    assert_eq!((status, error.kind), (503, ErrorKind::Recovering));
+    let (status, body) = ask(&service, "GET", "/readyz", "").await;
+    let report: ReadinessReport = serde_json::from_slice(&body).unwrap();
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(!report.ready && report.problems[0].contains("recover"), "{report:?}");
+    assert_eq!(ask(&service, "GET", "/healthz", "").await, (StatusCode::OK, b"ok\n".to_vec()));
+    let (status, body) = ask(&service, "GET", "/v1/version", "").await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(serde_json::from_slice::<VersionReport>(&body).unwrap().version, env!("CARGO_PKG_VERSION"));
+    let (status, body) = ask(&service, "GET", "/metrics", "").await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(String::from_utf8(body).unwrap().contains("orlop_ready 0"));
+}
+
+#[tokio::test]
+async fn the_document_describes_what_is_served() {
+    let (_directory, service) = service(Phase::Running);
+    let (status, body) = ask(&service, "GET", "/openapi.json", "").await;
+    assert_eq!(status, StatusCode::OK);
+    let document: Value = serde_json::from_slice(&body).unwrap();
+    for operation in Operation::ALL {
+        let route = operation.route();
+        let described = &document["paths"][route.path][route.method.as_str().to_lowercase()];
+        assert_eq!(described["operationId"], operation.id());
+    }
+    let described: usize =
+        document["paths"].as_object().unwrap().values().map(|p| p.as_object().unwrap().len()).sum();
+    assert_eq!(described, Operation::ALL.len());
+    assert!(Operation::ALL.iter().any(|operation| operation.route().method == Method::Post));
+}

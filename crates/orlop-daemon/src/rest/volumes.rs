@@ -1,0 +1,101 @@
+//! Volumes.
+
+use axum::extract::State;
+use orlop_api::{Applied, ApplyOptions, DeleteOptions, Deleted, Page, VolumeFilter};
+use orlop_engine::{ApplyRequest, Caller, VolumeKey, VolumeQuery, VolumeRef};
+use orlop_model::{Error, ErrorKind, VolumeId, VolumeManifest, VolumeName, WorkspaceName, resource::Volume};
+
+use super::{
+    extract::{Body, By, Params, Query},
+    reply::{Json, Reply},
+};
+use crate::service::Service;
+
+pub(super) async fn list(
+    State(service): State<Service>,
+    By(caller): By,
+    Query(filter): Query<VolumeFilter>,
+) -> Reply<Json<Page<Volume>>> {
+    let query = VolumeQuery {
+        workspace: filter.workspace,
+        name: filter.name,
+        owner_uid: filter.owner_uid,
+        tags: filter.tags,
+        state: filter.state,
+        released: filter.released,
+        pool: filter.pool,
+        limit: filter.limit.map_or(0, |limit| usize::try_from(limit).unwrap_or(0)),
+        after: filter.after,
+    };
+    let page = service.read(move |engine| engine.volumes(&caller, &query)).await?;
+    Ok(Json(Page { items: page.items, next: page.next }))
+}
+
+pub(super) async fn get(
+    State(service): State<Service>,
+    By(caller): By,
+    Params((workspace, name)): Params<(WorkspaceName, VolumeName)>,
+) -> Reply<Json<Volume>> {
+    show(&service, caller, VolumeRef::Key(VolumeKey { workspace, name })).await
+}
+
+pub(super) async fn get_by_id(
+    State(service): State<Service>,
+    By(caller): By,
+    Params((id,)): Params<(VolumeId,)>,
+) -> Reply<Json<Volume>> {
+    show(&service, caller, VolumeRef::Id(id)).await
+}
+
+async fn show(service: &Service, caller: Caller, volume: VolumeRef) -> Reply<Json<Volume>> {
+    Ok(Json(service.read(move |engine| engine.volume(&caller, &volume)).await?))
+}
+
+pub(super) async fn apply(
+    State(service): State<Service>,
+    By(caller): By,
+    Params((workspace, name)): Params<(WorkspaceName, VolumeName)>,
+    Query(options): Query<ApplyOptions>,
+    Body(manifest): Body<VolumeManifest>,
+) -> Reply<Json<Applied<Volume>>> {
+    if manifest.name != name {
+        let error = Error::new(
+            ErrorKind::InvalidArgument,
+            format!("the manifest's name is {}, the path's is {name}", manifest.name),
+        )
+        .object("name")
+        .hint("give both the same name; a volume can't be renamed");
+        return Err(error.into());
+    }
+    let request = ApplyRequest { workspace, manifest, create_workspace: options.create_workspace };
+    let applied = service.change(move |engine| engine.apply(&caller, &request)).await?;
+    Ok(Json(Applied { outcome: applied.outcome, changes: applied.changes, resource: applied.resource }))
+}
+
+pub(super) async fn delete(
+    State(service): State<Service>,
+    By(caller): By,
+    Params((workspace, name)): Params<(WorkspaceName, VolumeName)>,
+    Query(options): Query<DeleteOptions>,
+) -> Reply<Json<Deleted>> {
+    remove(&service, caller, VolumeRef::Key(VolumeKey { workspace, name }), options).await
+}
+
+pub(super) async fn delete_by_id(
+    State(service): State<Service>,
+    By(caller): By,
+    Params((id,)): Params<(VolumeId,)>,
+    Query(options): Query<DeleteOptions>,
+) -> Reply<Json<Deleted>> {
+    remove(&service, caller, VolumeRef::Id(id), options).await
+}
+
+async fn remove(
+    service: &Service,
+    caller: Caller,
+    volume: VolumeRef,
+    options: DeleteOptions,
+) -> Reply<Json<Deleted>> {
+    let deletion = service.change(move |engine| engine.delete(&caller, &volume, options.force)).await?;
+    Ok(Json(Deleted { deletion }))
+}

@@ -1,0 +1,279 @@
+//! Opening: what is made, what is migrated, what is refused, and what is said about the run before.
+
+use std::{fs, os::unix::fs::PermissionsExt, process::Command};
+
+use orlop_model::{Error, ErrorKind};
+use orlop_testkit::{Part, ScratchFs, require, run};
+
+use super::*;
+
+/// A store as version 1 wrote it, by `.dump` of the shell `sqlite3`.
+const V1: &str = include_str!("../../../tests/stores/v1.sql");
+
+fn open(file: &Path) -> Result<Store> {
+    Store::open(file, options())
+}
+
+fn refusal(file: &Path) -> Error {
+    match open(file) {
+        Ok(_) => panic!("{} was opened", file.display()),
+        Err(error) => error,
+    }
+}
+
+/// All that is in a directory: names, sizes and contents.
+fn contents(dir: &Path) -> Vec<(std::ffi::OsString, Vec<u8>)> {
+    let mut files: Vec<_> = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .map(|entry| (entry.file_name(), fs::read(entry.path()).unwrap()))
+        .collect();
+    files.sort();
+    files
+}
+
+fn restored(dump: &str, dir: &Path) -> PathBuf {
+    let file = dir.join("orlop.db");
+    let connection = rusqlite::Connection::open(&file).unwrap();
+    connection.execute_batch(dump).unwrap();
+    file
+}
+
+#[test]
+fn a_new_store_is_private_and_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir.path().join("orlop.db")).unwrap();
+    assert_eq!(*store.previous_run(), PreviousRun::None);
+    store.write(|tx| meta::set(tx, "a", "b")).unwrap();
+    for entry in fs::read_dir(dir.path()).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode() & 0o7777;
+        assert_eq!(mode, 0o600, "{}", entry.path().display());
+    }
+    assert_eq!(store.read(workspaces::all).unwrap(), []);
+}
+
+#[test]
+fn the_way_the_last_run_ended_is_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("orlop.db");
+    let rebooted = StoreOptions { boot_id: "boot-2".to_owned(), ..options() };
+    open(&file).unwrap().close().unwrap();
+    let store = open(&file).unwrap();
+    assert_eq!(*store.previous_run(), PreviousRun::Closed);
+    drop(store);
+    let store = open(&file).unwrap();
+    assert_eq!(*store.previous_run(), PreviousRun::Killed, "dropped, not closed");
+    drop(store);
+    let store = Store::open(&file, rebooted.clone()).unwrap();
+    assert_eq!(*store.previous_run(), PreviousRun::Rebooted { closed: false });
+    store.close().unwrap();
+    let store = open(&file).unwrap();
+    assert_eq!(*store.previous_run(), PreviousRun::Rebooted { closed: true });
+}
+
+#[test]
+fn a_closed_store_refuses_politely() {
+    let f = Fixture::new();
+    f.store.close().unwrap();
+    assert_eq!(f.store.write(|tx| meta::set(tx, "a", "b")).unwrap_err().kind, ErrorKind::Unavailable);
+    assert_eq!(f.store.read(workspaces::all).unwrap_err().kind, ErrorKind::Unavailable);
+    assert_eq!(f.store.close().unwrap_err().kind, ErrorKind::Unavailable);
+}
+
+#[test]
+fn a_newer_store_is_refused_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("orlop.db");
+    open(&file).unwrap().close().unwrap();
+    let newer = rusqlite::Connection::open(&file).unwrap();
+    newer.pragma_update(None, "user_version", 99).unwrap();
+    newer.close().unwrap();
+    let before = contents(dir.path());
+    let error = refusal(&file);
+    assert_eq!(error.kind, ErrorKind::NewerFormat);
+    assert!(error.message.contains("version 99") && error.message.contains("orlop.db"), "{error}");
+    assert!(contents(dir.path()) == before, "something was written");
+}
+
+/// Killed right after its migration, a newer build leaves its version in the log only.
+#[test]
+fn a_newer_version_in_the_log_is_refused_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("orlop.db");
+    open(&file).unwrap().close().unwrap();
+    let newer = rusqlite::Connection::open(&file).unwrap();
+    newer.pragma_update(None, "user_version", 99).unwrap();
+    // Its connection is still open, so that the log has not been moved into the file.
+    assert_eq!(refusal(&file).kind, ErrorKind::NewerFormat);
+}
+
+#[test]
+fn what_is_not_ours_is_refused_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("orlop.db");
+    let other = rusqlite::Connection::open(&file).unwrap();
+    other.execute_batch("CREATE TABLE theirs (a)").unwrap();
+    other.close().unwrap();
+    let with_id = || {
+        let other = rusqlite::Connection::open(&file).unwrap();
+        other.pragma_update(None, "application_id", 7).unwrap();
+        other.close().unwrap();
+    };
+    let changes: [&dyn Fn(); 4] =
+        [&|| (), &with_id, &|| fs::write(&file, "SQLite format 3\0 but short").unwrap(), &|| {
+            fs::write(&file, vec![7; 8192]).unwrap()
+        }];
+    for change in changes {
+        change();
+        let before = fs::read(&file).unwrap();
+        let error = refusal(&file);
+        assert_eq!(error.kind, ErrorKind::Store);
+        assert!(error.message.contains("is not a store of orlop"), "{error}");
+        assert!(fs::read(&file).unwrap() == before, "the file was changed");
+    }
+}
+
+#[test]
+fn an_empty_file_of_an_interrupted_start_becomes_a_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("orlop.db");
+    fs::write(&file, "").unwrap();
+    assert_eq!(*open(&file).unwrap().previous_run(), PreviousRun::None);
+}
+
+#[test]
+fn a_store_of_version_1_is_opened_with_all_that_is_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = restored(V1, dir.path());
+    // After a reboot, so that the whole file is checked too.
+    let store = Store::open(&file, StoreOptions { boot_id: "boot-2".to_owned(), ..options() }).unwrap();
+    let id: VolumeId = "019f0000-0000-7000-8000-0000000000a1".parse().unwrap();
+    store
+        .read(|r| {
+            let spaces = workspaces::all(r)?;
+            let names: Vec<_> = spaces.iter().map(|row| (row.name.as_str(), row.volumes)).collect();
+            assert_eq!(names, [("public", 1), ("team", 0)]);
+            assert_eq!(spaces[1].grants, [1001, 1002]);
+            let pool = &pools::all(r)?[0];
+            assert_eq!(
+                (pool.name.as_str(), pool.volumes, pool.reserved.bytes()),
+                ("default", 2, (512 << 20) + (16 << 20))
+            );
+            let row = volumes::by_id(r, id)?.unwrap();
+            assert_eq!(
+                (row.title().as_str(), row.state, row.generation),
+                ("public/data", VolumeState::Active, 3)
+            );
+            assert_eq!(row.created_at.to_string(), "2026-11-22T08:00:00.123456789Z");
+            let image = row.placement.detail.image().unwrap().clone();
+            assert_eq!((image.filesystem, image.loop_block_size), (FilesystemKind::Xfs, 4096));
+            assert_eq!(volumes::by_alias(r, Front::Docker, "Project_data")?, Some(row));
+            let released = volumes::in_state(r, VolumeState::Released)?;
+            assert_eq!(released[0].deleted_by, Some(1000));
+            let held = attachments::of_volume(r, id)?;
+            assert_eq!((held[0].consumer.as_str(), held[0].may_go_stale), ("docker mount 3f2a", true));
+            let journal = operations::unfinished(r)?;
+            assert_eq!(journal[0].intent, Intent::Detach { attachment: held[0].id, target: None });
+            assert_eq!(events::newest(r)?, 7);
+            assert_eq!(events::oldest(r)?, Some(6));
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(*store.previous_run(), PreviousRun::Rebooted { closed: false });
+}
+
+/// A migration that is released is never edited: stores out there would differ from new ones.
+#[test]
+fn version_1_is_still_what_it_was() {
+    let schema = |file: &Path| {
+        let connection = rusqlite::Connection::open(file).unwrap();
+        let sql =
+            "SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' ORDER BY type, name";
+        let mut statement = connection.prepare(sql).unwrap();
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+        rows.collect::<rusqlite::Result<Vec<(String, String, String)>>>().unwrap()
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let old = restored(V1, dir.path());
+    let new = dir.path().join("new.db");
+    rusqlite::Connection::open(&new).unwrap().execute_batch(include_str!("../migrations/0001.sql")).unwrap();
+    assert_eq!(schema(&old), schema(&new));
+}
+
+#[test]
+fn a_damaged_store_says_what_to_do() {
+    let f = Fixture::new();
+    for n in 0..200 {
+        f.stored(&format!("volume-{n}"));
+    }
+    f.store.close().unwrap();
+    let file = f.file();
+    drop(f.store);
+    let whole = fs::read(&file).unwrap();
+    // From the middle on, as a disk that lost writes would leave it.
+    let mut damaged = whole.clone();
+    let half = damaged.len() / 2 / 4096 * 4096;
+    damaged[half..].fill(0xAB);
+    fs::write(&file, &damaged).unwrap();
+    let rebooted = StoreOptions { boot_id: "boot-2".to_owned(), ..options() };
+    // The run before was closed well, so that nothing is checked at start; a query finds it.
+    let store = Store::open(&file, rebooted).unwrap();
+    let error = store.read(|r| volumes::page(r, &Default::default())).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Store);
+    assert!(error.hint.unwrap().contains("volume.json beside each image"), "{}", error.message);
+    drop(store);
+    // Not closed well, and the host was rebooted since: the start finds it.
+    fs::write(&file, &damaged).unwrap();
+    for rest in ["orlop.db-wal", "orlop.db-shm"] {
+        let _ = fs::remove_file(f.dir.path().join(rest));
+    }
+    let connection = rusqlite::Connection::open(&file).unwrap();
+    connection.execute_batch("UPDATE meta SET value = 'false' WHERE key = 'closed'").unwrap();
+    connection.close().unwrap();
+    let rebooted = StoreOptions { boot_id: "boot-3".to_owned(), ..options() };
+    let error = Store::open(&file, rebooted).map(drop).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Store);
+    assert!(error.hint.unwrap().contains("volume.json beside each image"), "{}", error.message);
+}
+
+#[test]
+fn a_row_that_no_build_wrote_is_a_damaged_store() {
+    let f = Fixture::new();
+    f.stored("data");
+    let connection = rusqlite::Connection::open(f.file()).unwrap();
+    connection.execute_batch("UPDATE volumes SET state = 'afloat'").unwrap();
+    let error = f.store.read(|r| volumes::page(r, &Default::default())).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Store);
+    assert!(error.message.contains("afloat"), "{error}");
+    assert!(error.hint.unwrap().contains("the store is damaged"));
+}
+
+#[test]
+fn a_missing_directory_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = refusal(&dir.path().join("none").join("orlop.db"));
+    assert_eq!(error.kind, ErrorKind::Store);
+    assert!(error.message.contains("none/orlop.db"), "{error}");
+}
+
+#[test]
+fn a_read_only_state_directory_is_named() {
+    require!(Part::Root);
+    let fs = ScratchFs::tmpfs(4 << 20);
+    let file = fs.join("orlop.db");
+    let remount =
+        |mode: &str| run(Command::new("mount").args(["-o", &format!("remount,{mode}")]).arg(fs.path())).ok();
+    remount("ro");
+    let none = refusal(&file);
+    remount("rw");
+    open(&file).unwrap().close().unwrap();
+    remount("ro");
+    let there = refusal(&file);
+    remount("rw");
+    for error in [none, there] {
+        assert_eq!(error.kind, ErrorKind::Store);
+        assert!(error.hint.clone().unwrap().contains("the state directory is read-only"), "{error}");
+    }
+    open(&file).unwrap();
+}

@@ -1,0 +1,335 @@
+//! Every table: what is written comes back, and what must not be written is refused.
+
+use orlop_model::{ErrorKind, Result};
+
+use super::*;
+use crate::request::VolumeKey;
+
+fn kind<T: std::fmt::Debug>(result: Result<T>) -> ErrorKind {
+    result.unwrap_err().kind
+}
+
+#[test]
+fn a_volume_comes_back_as_it_was_written() {
+    let f = Fixture::new();
+    let mut row = f.volume("data");
+    row.reason = Some("ünïcode ' \" and\nlines".to_owned());
+    row.used_bytes = Some(i64::MAX as u64);
+    row.deleted_at = Some(row.created_at);
+    row.deleted_by = Some(u32::MAX);
+    f.insert(&row);
+    let f = f.reopened();
+    let key = VolumeKey { workspace: row.workspace.clone(), name: row.manifest.name.clone() };
+    f.store
+        .read(|r| {
+            assert_eq!(volumes::by_id(r, row.id)?, Some(row.clone()));
+            assert_eq!(volumes::by_key(r, &key)?, Some(row.clone()));
+            assert_eq!(volumes::by_ids(r, &[row.id, VolumeId(Uuid::now_v7())])?, [row.clone()]);
+            assert_eq!(volumes::in_state(r, VolumeState::Pending)?, [row.clone()]);
+            assert_eq!(volumes::in_state(r, VolumeState::Active)?, []);
+            assert_eq!(volumes::ids_in_pool(r, f.pool.id)?, [row.id]);
+            assert_eq!(volumes::count_by_state(r)?, [(VolumeState::Pending, 1)]);
+            assert_eq!(volumes::by_id(r, VolumeId(Uuid::now_v7()))?, None);
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_change_counts_the_generation_and_an_outdated_one_is_refused() {
+    let f = Fixture::new();
+    let row = f.stored("data");
+    let mut first = row.clone();
+    first.state = VolumeState::Active;
+    first.placement.initialised = true;
+    first.placement.size = Size::from_bytes(32 * MIB);
+    let first = f.store.write(move |tx| volumes::update(tx, &mut first).map(|()| first)).unwrap();
+    assert_eq!(first.generation, 2);
+    assert_eq!(f.store.read(|r| volumes::by_id(r, row.id)).unwrap(), Some(first));
+
+    let mut second = row.clone();
+    second.state = VolumeState::Error;
+    let refusal = f.store.write(move |tx| volumes::update(tx, &mut second)).unwrap_err();
+    assert_eq!(refusal.kind, ErrorKind::Conflict);
+    assert!(refusal.message.contains("generation 1 was read, and it is at 2"), "{refusal}");
+
+    let mut gone = f.volume("gone");
+    assert_eq!(kind(f.store.write(move |tx| volumes::update(tx, &mut gone))), ErrorKind::NotFound);
+}
+
+#[test]
+fn what_is_observed_is_no_change_of_the_record() {
+    let f = Fixture::new();
+    let row = f.stored("data");
+    f.store.write(move |tx| volumes::observe(tx, row.id, Some(7), Some(Size::from_bytes(9)))).unwrap();
+    f.store.write(move |tx| volumes::observe(tx, row.id, None, None)).unwrap();
+    let now = f.store.read(|r| volumes::by_id(r, row.id)).unwrap().unwrap();
+    assert_eq!((now.used_bytes, now.placement.allocated, now.generation), (Some(7), Size::from_bytes(9), 1));
+    assert_eq!(f.pool_now().allocated, Size::from_bytes(9));
+}
+
+#[test]
+fn a_name_is_unique_among_live_volumes_only() {
+    let f = Fixture::new();
+    let mut old = f.stored("data");
+    let twin = f.volume("data");
+    let other = twin.clone();
+    let refusal = f.store.write(move |tx| volumes::insert(tx, &other)).unwrap_err();
+    assert_eq!(refusal.kind, ErrorKind::AlreadyExists);
+    assert!(refusal.message.contains("public/data"), "{refusal}");
+    assert_eq!(f.pool_now().volumes, 1, "a refused one reserves nothing");
+
+    old.state = VolumeState::Released;
+    old.released_at = Some(Timestamp::now());
+    let mut released = f.store.write(move |tx| volumes::update(tx, &mut old).map(|()| old)).unwrap();
+    f.insert(&twin);
+    let key = twin.key();
+    assert_eq!(f.store.read(|r| volumes::by_key(r, &key)).unwrap(), Some(twin));
+    assert_eq!(f.pool_now().volumes, 2, "released ones count");
+
+    // Back from release while the name is taken.
+    released.released_at = None;
+    assert_eq!(kind(f.store.write(move |tx| volumes::update(tx, &mut released))), ErrorKind::AlreadyExists);
+}
+
+#[test]
+fn a_volume_needs_its_workspace_and_its_pool() {
+    let f = Fixture::new();
+    let stray = volume(&f.pool, "nowhere", "data");
+    assert_eq!(kind(f.store.write(move |tx| volumes::insert(tx, &stray))), ErrorKind::NotFound);
+    let stray = volume(&pool("lost", Size::from_bytes(0)), "public", "data");
+    assert_eq!(kind(f.store.write(move |tx| volumes::insert(tx, &stray))), ErrorKind::NotFound);
+    assert_eq!(f.store.read(volumes::count_by_state).unwrap(), []);
+}
+
+#[test]
+fn deleting_a_volume_frees_all_that_hangs_on_it() {
+    let f = Fixture::new();
+    let row = f.stored("data");
+    let (id, held) = (row.id, attachment(&row, "one"));
+    let alias = AliasRow {
+        front: Front::Docker,
+        external: "data".to_owned(),
+        volume: id,
+        node: "node-a".to_owned(),
+        created_at: Timestamp::now(),
+    };
+    let attached = held.id;
+    f.store
+        .write(move |tx| {
+            aliases::insert(tx, &alias)?;
+            attachments::insert(tx, &held)
+        })
+        .unwrap();
+    assert_eq!(kind(f.store.write(move |tx| volumes::delete(tx, id))), ErrorKind::InUse);
+    f.store
+        .write(move |tx| {
+            assert!(attachments::delete(tx, attached)?);
+            assert!(!attachments::delete(tx, attached)?);
+            assert!(volumes::delete(tx, id)?);
+            assert!(!volumes::delete(tx, id)?);
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(f.store.read(|r| aliases::find(r, Front::Docker, "data")).unwrap(), None);
+    assert_eq!((f.pool_now().reserved, f.pool_now().volumes), (Size::from_bytes(0), 0));
+}
+
+#[test]
+fn workspaces_and_their_grants() {
+    let f = Fixture::new();
+    let team = WorkspaceRow { grants: vec![1002, 1001, 1001], owner_uid: 1000, ..workspace("team") };
+    let (name, created) = (team.name.clone(), team.created_at);
+    let again = team.clone();
+    f.store.write(move |tx| workspaces::insert(tx, &team)).unwrap();
+    assert_eq!(kind(f.store.write(move |tx| workspaces::insert(tx, &again))), ErrorKind::AlreadyExists);
+
+    let row = volume(&f.pool, "team", "data");
+    f.insert(&row);
+    let read = f.store.read(|r| workspaces::by_name(r, &name)).unwrap().unwrap();
+    assert_eq!((read.grants, read.volumes, read.owner_uid), (vec![1001, 1002], 1, 1000));
+    assert_eq!(read.created_at, created);
+    assert!(f.store.read(|r| workspaces::is_granted(r, &name, 1002)).unwrap());
+    assert!(!f.store.read(|r| workspaces::is_granted(r, &name, 1000)).unwrap(), "an owner needs no grant");
+
+    let ws = name.clone();
+    let refusal = f.store.write(move |tx| workspaces::delete(tx, &ws)).unwrap_err();
+    assert_eq!(refusal.kind, ErrorKind::InUse);
+    let (ws, id) = (name.clone(), row.id);
+    let deleted = f.store.write(move |tx| {
+        workspaces::set_grants(tx, &ws, &[])?;
+        volumes::delete(tx, id)?;
+        workspaces::delete(tx, &ws)
+    });
+    assert_eq!(deleted, Ok(true));
+    let names: Vec<String> =
+        f.store.read(workspaces::all).unwrap().into_iter().map(|row| row.name.to_string()).collect();
+    assert_eq!(names, ["public"]);
+}
+
+#[test]
+fn pools_and_their_sums() {
+    let f = Fixture::new();
+    let read = f.pool_now();
+    assert_eq!(read, f.pool);
+    assert_eq!(f.store.read(|r| pools::by_name(r, &f.pool.name)).unwrap(), Some(read));
+    for twin in [
+        PoolRow { id: PoolId(Uuid::now_v7()), path: "/elsewhere".into(), ..f.pool.clone() },
+        PoolRow { id: PoolId(Uuid::now_v7()), name: "other".parse().unwrap(), ..f.pool.clone() },
+    ] {
+        assert_eq!(kind(f.store.write(move |tx| pools::insert(tx, &twin))), ErrorKind::AlreadyExists);
+    }
+    f.stored("a");
+    let id = f.pool.id;
+    assert_eq!(kind(f.store.write(move |tx| pools::delete(tx, id))), ErrorKind::InUse);
+    f.store.write(move |tx| pools::set_capacity(tx, id, Size::from_bytes(5), 2.0)).unwrap();
+    let now = f.pool_now();
+    assert_eq!(
+        (now.capacity, now.overcommit, now.reserved),
+        (Size::from_bytes(5), 2.0, Size::from_bytes(16 * MIB))
+    );
+    let spare = pool("spare", Size::from_bytes(1));
+    let id = spare.id;
+    f.store.write(move |tx| pools::insert(tx, &spare)).unwrap();
+    assert_eq!(f.store.read(pools::all).unwrap().len(), 2);
+    assert_eq!(f.store.write(move |tx| pools::delete(tx, id)), Ok(true));
+}
+
+#[test]
+fn attachments_are_found_by_all_that_names_them() {
+    let f = Fixture::new();
+    let (a, b) = (f.stored("a"), f.stored("b"));
+    let docker = attachment(&a, "one");
+    let host = AttachmentRow {
+        front: Front::Host,
+        target: Some("/mnt/a b".into()),
+        read_only: true,
+        shared: true,
+        may_go_stale: false,
+        ..attachment(&a, "one")
+    };
+    for row in [docker.clone(), host.clone()] {
+        f.store.write(move |tx| attachments::insert(tx, &row)).unwrap();
+    }
+    f.store
+        .read(|r| {
+            assert_eq!(attachments::all(r)?, [docker.clone(), host.clone()]);
+            assert_eq!(attachments::count(r)?, 2);
+            assert_eq!(attachments::of_volume(r, a.id)?, [docker.clone(), host.clone()]);
+            assert_eq!(attachments::of_volume(r, b.id)?, []);
+            let map = attachments::of_volumes(r, &[a.id, b.id])?;
+            assert_eq!(map.get(&a.id), Some(&vec![docker.clone(), host.clone()]));
+            assert_eq!(map.get(&b.id), None);
+            assert_eq!(attachments::find(r, a.id, "node-a", Front::Host, "one")?, Some(host.clone()));
+            assert_eq!(attachments::find(r, a.id, "node-b", Front::Host, "one")?, None);
+            assert_eq!(attachments::by_target(r, "node-a", Path::new("/mnt/a b"))?, Some(host.clone()));
+            Ok(())
+        })
+        .unwrap();
+    let same_scope = attachment(&a, "one");
+    let same_target = AttachmentRow { target: Some("/mnt/a b".into()), ..attachment(&b, "two") };
+    let no_volume = attachment(&f.volume("gone"), "one");
+    for (row, expected) in [
+        (same_scope, ErrorKind::AlreadyExists),
+        (same_target, ErrorKind::AlreadyExists),
+        (no_volume, ErrorKind::NotFound),
+    ] {
+        assert_eq!(kind(f.store.write(move |tx| attachments::insert(tx, &row))), expected);
+    }
+}
+
+#[test]
+fn an_alias_means_one_volume_for_its_front() {
+    let f = Fixture::new();
+    let (a, b) = (f.stored("a"), f.stored("b"));
+    let alias = |front, external: &str, volume: &VolumeRow| AliasRow {
+        front,
+        external: external.to_owned(),
+        volume: volume.id,
+        node: "node-a".to_owned(),
+        created_at: Timestamp::now(),
+    };
+    let weird = "Project_Volume/ü'; --";
+    let first = alias(Front::Docker, weird, &a);
+    for row in [first.clone(), first.clone(), alias(Front::Podman, weird, &b), alias(Front::Docker, "b", &b)]
+    {
+        f.store.write(move |tx| aliases::insert(tx, &row)).unwrap();
+    }
+    let clash = alias(Front::Docker, weird, &b);
+    assert_eq!(kind(f.store.write(move |tx| aliases::insert(tx, &clash))), ErrorKind::AlreadyExists);
+    f.store
+        .read(|r| {
+            assert_eq!(aliases::find(r, Front::Docker, weird)?, Some(first.clone()));
+            assert_eq!(volumes::by_alias(r, Front::Docker, weird)?, Some(a.clone()));
+            assert_eq!(volumes::by_alias(r, Front::Podman, weird)?, Some(b.clone()));
+            assert_eq!(volumes::by_alias(r, Front::Podman, "b")?, None);
+            let names: Vec<_> =
+                aliases::of_front(r, Front::Docker)?.into_iter().map(|row| row.external).collect();
+            assert_eq!(names, [weird, "b"]);
+            assert_eq!(aliases::of_volume(r, b.id)?.len(), 2);
+            Ok(())
+        })
+        .unwrap();
+    let id = b.id;
+    f.store
+        .write(move |tx| {
+            assert!(aliases::delete(tx, Front::Docker, "b")?);
+            assert!(!aliases::delete(tx, Front::Docker, "b")?);
+            assert_eq!(aliases::delete_of_volume(tx, id)?, 1);
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn the_journal_holds_what_is_unfinished() {
+    let f = Fixture::new();
+    let (a, b) = (f.stored("a"), f.stored("b"));
+    let create = operation(&a, Intent::Create { blank: Some("ext4-1-r1.img".to_owned()) });
+    let attach = operation(&b, Intent::Attach { attachment: AttachmentId(Uuid::now_v7()), target: None });
+    let started = OperationRow {
+        volume: None,
+        actor_uid: None,
+        front: None,
+        ..operation(&a, Intent::CreatePool { pool: f.pool.id, path: "/p".to_owned() })
+    };
+    for row in [create.clone(), attach.clone(), started.clone()] {
+        f.store.write(move |tx| operations::begin(tx, &row)).unwrap();
+    }
+    let (id, at) = (create.id, Timestamp::now());
+    f.store.write(move |tx| operations::advance(tx, id, Step::Effected, at)).unwrap();
+    let f = f.reopened();
+    let advanced = OperationRow { step: Step::Effected, updated_at: at, ..create };
+    f.store
+        .read(|r| {
+            assert_eq!(operations::unfinished(r)?, [advanced.clone(), attach.clone(), started.clone()]);
+            assert_eq!(operations::of_volume(r, b.id)?, std::slice::from_ref(&attach));
+            assert_eq!(operations::by_id(r, id)?, Some(advanced.clone()));
+            Ok(())
+        })
+        .unwrap();
+    f.store.write(move |tx| operations::finish(tx, id)).unwrap();
+    assert_eq!(kind(f.store.write(move |tx| operations::finish(tx, id))), ErrorKind::Conflict);
+    assert_eq!(
+        kind(f.store.write(move |tx| operations::advance(tx, id, Step::Begun, at))),
+        ErrorKind::Conflict
+    );
+    assert_eq!(f.store.read(operations::unfinished).unwrap(), [attach, started]);
+}
+
+#[test]
+fn a_person_can_read_it() {
+    orlop_testkit::require!(orlop_testkit::Part::Sqlite3);
+    let f = Fixture::new();
+    f.stored("data");
+    let shell = |sql: &str| {
+        let mut command = std::process::Command::new("sqlite3");
+        orlop_testkit::run(command.arg("-readonly").arg(f.file()).arg(sql)).ok()
+    };
+    assert_eq!(
+        shell("SELECT workspace, name, type, access_mode, state FROM volumes"),
+        "public|data|persistent|ReadWriteMany|pending"
+    );
+    assert_eq!(shell("SELECT name, reserved_bytes, volumes FROM pools"), format!("default|{}|1", 16 * MIB));
+    assert_eq!(shell("SELECT count(*) FROM volumes WHERE created_at LIKE '20__-__-__T__:__:__.%Z'"), "1");
+}

@@ -1,0 +1,251 @@
+//! The daemon's configuration file: text → what it says, and diagnostics as for a manifest. Which
+//! defaults hold where it says nothing, and where the file is, is the daemon's.
+
+use std::{path::PathBuf, time::Duration};
+
+use crate::{
+    Error, ErrorKind, Result, Size,
+    manifest::{
+        Appearance, Diagnostic, Source,
+        fields::{Fields, unknown_key},
+        render,
+        tree::{self, Entry, Kind},
+    },
+};
+
+/// The keys of the file.
+pub const KEYS: [&str; 13] = [
+    "stateDir",
+    "runDir",
+    "mountDir",
+    "group",
+    "logFormat",
+    "log",
+    "defaultSize",
+    "lowWater",
+    "blanks",
+    "staleAfter",
+    "recoveryParallelism",
+    "eventsKept",
+    "drain",
+];
+
+/// What a configuration file says; `None` where it says nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Configuration {
+    /// The directory of the store and of the pool `default`.
+    pub state_dir: Option<PathBuf>,
+    /// The directory of the sockets.
+    pub run_dir: Option<PathBuf>,
+    /// The directory below which volumes are mounted.
+    pub mount_dir: Option<PathBuf>,
+    /// The group whose members may open the REST socket.
+    pub group: Option<String>,
+    /// `auto`, `text` or `json`; the daemon checks it.
+    pub log_format: Option<String>,
+    /// A log level, or levels by target; the daemon checks it.
+    pub log: Option<String>,
+    /// The size of a volume that a container engine makes without saying one.
+    pub default_size: Option<Size>,
+    /// What admission leaves free in a host's filesystem.
+    pub low_water: Option<Size>,
+    /// How many prepared blanks are kept per filesystem and size; at most 64.
+    pub blanks: Option<u32>,
+    /// After how long an attachment that nothing backs is stale.
+    pub stale_after: Option<Duration>,
+    /// How many volumes are recovered at once at start; 1 to 64.
+    pub recovery_parallelism: Option<u32>,
+    /// How many events are kept; at least 1000.
+    pub events_kept: Option<u32>,
+    /// How long work that was begun may take after the daemon was told to stop.
+    pub drain: Option<Duration>,
+}
+
+impl Configuration {
+    /// Reads the bytes of a file, whose name is for messages. A file without a word is one that
+    /// says nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] with all faults, their lines and columns in the message.
+    pub fn read(name: &str, bytes: Vec<u8>) -> Result<Self> {
+        let (configuration, faults) = Self::parse(name, bytes);
+        if faults.is_empty() {
+            return Ok(configuration);
+        }
+        let text = render(&faults, Appearance::PLAIN);
+        Err(Error::new(ErrorKind::InvalidArgument, text.trim_end()).object(format!("configuration {name}")))
+    }
+
+    fn parse(name: &str, bytes: Vec<u8>) -> (Self, Vec<Diagnostic>) {
+        let mut configuration = Self::default();
+        let source = match Source::new(name, bytes) {
+            Ok(source) => source,
+            Err(fault) => return (configuration, vec![fault]),
+        };
+        let (roots, mut faults) = tree::documents(&source);
+        let mut fields = Fields { source: &source, faults: &mut faults };
+        for (position, root) in roots.iter().enumerate() {
+            fields.no_tags(&root.node);
+            match &root.node.kind {
+                _ if position > 0 => {
+                    let fault = Diagnostic::error("second-document", "a configuration is one document")
+                        .help("remove the `---` and what is behind it");
+                    fields.fault(fault, root.node.span, "a second one");
+                }
+                Kind::Mapping(entries) => configuration.take(&mut fields, entries),
+                Kind::Scalar(_) | Kind::List(_) => {
+                    fields.wrong_kind("the configuration", "a mapping of keys to values", &root.node);
+                }
+            }
+        }
+        faults.sort_by_key(Diagnostic::offset);
+        (configuration, faults)
+    }
+
+    fn take(&mut self, fields: &mut Fields<'_>, entries: &[Entry]) {
+        for entry in entries {
+            match &*entry.key.text {
+                key if KEYS.contains(&key) && entry.is_null() => {}
+                "stateDir" => self.state_dir = path(fields, entry),
+                "runDir" => self.run_dir = path(fields, entry),
+                "mountDir" => self.mount_dir = path(fields, entry),
+                "group" => self.group = fields.text(entry, "a group").map(str::to_owned),
+                "logFormat" => self.log_format = fields.text(entry, "a log format").map(str::to_owned),
+                "log" => self.log = fields.text(entry, "a log level").map(str::to_owned),
+                "defaultSize" => self.default_size = default_size(fields, entry),
+                "lowWater" => self.low_water = fields.size(entry),
+                "blanks" => self.blanks = number(fields, entry, 0, 64),
+                "staleAfter" => self.stale_after = duration(fields, entry),
+                "recoveryParallelism" => self.recovery_parallelism = number(fields, entry, 1, 64),
+                "eventsKept" => self.events_kept = number(fields, entry, 1000, 10_000_000),
+                "drain" => self.drain = duration(fields, entry),
+                key => {
+                    let (fault, label) = unknown_key(key, "in the configuration", &KEYS);
+                    fields.fault(fault, entry.key.span, label);
+                }
+            }
+        }
+    }
+}
+
+fn path(fields: &mut Fields<'_>, entry: &Entry) -> Option<PathBuf> {
+    let text = fields.text(entry, "an absolute path")?;
+    if text.starts_with('/') && !text.contains('\0') {
+        return Some(text.into());
+    }
+    let message = format!("{}: {text:?} is no absolute path", entry.key.text);
+    let fault = Diagnostic::error("not-absolute", message).help("begin it with a slash");
+    fields.fault(fault, entry.value.span, "expected an absolute path");
+    None
+}
+
+fn default_size(fields: &mut Fields<'_>, entry: &Entry) -> Option<Size> {
+    let size = fields.size(entry)?;
+    if size >= Size::LEAST {
+        return Some(size);
+    }
+    let message = format!("{}: a volume has at least {}", entry.key.text, Size::LEAST);
+    let fault = Diagnostic::error("size-range", message).help(format!("use {} or more", Size::LEAST));
+    fields.fault(fault, entry.value.span, "too small");
+    None
+}
+
+fn number(fields: &mut Fields<'_>, entry: &Entry, least: u32, most: u32) -> Option<u32> {
+    let text = fields.text(entry, "a number")?;
+    let number = text.parse().ok().filter(|number| (least..=most).contains(number));
+    if number.is_none() {
+        let message = format!("{}: {text:?} is no number from {least} to {most}", entry.key.text);
+        let fault = Diagnostic::error("not-a-number", message).help("write a whole number in decimal");
+        fields.fault(fault, entry.value.span, "not such a number");
+    }
+    number
+}
+
+/// A whole number with `s`, `m` or `h`, of at most a day.
+fn duration(fields: &mut Fields<'_>, entry: &Entry) -> Option<Duration> {
+    const DAY: u64 = 24 * 3600;
+    let text = fields.text(entry, "a duration such as 30s")?;
+    let seconds = text.find(|c: char| !c.is_ascii_digit()).and_then(|end| {
+        let (number, unit) = text.split_at(end);
+        let factor = match unit {
+            "s" => 1,
+            "m" => 60,
+            "h" => 3600,
+            _ => return None,
+        };
+        number.parse::<u64>().ok()?.checked_mul(factor)
+    });
+    let seconds = seconds.filter(|seconds| *seconds <= DAY);
+    if seconds.is_none() {
+        let message = format!("{}: {text:?} is no duration of at most a day", entry.key.text);
+        let fault = Diagnostic::error("not-a-duration", message)
+            .help("write a whole number with s, m or h, such as 30s or 5m");
+        fields.fault(fault, entry.value.span, "not a duration");
+    }
+    seconds.map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Configuration> {
+        Configuration::read("orlop.yaml", text.into())
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        let text = "stateDir: /a\nrunDir: /b\nmountDir: /c\ngroup: volumes\nlogFormat: json\nlog: debug\n\
+            defaultSize: 2Gi\nlowWater: 0\nblanks: 3\nstaleAfter: 1m\nrecoveryParallelism: 8\n\
+            eventsKept: 2000\ndrain: 5s\n";
+        let expected = Configuration {
+            state_dir: Some("/a".into()),
+            run_dir: Some("/b".into()),
+            mount_dir: Some("/c".into()),
+            group: Some("volumes".into()),
+            log_format: Some("json".into()),
+            log: Some("debug".into()),
+            default_size: Some(Size::from_bytes(2 << 30)),
+            low_water: Some(Size::from_bytes(0)),
+            blanks: Some(3),
+            stale_after: Some(Duration::from_secs(60)),
+            recovery_parallelism: Some(8),
+            events_kept: Some(2000),
+            drain: Some(Duration::from_secs(5)),
+        };
+        assert_eq!(read(text), Ok(expected));
+        assert_eq!(text.lines().count(), KEYS.len());
+    }
+
+    #[test]
+    fn nothing_said_is_nothing() {
+        for text in ["", "# a comment\n", "---\n", "group:\nblanks: ~\n"] {
+            assert_eq!(read(text), Ok(Configuration::default()), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn all_faults_are_told_with_their_places() {
+        let text = "stateDir: here\nstatDir: /a\nblanks: many\nstaleAfter: 30\ndefaultSize: 1Mi\nlowWater: 1gi\n\
+            group: a\ngroup: b\n--- \nlog: x\n";
+        let error = read(text).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::InvalidArgument);
+        for (line, said) in [
+            (1, "is no absolute path"),
+            (2, "did you mean stateDir?"),
+            (3, "is no number from 0 to 64"),
+            (4, "is no duration"),
+            (5, "at least 16Mi"),
+            (6, "did you mean Gi?"),
+            (8, "group"),
+            (10, "one document"),
+        ] {
+            let place = format!("orlop.yaml:{line}:");
+            assert!(error.message.contains(&place), "{place}\n{}", error.message);
+            assert!(error.message.contains(said), "{said}\n{}", error.message);
+        }
+        assert!(read("- a\n").unwrap_err().message.contains("expected a mapping"));
+        assert!(read("{").is_err());
+        assert!(Configuration::read("c", vec![0xff, 0xfe, 0]).is_err());
+    }
+}

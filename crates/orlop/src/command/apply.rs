@@ -1,0 +1,72 @@
+//! `orlop apply`: manifests, checked as a whole, then made one by one.
+
+use orlop_api::{ApplyOptions, Client};
+use orlop_model::{Error, ErrorKind, Result, VolumeManifest, WorkspaceName, resource::Outcome};
+
+use crate::{
+    engines::{self, Change},
+    exit::Exit,
+    grammar::resource::ApplyArgs,
+    output::Console,
+    source::{self, Resource},
+};
+
+pub(super) async fn run(args: ApplyArgs, client: &Client, console: &mut Console) -> Result<Exit> {
+    let declared = match source::read(&args.files, args.workspace.as_ref(), console)? {
+        Ok(declared) => declared,
+        Err(exit) => return Ok(exit),
+    };
+    let mut exit = Exit::Success;
+    let mut applied = Vec::new();
+    for resource in declared.resources {
+        match resource {
+            Resource::Other { resource_type, name, file } => {
+                console.print(format!("{resource_type} {name}: skipped, Orlop has volumes only ({file})"));
+            }
+            Resource::Volume { workspace, manifest } if args.lint => {
+                console.print(format!("volume {workspace}/{}: valid", manifest.name));
+            }
+            Resource::Volume { workspace, manifest } => {
+                match volume(&workspace, &manifest, client, console).await {
+                    Ok(()) => applied.push((workspace, manifest.name)),
+                    // The others would hear the same.
+                    Err(error) if error.kind == ErrorKind::Unreachable => return Err(error),
+                    Err(error) => {
+                        exit = exit.and(error.kind.into());
+                        console.error(&refused(&workspace, &manifest, error));
+                    }
+                }
+            }
+        }
+    }
+    if !applied.is_empty() && !args.registration.no_register {
+        engines::tell(client.socket(), &applied, Change::Register, console).await;
+    }
+    Ok(exit)
+}
+
+async fn volume(
+    workspace: &WorkspaceName,
+    manifest: &VolumeManifest,
+    client: &Client,
+    console: &mut Console,
+) -> Result<()> {
+    let applied = client.apply(workspace, manifest, &ApplyOptions { create_workspace: false }).await?;
+    let title = applied.resource.title();
+    console.print(match applied.outcome {
+        Outcome::Created => format!("volume {title}: created"),
+        Outcome::Configured => format!("volume {title}: configured ({})", applied.changes.join(", ")),
+        Outcome::Unchanged => format!("volume {title}: unchanged"),
+    });
+    Ok(())
+}
+
+/// The error, with the name of the volume where it doesn't say it.
+fn refused(workspace: &WorkspaceName, manifest: &VolumeManifest, mut error: Error) -> Error {
+    let title = format!("volume {workspace}/{}", manifest.name);
+    error.message = format!("{title} was not applied: {}", error.message);
+    if error.object.as_ref() == Some(&title) {
+        error.object = None;
+    }
+    error
+}

@@ -1,0 +1,103 @@
+//! `orlop delete`: resources by name, or by the manifests that declared them.
+
+use orlop_api::{Client, DeleteOptions};
+use orlop_model::{Error, ErrorKind, Result, VolumeName, WorkspaceName, resource::Deletion};
+
+use super::flag_is_for_volumes;
+use crate::{
+    engines::{self, Change},
+    exit::Exit,
+    grammar::{identifier::Target, resource::DeleteArgs},
+    output::Console,
+    source::{self, Resource},
+};
+
+pub(super) async fn run(args: DeleteArgs, client: &Client, console: &mut Console) -> Result<Exit> {
+    let files = &args.files;
+    let volumes = if files.manifest_file.is_empty() {
+        for (flag, given) in
+            [("-R", files.recursive), ("--disable-interpolation", files.disable_interpolation)]
+        {
+            if given {
+                return Err(Error::new(ErrorKind::InvalidArgument, format!("{flag} is for manifests"))
+                    .object(flag)
+                    .hint("leave it out, or name manifests with -f"));
+            }
+        }
+        match args.selector.target()? {
+            Target::Volume { workspace, name: Some(name) } => vec![(workspace, name)],
+            Target::Workspace(Some(name)) => {
+                if args.force {
+                    return Err(flag_is_for_volumes("--force"));
+                }
+                client.delete_workspace(&name).await?;
+                console.print(format!("workspace {name}: deleted"));
+                return Ok(Exit::Success);
+            }
+            Target::Pool(_) => {
+                return Err(Error::new(ErrorKind::Unsupported, "a pool can't be deleted by this build")
+                    .hint("delete its volumes; an empty pool holds nothing but its marker file"));
+            }
+            Target::Volume { name: None, .. } | Target::Workspace(None) => {
+                return Err(Error::new(ErrorKind::InvalidArgument, "nothing to delete was named")
+                    .hint("name it with -n, -i, --id or -f"));
+            }
+        }
+    } else {
+        match source::read(files, args.selector.workspace.as_ref(), console)? {
+            Ok(declared) => named(declared.resources, console),
+            Err(exit) => return Ok(exit),
+        }
+    };
+
+    let mut exit = Exit::Success;
+    let mut gone = Vec::new();
+    for (workspace, name) in volumes {
+        match client.delete_volume(&workspace, &name, &DeleteOptions { force: args.force }).await {
+            Ok(deleted) => {
+                console.print(told(&workspace, &name, deleted.deletion));
+                match deleted.deletion {
+                    Deletion::Destroyed | Deletion::Released => gone.push((workspace, name)),
+                    // Its users are containers of the engines: they still have to know it.
+                    Deletion::Deleting => {}
+                }
+            }
+            Err(error) if error.kind == ErrorKind::Unreachable => return Err(error),
+            Err(error) => {
+                exit = exit.and(error.kind.into());
+                console.error(&error);
+            }
+        }
+    }
+    if !gone.is_empty() && !args.registration.no_register {
+        engines::tell(client.socket(), &gone, Change::Deregister, console).await;
+    }
+    Ok(exit)
+}
+
+/// The volumes among the resources; the others are reported.
+fn named(resources: Vec<Resource>, console: &mut Console) -> Vec<(WorkspaceName, VolumeName)> {
+    let mut volumes = Vec::new();
+    for resource in resources {
+        match resource {
+            Resource::Volume { workspace, manifest } => volumes.push((workspace, manifest.name)),
+            Resource::Other { resource_type, name, file } => {
+                console.print(format!("{resource_type} {name}: skipped, Orlop has volumes only ({file})"));
+            }
+        }
+    }
+    volumes
+}
+
+fn told(workspace: &WorkspaceName, name: &VolumeName, deletion: Deletion) -> String {
+    let title = format!("volume {workspace}/{name}");
+    match deletion {
+        Deletion::Destroyed => format!("{title}: deleted, its data is destroyed"),
+        Deletion::Released => format!(
+            "{title}: deleted, its data is retained: orlop get -t volume -n {name} -w {workspace} --released"
+        ),
+        Deletion::Deleting => format!(
+            "{title}: deleting, it goes when its last user has gone: orlop get -t volume -n {name} -w {workspace} -d"
+        ),
+    }
+}

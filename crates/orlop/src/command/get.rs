@@ -1,0 +1,236 @@
+//! `orlop get`: resources as a table, in detail, or as documents; once or live.
+
+use jiff::Timestamp;
+use orlop_api::{Client, VolumeFilter, WatchFilter};
+use orlop_model::{Error, ErrorKind, Result, VolumeName, WorkspaceName, manifest, resource::Volume};
+use serde::Serialize;
+
+use super::{flag_is_for_volumes, live::Changes};
+use crate::{
+    engines,
+    exit::Exit,
+    grammar::{
+        identifier::Target,
+        resource::{GetArgs, Output},
+    },
+    output::{
+        Console, details,
+        document::{self, Notation},
+        table::{self, Columns},
+    },
+};
+
+pub(super) async fn run(args: GetArgs, client: &Client, console: &mut Console) -> Result<Exit> {
+    let target = args.selector.target()?;
+    if !matches!(target, Target::Volume { .. }) {
+        for (flag, given) in
+            [("--released", args.released), ("--tag", !args.tag.is_empty()), ("--tags", args.tags)]
+        {
+            if given {
+                return Err(flag_is_for_volumes(flag));
+            }
+        }
+    }
+    if !args.refresh {
+        let view = view(&args, &target, client, console).await?;
+        console.print(view.text);
+        if let Some(note) = view.note {
+            console.note(&note);
+        }
+        if args.format.output == Output::Wide && !view.volumes.is_empty() {
+            engines::warn_of_others(client.socket(), &view.volumes, console).await;
+        }
+        return Ok(Exit::Success);
+    }
+    match args.format.output {
+        Output::Table | Output::Wide => {}
+        Output::Json | Output::Yaml => {
+            return Err(Error::new(ErrorKind::InvalidArgument, "a live view is a table or details")
+                .object("--refresh")
+                .hint("for programs, follow `orlop log -o json -f`"));
+        }
+    }
+    let workspace = match &target {
+        Target::Volume { workspace, .. } => Some(workspace.clone()),
+        Target::Workspace(_) | Target::Pool(_) => None,
+    };
+    let filter = WatchFilter { workspace, ..WatchFilter::default() };
+    let mut changes = Changes::open(client, filter).await?;
+    let mut first = true;
+    loop {
+        let view = view(&args, &target, client, console).await?;
+        let text = if view.text.is_empty() { view.note.unwrap_or_default() } else { view.text };
+        console.redraw(&text, first);
+        first = false;
+        if console.closed() || !changes.wait().await? {
+            return Ok(Exit::Success);
+        }
+    }
+}
+
+/// What there is to show.
+#[derive(Default)]
+struct View {
+    text: String,
+    /// Why there is nothing, if so.
+    note: Option<String>,
+    /// The volumes shown.
+    volumes: Vec<(WorkspaceName, VolumeName)>,
+}
+
+async fn view(args: &GetArgs, target: &Target, client: &Client, console: &Console) -> Result<View> {
+    let now = Timestamp::now();
+    let shape = Shape { output: args.format.output, details: args.details };
+    let wide = args.format.output == Output::Wide;
+    match target {
+        Target::Volume { workspace, name } => {
+            let found = volumes(args, workspace, name.as_ref(), client).await?;
+            if found.is_empty() {
+                return nothing(args, workspace, shape, client).await;
+            }
+            // A released name may have been used more than once.
+            let single = name.is_some() && found.len() == 1;
+            let columns = Columns { wide, tags: args.tags };
+            let text = match shape.output {
+                Output::Table | Output::Wide => shape.people(
+                    &found,
+                    |all| table::volumes(console, all, columns, now),
+                    |one| details::volume(one, now),
+                ),
+                Output::Json | Output::Yaml => {
+                    let escaped: Vec<Volume> = found.iter().cloned().map(appliable).collect();
+                    shape.programs(&escaped, single)?
+                }
+            };
+            let live = found.into_iter().filter(|_| !args.released);
+            let volumes = live.map(|volume| (volume.workspace, volume.manifest.name)).collect();
+            Ok(View { text, note: None, volumes })
+        }
+        Target::Workspace(name) => {
+            let found = match name {
+                Some(name) => vec![client.workspace(name).await?],
+                None => client.workspaces().await?,
+            };
+            let text = shape.show(
+                &found,
+                name.is_some(),
+                |all| table::workspaces(console, all, wide, now),
+                |one| details::workspace(one, now),
+            )?;
+            Ok(View { text, ..View::default() })
+        }
+        Target::Pool(name) => {
+            let found = match name {
+                Some(name) => vec![client.pool(name).await?],
+                None => client.pools().await?,
+            };
+            let text = shape.show(
+                &found,
+                name.is_some(),
+                |all| table::pools(console, all, wide, now),
+                |one| details::pool(one, now),
+            )?;
+            Ok(View { text, ..View::default() })
+        }
+    }
+}
+
+async fn volumes(
+    args: &GetArgs,
+    workspace: &WorkspaceName,
+    name: Option<&VolumeName>,
+    client: &Client,
+) -> Result<Vec<Volume>> {
+    if let Some(name) = name
+        && !args.released
+        && args.tag.is_empty()
+    {
+        return Ok(vec![client.volume(workspace, name).await?]);
+    }
+    let own = rustix::process::geteuid().as_raw();
+    let filter = VolumeFilter {
+        workspace: Some(workspace.clone()),
+        name: name.cloned(),
+        owner_uid: if args.all || name.is_some() { None } else { Some(own) },
+        tags: args.tag.clone(),
+        released: args.released,
+        ..VolumeFilter::default()
+    };
+    client.all_volumes(&filter).await
+}
+
+/// An empty list, and why it is empty.
+async fn nothing(args: &GetArgs, workspace: &WorkspaceName, shape: Shape, client: &Client) -> Result<View> {
+    // A workspace that is not there is an error, not an empty one.
+    client.workspace(workspace).await?;
+    let kind = if args.released { "released volume" } else { "volume" };
+    if let Some(name) = &args.selector.name {
+        return Err(Error::new(ErrorKind::NotFound, format!("there is no {kind} {workspace}/{name}"))
+            .hint(format!("see them all with `orlop get -t volume -w {workspace} -a`")));
+    }
+    let whose = if args.all { "" } else { " of yours" };
+    let hint = if args.all { "" } else { "; -a shows those of all owners" };
+    let tagged =
+        if args.tag.is_empty() { String::new() } else { format!(" with tag {}", args.tag.join(", ")) };
+    let text = match shape.output {
+        Output::Table | Output::Wide | Output::Yaml => String::new(),
+        Output::Json => document::many::<Volume>(&[], Notation::Json)?,
+    };
+    let note = format!("no {kind}{whose}{tagged} in workspace {workspace}{hint}");
+    Ok(View { text, note: Some(note), volumes: Vec::new() })
+}
+
+/// The volume in the form in which apply reads it back: with `$` written so that it stays one.
+fn appliable(mut volume: Volume) -> Volume {
+    let manifest = &mut volume.manifest;
+    for text in [&mut manifest.description, &mut manifest.owner].into_iter().flatten() {
+        *text = manifest::escape(text);
+    }
+    for tag in &mut manifest.tags {
+        *tag = manifest::escape(tag);
+    }
+    volume
+}
+
+/// How resources of any type are shown.
+#[derive(Clone, Copy)]
+pub(super) struct Shape {
+    pub(super) output: Output,
+    pub(super) details: bool,
+}
+
+impl Shape {
+    /// Them, in the shape asked for. `single` says that one was named.
+    pub(super) fn show<T: Serialize>(
+        self,
+        found: &[T],
+        single: bool,
+        table: impl Fn(&[T]) -> String,
+        details: impl Fn(&T) -> String,
+    ) -> Result<String> {
+        match self.output {
+            Output::Table | Output::Wide => Ok(self.people(found, table, details)),
+            Output::Json | Output::Yaml => self.programs(found, single),
+        }
+    }
+
+    fn people<T>(
+        self,
+        found: &[T],
+        table: impl Fn(&[T]) -> String,
+        details: impl Fn(&T) -> String,
+    ) -> String {
+        if self.details {
+            return found.iter().map(details).collect::<Vec<_>>().join("\n");
+        }
+        table(found)
+    }
+
+    fn programs<T: Serialize>(self, found: &[T], single: bool) -> Result<String> {
+        let notation = if self.output == Output::Yaml { Notation::Yaml } else { Notation::Json };
+        match found {
+            [one] if single => document::one(one, notation),
+            all => document::many(all, notation),
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Everything about one resource, for people: a line a fact.
+
+use jiff::Timestamp;
+use orlop_model::{
+    MANIFEST_VERSION,
+    resource::{Attachment, Capacity, Pool, Volume, Workspace},
+};
+
+use super::{plain, quantity, table};
+
+/// The lines, their values in one column.
+#[derive(Default)]
+struct Facts(Vec<(&'static str, String)>);
+
+impl Facts {
+    fn add(&mut self, what: &'static str, value: impl Into<String>) {
+        self.0.push((what, plain(&value.into())));
+    }
+
+    fn add_some(&mut self, what: &'static str, value: Option<impl Into<String>>) {
+        if let Some(value) = value {
+            self.add(what, value);
+        }
+    }
+
+    fn lines(&self) -> String {
+        let width = self.0.iter().map(|(what, _)| what.len() + 1).max().unwrap_or_default();
+        let line = |(what, value): &(&str, String)| {
+            let label = if what.is_empty() { String::new() } else { format!("{what}:") };
+            format!("{label:<width$}  {value}").trim_end().to_owned() + "\n"
+        };
+        self.0.iter().map(line).collect()
+    }
+}
+
+fn time(at: Timestamp, now: Timestamp) -> String {
+    format!("{} ({} ago)", at.strftime("%Y-%m-%dT%H:%M:%SZ"), quantity::age(at, now))
+}
+
+fn capacity(capacity: &Capacity) -> String {
+    match capacity {
+        Capacity::Hard => "hard: the kernel enforces it, and the disk has the room".to_owned(),
+        Capacity::Advisory { why } => format!("advisory: {why}"),
+    }
+}
+
+/// A volume.
+pub(crate) fn volume(volume: &Volume, now: Timestamp) -> String {
+    let (manifest, spec, status) = (&volume.manifest, &volume.manifest.volume, &volume.status);
+    let mut facts = Facts::default();
+    facts.add("Name", manifest.name.as_str());
+    facts.add("Workspace", volume.workspace.as_str());
+    facts.add("Type", format!("volume, {MANIFEST_VERSION}"));
+    facts.add_some("Description", manifest.description.as_deref());
+    if !manifest.tags.is_empty() {
+        facts.add("Tags", manifest.tags.join(", "));
+    }
+    facts.add(
+        "Owner",
+        match &manifest.owner {
+            Some(label) => format!("{label} ({} may act)", table::uid(status.owner_uid)),
+            None => table::uid(status.owner_uid),
+        },
+    );
+    facts.add("Status", status.state.as_str());
+    facts.add_some("Reason", status.reason.as_deref());
+    facts.add("Size", spec.size.to_string());
+    facts.add("Capacity", capacity(&status.capacity));
+    facts.add_some("Used", status.used_bytes.map(quantity::bytes));
+    facts.add_some("On disk", status.allocated_bytes.map(quantity::bytes));
+    facts.add("Access mode", spec.access_mode.as_str());
+    let fate = if spec.volume_type.retains() { "retained" } else { "destroyed" };
+    facts.add("Kind", format!("{}: on delete its data is {fate}", spec.volume_type));
+    facts.add("Pool", status.pool.as_str());
+    facts.add("Filesystem", format!("{}, {}-byte blocks", status.filesystem, status.block_size));
+    if !spec.mount_options.is_empty() {
+        let options: Vec<&str> = spec.mount_options.iter().map(|option| option.as_str()).collect();
+        facts.add("Mount options", options.join(","));
+    }
+    let root = [
+        spec.uid.map(|uid| format!("uid {uid}")),
+        spec.gid.map(|gid| format!("gid {gid}")),
+        spec.mode.map(|mode| format!("mode {mode}")),
+    ];
+    let root: Vec<String> = root.into_iter().flatten().collect();
+    if !root.is_empty() {
+        facts.add("Root directory", root.join(", "));
+    }
+    facts.add("Created", format!("{}, through {}", time(status.created_at, now), status.created_by.as_str()));
+    facts.add("Changed", format!("{}, generation {}", time(status.updated_at, now), status.generation));
+    if let Some(at) = status.deleted_at {
+        let by = status.deleted_by.map_or_else(String::new, |uid| format!(", by {}", table::uid(uid)));
+        facts.add("Deleted", format!("{}{by}", time(at, now)));
+    }
+    facts.add("Id", status.id.to_string());
+    if status.attachments.is_empty() {
+        facts.add("Attached to", "nobody");
+    }
+    for (place, attachment) in status.attachments.iter().enumerate() {
+        facts.add(if place == 0 { "Attached to" } else { "" }, attached(attachment, now));
+    }
+    for (place, note) in status.notes.iter().enumerate() {
+        facts.add(if place == 0 { "Notes" } else { "" }, note.as_str());
+    }
+    facts.lines()
+}
+
+fn attached(attachment: &Attachment, now: Timestamp) -> String {
+    let access = if attachment.read_only { "read-only" } else { "read-write" };
+    let target = attachment.target.as_ref().map_or_else(String::new, |target| format!(" at {target}"));
+    let age = quantity::age(attachment.since, now);
+    format!("{}{target}, {access}, for {age}, on {}", attachment.consumer, attachment.node)
+}
+
+/// A pool.
+pub(crate) fn pool(pool: &Pool, now: Timestamp) -> String {
+    let mut facts = Facts::default();
+    facts.add("Name", pool.name.as_str());
+    facts.add("Path", pool.path.as_str());
+    facts.add("Capacity", format!("{}, overcommit {}", quantity::size(pool.capacity), pool.overcommit));
+    facts.add("Reserved", format!("{} by {} volumes", quantity::size(pool.reserved), pool.volumes));
+    facts.add("Available", quantity::size(pool.available));
+    facts.add("On disk", quantity::size(pool.allocated));
+    facts.add(
+        "Host disk",
+        format!(
+            "{}, {} free, of which {} are kept free",
+            pool.host_filesystem,
+            quantity::size(pool.host_free),
+            quantity::size(pool.low_water)
+        ),
+    );
+    facts.add("Promises", capacity(&pool.capacity_status));
+    facts.add("Created", time(pool.created_at, now));
+    facts.add("Id", pool.id.to_string());
+    facts.lines()
+}
+
+/// A workspace.
+pub(crate) fn workspace(workspace: &Workspace, now: Timestamp) -> String {
+    let mut facts = Facts::default();
+    facts.add("Name", workspace.name.as_str());
+    facts.add("Owner", table::uid(workspace.owner_uid));
+    let grants: Vec<String> = workspace.grants.iter().map(|uid| table::uid(*uid)).collect();
+    facts.add("Granted to", if grants.is_empty() { "nobody".to_owned() } else { grants.join(", ") });
+    facts.add("Volumes", workspace.volumes.to_string());
+    facts.add("Created", time(workspace.created_at, now));
+    facts.lines()
+}

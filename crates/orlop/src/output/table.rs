@@ -1,0 +1,226 @@
+//! Tables: the columns of DataOS, separated by bars, so that a row's first four cells can be given
+//! to `-i` again.
+
+use comfy_table::{Cell, Color, ContentArrangement, ContentLineStyle, LineStyle, Table, TableStyle};
+use jiff::Timestamp;
+use orlop_model::{
+    MANIFEST_VERSION,
+    resource::{Capacity, Event, Pool, Severity, Volume, VolumeState, Workspace},
+};
+
+use super::{Console, plain, quantity};
+
+/// Bars between columns and a line below the header; nothing around.
+const LINES: TableStyle = TableStyle::new()
+    .header_lines(ContentLineStyle::none().junction('|'))
+    .header_separator(LineStyle::none().fill('-').junction('|'))
+    .content_lines(ContentLineStyle::none().junction('|'));
+
+/// A table to be filled.
+fn table(console: &Console, header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(LINES).set_content_arrangement(ContentArrangement::Disabled).set_header(header);
+    if console.colour() {
+        table.enforce_styling()
+    } else {
+        table.force_no_tty()
+    };
+    table
+}
+
+fn lines(table: &Table) -> String {
+    table.trim_fmt()
+}
+
+/// Which columns a table of volumes has beyond the seven of DataOS.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Columns {
+    /// SIZE to AGE.
+    pub(crate) wide: bool,
+    /// TAGS.
+    pub(crate) tags: bool,
+}
+
+/// Volumes, a row each.
+pub(crate) fn volumes(console: &Console, volumes: &[Volume], columns: Columns, now: Timestamp) -> String {
+    let mut header = vec!["NAME", "VERSION", "TYPE", "WORKSPACE", "STATUS", "RUNTIME", "OWNER"];
+    if columns.wide {
+        header.extend(["SIZE", "USED", "ACCESS", "KIND", "POOL", "ATTACHED", "AGE"]);
+    }
+    if columns.tags {
+        header.push("TAGS");
+    }
+    let mut table = table(console, &header);
+    for volume in volumes {
+        let manifest = &volume.manifest;
+        let status = &volume.status;
+        let mut row = vec![
+            Cell::new(&manifest.name),
+            Cell::new(MANIFEST_VERSION),
+            Cell::new("volume"),
+            Cell::new(&volume.workspace),
+            Cell::new(status.state.as_str()).fg(colour(status.state)),
+            Cell::new(runtime(volume)),
+            Cell::new(owner(volume)),
+        ];
+        if columns.wide {
+            row.extend([
+                Cell::new(size(volume)),
+                Cell::new(status.used_bytes.map_or_else(|| "-".to_owned(), quantity::bytes)),
+                Cell::new(volume.access_mode().short()),
+                Cell::new(manifest.volume.volume_type),
+                Cell::new(&status.pool),
+                Cell::new(status.attachments.len()),
+                Cell::new(quantity::age(status.created_at, now)),
+            ]);
+        }
+        if columns.tags {
+            row.push(Cell::new(plain(&manifest.tags.join(", "))));
+        }
+        table.add_row(row);
+    }
+    lines(&table)
+}
+
+/// Whether somebody uses the volume now.
+fn runtime(volume: &Volume) -> &'static str {
+    match volume.status.state {
+        VolumeState::Active | VolumeState::Deleting if !volume.status.attachments.is_empty() => "attached",
+        VolumeState::Active => "idle",
+        VolumeState::Pending | VolumeState::Deleting | VolumeState::Released | VolumeState::Error => "",
+    }
+}
+
+/// The label of the manifest; the uid where there is none.
+pub(crate) fn owner(volume: &Volume) -> String {
+    match &volume.manifest.owner {
+        Some(owner) => plain(owner),
+        None => uid(volume.status.owner_uid),
+    }
+}
+
+/// How a user id is shown.
+pub(crate) fn uid(uid: u32) -> String {
+    if uid == 0 { "root".to_owned() } else { format!("uid {uid}") }
+}
+
+fn size(volume: &Volume) -> String {
+    let size = volume.manifest.volume.size;
+    match volume.status.capacity {
+        Capacity::Hard => size.to_string(),
+        Capacity::Advisory { .. } => format!("{size} (advisory)"),
+    }
+}
+
+fn colour(state: VolumeState) -> Color {
+    match state {
+        VolumeState::Active => Color::Green,
+        VolumeState::Pending | VolumeState::Deleting => Color::Yellow,
+        VolumeState::Released => Color::Blue,
+        VolumeState::Error => Color::Red,
+    }
+}
+
+/// Workspaces, a row each.
+pub(crate) fn workspaces(console: &Console, workspaces: &[Workspace], wide: bool, now: Timestamp) -> String {
+    let mut header = vec!["NAME", "VERSION", "TYPE", "WORKSPACE", "STATUS", "RUNTIME", "OWNER", "VOLUMES"];
+    if wide {
+        header.extend(["GRANTS", "AGE"]);
+    }
+    let mut table = table(console, &header);
+    for workspace in workspaces {
+        let mut row = vec![
+            Cell::new(&workspace.name),
+            Cell::new(MANIFEST_VERSION),
+            Cell::new("workspace"),
+            Cell::new(""),
+            Cell::new("active").fg(Color::Green),
+            Cell::new(""),
+            Cell::new(uid(workspace.owner_uid)),
+            Cell::new(workspace.volumes),
+        ];
+        if wide {
+            let grants: Vec<String> = workspace.grants.iter().map(|uid| uid.to_string()).collect();
+            row.extend([Cell::new(grants.join(", ")), Cell::new(quantity::age(workspace.created_at, now))]);
+        }
+        table.add_row(row);
+    }
+    lines(&table)
+}
+
+/// Pools, a row each.
+pub(crate) fn pools(console: &Console, pools: &[Pool], wide: bool, now: Timestamp) -> String {
+    let mut header = vec![
+        "NAME",
+        "VERSION",
+        "TYPE",
+        "WORKSPACE",
+        "STATUS",
+        "CAPACITY",
+        "RESERVED",
+        "AVAILABLE",
+        "VOLUMES",
+        "PATH",
+    ];
+    if wide {
+        header.extend(["OVERCOMMIT", "ALLOCATED", "HOST FREE", "LOW WATER", "HOST FS", "AGE"]);
+    }
+    let mut table = table(console, &header);
+    for pool in pools {
+        let status = match &pool.capacity_status {
+            Capacity::Hard => Cell::new("hard").fg(Color::Green),
+            Capacity::Advisory { .. } => Cell::new("advisory").fg(Color::Yellow),
+        };
+        let mut row = vec![
+            Cell::new(&pool.name),
+            Cell::new(MANIFEST_VERSION),
+            Cell::new("pool"),
+            Cell::new(""),
+            status,
+            Cell::new(quantity::size(pool.capacity)),
+            Cell::new(quantity::size(pool.reserved)),
+            Cell::new(quantity::size(pool.available)),
+            Cell::new(pool.volumes),
+            Cell::new(&pool.path),
+        ];
+        if wide {
+            row.extend([
+                Cell::new(pool.overcommit),
+                Cell::new(quantity::size(pool.allocated)),
+                Cell::new(quantity::size(pool.host_free)),
+                Cell::new(quantity::size(pool.low_water)),
+                Cell::new(&pool.host_filesystem),
+                Cell::new(quantity::age(pool.created_at, now)),
+            ]);
+        }
+        table.add_row(row);
+    }
+    lines(&table)
+}
+
+/// Events, a line each. They come one by one, so the columns have fixed widths and no header.
+pub(crate) fn event(event: &Event, wide: bool) -> String {
+    let severity = match event.severity {
+        Severity::Info => "info",
+        Severity::Warning => "warning",
+        Severity::Error => "error",
+    };
+    let object = match (&event.workspace, &event.volume, &event.pool) {
+        (Some(workspace), Some(volume), _) => format!("volume {workspace}/{volume}"),
+        (_, _, Some(pool)) => format!("pool {pool}"),
+        (Some(workspace), None, None) => format!("workspace {workspace}"),
+        (None, _, None) => "daemon".to_owned(),
+    };
+    let mut line = format!(
+        "{}  {severity:<7}  {object}  {}: {}",
+        event.at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        event.reason,
+        plain(&event.message)
+    );
+    if wide {
+        let by = event.actor_uid.map_or_else(|| "the daemon".to_owned(), uid);
+        let through = event.front.map_or_else(String::new, |front| format!(" through {}", front.as_str()));
+        line.push_str(&format!("  (by {by}{through}, event {})", event.sequence));
+    }
+    line
+}
