@@ -117,6 +117,7 @@ fn verdict(diagnostics: &[Diagnostic], console: &mut Console) -> std::result::Re
         count(errors.len(), "fault"),
         count(files.len(), "manifest")
     );
+    console.note("");
     console.error(&Error::new(ErrorKind::InvalidManifest, message));
     Err(Exit::InvalidManifest)
 }

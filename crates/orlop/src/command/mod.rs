@@ -8,7 +8,7 @@ mod live;
 mod log;
 mod serve;
 
-use std::ffi::OsString;
+use std::{ffi::OsString, io::Write};
 
 use clap::FromArgMatches;
 use orlop_api::Client;
@@ -24,6 +24,12 @@ use crate::{
 
 /// Runs a command line to its end.
 pub(crate) fn run(words: impl IntoIterator<Item = OsString>) -> Exit {
+    let words: Vec<OsString> = words.into_iter().collect();
+    if words.len() <= 1 {
+        // Nothing was asked: say what can be.
+        let _ = write!(std::io::stderr(), "{}", Cli::definition().render_help());
+        return Exit::Usage;
+    }
     let parsed = Cli::definition().try_get_matches_from(words).and_then(|m| Cli::from_arg_matches(&m));
     let cli = match parsed {
         Ok(cli) => cli,

@@ -109,14 +109,26 @@ fn uninstall(
         let receipt = Receipt { files: kept, directories: receipt.directories.clone() };
         write(&place(&args.root, Receipt::PATH), receipt.text()?.as_bytes())?;
     }
+    for link in enabled(&args.root) {
+        remove(&link)?;
+        console.print(format!("removed {}", link.display()));
+    }
     // Deepest first; one that holds anything of others stays.
     for directory in receipt.directories.iter().rev() {
         let _ = fs::remove_dir(place(&args.root, directory));
     }
     console.print(
-        "\nVolumes and their data stay.\nNext:\n  systemctl disable --now orlop.service orlop.socket orlop-docker.socket orlop-podman.socket\n  systemctl daemon-reload",
+        "\nVolumes and their data stay, and so do the mounts that containers use.\n\nNext:\n  systemctl stop orlop.socket orlop-docker.socket orlop-podman.socket orlop.service\n  systemctl daemon-reload",
     );
     Ok(Exit::Success)
+}
+
+/// The links by which the units are enabled. `systemctl disable` finds nothing to do without the units.
+fn enabled(root: &Path) -> Vec<PathBuf> {
+    let wants = ["multi-user.target.wants", "sockets.target.wants"];
+    let unit = |dir: &str, name: &str| place(root, &format!("/etc/systemd/system/{dir}/{name}"));
+    let links = orlop_daemon::units().into_iter().flat_map(|known| wants.map(|dir| unit(dir, known.name)));
+    links.filter(|link| fs::read_link(link).is_ok()).collect()
 }
 
 /// The program that the service is to run: this one; for an image or a package its usual place.
