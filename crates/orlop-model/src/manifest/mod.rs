@@ -125,7 +125,7 @@ pub fn parse(source: &Arc<Source>, options: &Options<'_>) -> Parsed {
         );
     }
     let mut interpolator = interpolate::Interpolator::new(source, options.variables);
-    for root in roots {
+    for root in roots.into_iter().flat_map(resources) {
         let decoded = decode::decode(source, root, &mut interpolator, &mut faults);
         parsed.documents.extend(decoded.document);
         parsed.names.extend(decoded.named);
@@ -143,4 +143,15 @@ pub fn parse(source: &Arc<Source>, options: &Options<'_>) -> Parsed {
     }
     parsed.diagnostics = faults;
     parsed
+}
+
+/// The resources of a document: it itself, or the items of a list of them, which is how JSON holds several.
+fn resources(root: tree::Root) -> Vec<tree::Root> {
+    let tree::Root { node, sound } = root;
+    match node {
+        tree::Node { kind: tree::Kind::List(items), .. } if !items.is_empty() => {
+            items.into_iter().map(|node| tree::Root { node, sound }).collect()
+        }
+        node => vec![tree::Root { node, sound }],
+    }
 }
