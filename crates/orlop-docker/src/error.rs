@@ -41,7 +41,7 @@ pub(crate) fn meaning(kind: ErrorKind) -> Meaning {
 }
 
 /// What an engine shows: what it concerns, what happened, what to do, in one line.
-pub(crate) fn line(error: &Error) -> String {
+pub fn line(error: &Error) -> String {
     let mut text = String::new();
     if let Some(object) = error.object.as_ref().filter(|object| !error.message.contains(object.as_str())) {
         text.push_str(object);

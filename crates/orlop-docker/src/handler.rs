@@ -1,11 +1,6 @@
 //! From a request to the engine and back to an answer, within the times that engines wait.
 
-use std::{
-    io,
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{io, path::PathBuf, sync::Arc, time::Instant};
 
 use axum::{
     Router,
@@ -25,25 +20,17 @@ use crate::{
     error::{line, meaning},
     flavour::Flavour,
     mounting::Mounting,
-    name::ExternalName,
     options::Options,
     request::{BODY_LIMIT, Request, decode},
     work::{PATIENCE, Work},
 };
-
-/// How long Get waits for recovery where an error would make the engine forget the volume.
-/// Docker waits a minute.
-const HOLD: Duration = Duration::from_secs(20);
-
-/// How often it asks in that time.
-const HOLD_STEP: Duration = Duration::from_millis(50);
 
 /// The protocol over one engine, for the front that speaks it.
 ///
 /// A front other than Docker and Podman speaks another protocol; it is answered as Docker would be.
 pub fn router(engine: Engine, front: Front) -> Router {
     let flavour = Flavour::of(front).unwrap_or(Flavour::Docker);
-    let plugin = Plugin { engine, flavour, work: Work::new(), mounting: Mounting::default(), hold: HOLD };
+    let plugin = Plugin { engine, flavour, work: Work::new(), mounting: Mounting::default() };
     Router::new().fallback(serve).with_state(Arc::new(plugin))
 }
 
@@ -53,7 +40,6 @@ pub(crate) struct Plugin {
     flavour: Flavour,
     work: Work,
     mounting: Mounting,
-    hold: Duration,
 }
 
 async fn serve(State(plugin): State<Arc<Plugin>>, request: HttpRequest) -> Response {
@@ -127,10 +113,10 @@ impl Plugin {
         }
     }
 
-    async fn create(&self, name: ExternalName, options: Options) -> Result<Answer> {
+    async fn create(&self, name: String, options: Options) -> Result<Answer> {
         let (engine, caller) = (self.engine.clone(), self.flavour.caller());
         let request = AliasedRequest {
-            external: name.as_str().to_owned(),
+            external: name.clone(),
             workspace: options.workspace,
             manifest: options.manifest,
         };
@@ -142,34 +128,19 @@ impl Plugin {
         Ok(Answer::done())
     }
 
-    async fn get(&self, name: ExternalName) -> Result<Answer> {
-        let start = Instant::now();
-        loop {
-            let (volume, path) = match self.look_up(&name).await {
-                Ok(Some(found)) => found,
-                Ok(None) => return Err(unknown(&name)),
-                Err(error) => {
-                    let wait = self.flavour.forgets_on_error() && meaning(error.kind).retry.is_some();
-                    if !wait || start.elapsed() >= self.hold {
-                        return Err(error);
-                    }
-                    tokio::time::sleep(HOLD_STEP).await;
-                    continue;
-                }
-            };
-            return Ok(Answer::volume(name.as_str().to_owned(), path.as_deref(), &volume));
-        }
+    async fn get(&self, name: String) -> Result<Answer> {
+        let (volume, path) = self.look_up(&name).await?.ok_or_else(|| unknown(&name))?;
+        Ok(Answer::volume(name, path.as_deref(), &volume))
     }
 
-    async fn path(&self, name: ExternalName) -> Result<Answer> {
+    async fn path(&self, name: String) -> Result<Answer> {
         let (_, path) = self.look_up(&name).await?.ok_or_else(|| unknown(&name))?;
         Ok(Answer::mountpoint(path.as_deref()))
     }
 
     /// The volume by that name and where this front's consumers find it.
-    async fn look_up(&self, name: &ExternalName) -> Result<Option<(Volume, Option<PathBuf>)>> {
-        let (engine, caller, external) =
-            (self.engine.clone(), self.flavour.caller(), name.as_str().to_owned());
+    async fn look_up(&self, name: &str) -> Result<Option<(Volume, Option<PathBuf>)>> {
+        let (engine, caller, external) = (self.engine.clone(), self.flavour.caller(), name.to_owned());
         let look_up = move || {
             let Some(volume) = engine.resolve(&caller, &external)? else { return Ok(None) };
             let path = if volume.status.attachments.is_empty() {
@@ -187,9 +158,8 @@ impl Plugin {
         self.work.read(move || engine.aliased(&caller)).await.map(Answer::volumes)
     }
 
-    async fn remove(&self, name: ExternalName) -> Result<Answer> {
-        let (engine, caller, external) =
-            (self.engine.clone(), self.flavour.caller(), name.as_str().to_owned());
+    async fn remove(&self, name: String) -> Result<Answer> {
+        let (engine, caller, external) = (self.engine.clone(), self.flavour.caller(), name.clone());
         let remove = move || {
             ready(&engine)?;
             engine.remove_aliased(&caller, &external, PATIENCE)
@@ -198,7 +168,7 @@ impl Plugin {
         Ok(Answer::done())
     }
 
-    async fn mount(&self, name: ExternalName, id: String) -> Result<Answer> {
+    async fn mount(&self, name: String, id: String) -> Result<Answer> {
         let (engine, flavour) = (self.engine.clone(), self.flavour);
         let scope = flavour.scope(&id);
         let scope_id = scope.id.clone();
@@ -206,7 +176,7 @@ impl Plugin {
         let unknown_name = unknown(&name);
         let log = log_unheard("mount", &name);
 
-        let external = name.as_str().to_owned();
+        let external = name.clone();
         let mount = {
             let engine = engine.clone();
             move || {
@@ -236,9 +206,8 @@ impl Plugin {
         Ok(Answer::mountpoint(Some(&path)))
     }
 
-    async fn unmount(&self, name: ExternalName, id: String) -> Result<Answer> {
-        let (engine, caller, external) =
-            (self.engine.clone(), self.flavour.caller(), name.as_str().to_owned());
+    async fn unmount(&self, name: String, id: String) -> Result<Answer> {
+        let (engine, caller, external) = (self.engine.clone(), self.flavour.caller(), name.clone());
         let scope = self.flavour.scope(&id);
         let unmount = move || match engine.resolve(&caller, &external)? {
             Some(volume) => engine.detach(&caller, &VolumeRef::Id(volume.status.id), &scope.id, PATIENCE),
@@ -272,14 +241,14 @@ fn ready(engine: &Engine) -> Result<()> {
     .hint("`orlop get` and the daemon's /readyz say when it is"))
 }
 
-fn unknown(name: &ExternalName) -> Error {
+fn unknown(name: &str) -> Error {
     Error::new(ErrorKind::NotFound, format!("there is no volume {name}"))
         .object(format!("volume {name}"))
         .hint(format!("create it with `orlop apply` or `docker volume create -d orlop {name}`"))
 }
 
 /// Names the volume where the error names nothing.
-fn concerning(name: &ExternalName) -> impl Fn(Error) -> Error + use<> {
+fn concerning(name: &str) -> impl Fn(Error) -> Error + use<> {
     let object = format!("volume {name}");
     move |error| match error.object {
         Some(_) => error,
@@ -287,8 +256,8 @@ fn concerning(name: &ExternalName) -> impl Fn(Error) -> Error + use<> {
     }
 }
 
-fn log_unheard(operation: &'static str, name: &ExternalName) -> impl FnOnce(Result<()>) + Send + use<> {
-    let volume = name.as_str().to_owned();
+fn log_unheard(operation: &'static str, name: &str) -> impl FnOnce(Result<()>) + Send + use<> {
+    let volume = name.to_owned();
     move |result| match result {
         Ok(()) => tracing::info!(operation, volume, "done after its caller had gone"),
         Err(error) => tracing::warn!(operation, volume, %error, "failed after its caller had gone"),

@@ -10,11 +10,14 @@ mod error;
 mod flavour;
 mod handler;
 mod mounting;
-mod name;
 mod options;
 mod request;
 mod work;
 
+pub use error::line;
 pub use flavour::Flavour;
 pub use handler::router;
 pub use request::{BODY_LIMIT, Request, decode};
+
+#[cfg(test)]
+mod tests;

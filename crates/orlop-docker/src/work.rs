@@ -124,20 +124,29 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(50);
     const LONG: Duration = Duration::from_secs(10);
 
-    /// A call that lasts until it is told to end, and says what became of its result.
-    fn blocked()
-    -> (Sender<u32>, impl FnOnce() -> Result<u32> + Send, Receiver<u32>, impl FnOnce(Result<u32>) + Send)
-    {
+    /// A call that lasts until it is told to end, and what tells that nobody heard its result.
+    struct Blocked<C, U> {
+        end: Sender<u32>,
+        call: C,
+        told: Receiver<u32>,
+        unheard: U,
+    }
+
+    fn blocked() -> Blocked<impl FnOnce() -> Result<u32> + Send, impl FnOnce(Result<u32>) + Send> {
         let (end, ended) = channel();
         let (tell, told) = channel();
-        let call = move || Ok(ended.recv().unwrap());
-        (end, call, told, move |result: Result<u32>| tell.send(result.unwrap()).unwrap())
+        Blocked {
+            end,
+            call: move || Ok(ended.recv().unwrap()),
+            told,
+            unheard: move |result: Result<u32>| tell.send(result.unwrap()).unwrap(),
+        }
     }
 
     #[tokio::test]
     async fn late_work_goes_on_once_and_is_told_that_nobody_heard() {
         let queue = Arc::new(Semaphore::new(1));
-        let (end, call, told, unheard) = blocked();
+        let Blocked { end, call, told, unheard } = blocked();
         let error = bounded(&queue, SHORT, call, unheard).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Recovering);
         assert_eq!(queue.available_permits(), 0, "it still works");
@@ -149,7 +158,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_hangs_up_does_not_stop_the_work() {
         let queue = Arc::new(Semaphore::new(1));
-        let (end, call, told, unheard) = blocked();
+        let Blocked { end, call, told, unheard } = blocked();
         assert!(timeout(SHORT, bounded(&queue, LONG, call, unheard)).await.is_err());
         end.send(7).unwrap();
         assert_eq!(told.recv_timeout(LONG), Ok(7));
@@ -172,7 +181,7 @@ mod tests {
         let work = Work::new();
         let mut ends = Vec::new();
         for _ in 0..CHANGES {
-            let (end, call, _told, _) = blocked();
+            let Blocked { end, call, .. } = blocked();
             let change = work.change(call, |_| {});
             assert!(timeout(Duration::from_millis(1), change).await.is_err());
             ends.push(end);
