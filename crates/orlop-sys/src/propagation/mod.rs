@@ -103,9 +103,13 @@ impl Probe {
                 reason: "this process is in the host's own mount namespace".to_owned(),
             });
         }
-        Ok(match (mountinfo::of_pid(INIT), same_namespace) {
-            (Ok(init), Some(_)) => from_other_table(&init, self.device, ours),
-            (Ok(_) | Err(_), _) => Propagation::Unknown {
+        // Whose namespace it is may be hidden where the table is not; the trial mount in it is proof.
+        let shows = |init: &[MountEntry]| init.iter().any(|entry| entry.device == self.device);
+        Ok(match mountinfo::of_pid(INIT) {
+            Ok(init) if same_namespace.is_some() || shows(&init) => {
+                from_other_table(&init, self.device, ours)
+            }
+            Ok(_) | Err(_) => Propagation::Unknown {
                 reason: format!(
                     "the mounts of process 1 can't be looked at (it takes CAP_SYS_PTRACE), and {}",
                     describe_sharing(ours)
