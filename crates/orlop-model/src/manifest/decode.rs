@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Document, Located, Named,
-    diagnostic::Diagnostic,
+    diagnostic::{Diagnostic, Faults},
     fields::{Fields, one_of, unknown_key},
     interpolate::Interpolator,
     source::{At, Source, Span},
@@ -47,7 +47,7 @@ pub(crate) fn decode(
     source: &Arc<Source>,
     root: Root,
     interpolator: &mut Interpolator<'_>,
-    faults: &mut Vec<Diagnostic>,
+    faults: &mut Faults,
 ) -> Decoded {
     let nothing = Decoded { document: None, named: None };
     let Root { node: mut root, sound } = root;
@@ -63,7 +63,7 @@ pub(crate) fn decode(
     let Kind::Mapping(entries) = &mut root.kind else { return nothing };
 
     // The type is read first: what the other keys mean, and whether they are interpolated, is up to it.
-    let before = faults.len();
+    let before = faults.found();
     if let Some(entry) = entries.iter_mut().find(|entry| &*entry.key.text == "type") {
         interpolator.node(&mut entry.value, faults);
     }
@@ -103,7 +103,7 @@ pub(crate) fn decode(
             Decoded { document, named: None }
         }
         Resource::Unknown if !entries.iter().any(|entry| &*entry.key.text == "volume") => {
-            if sound && fields.faults.len() == before {
+            if sound && fields.faults.found() == before {
                 fields.missing(&["type"], "in this resource", first_key(entries, start));
             }
             nothing
@@ -119,7 +119,7 @@ pub(crate) fn decode(
                 fields.no_tags(&entry.value);
             }
             let volume = volume(&mut fields, entries, first_key(entries, start));
-            let clean = sound && fields.faults.len() == before;
+            let clean = sound && fields.faults.found() == before;
             let name = volume.name.clone();
             let named = name
                 .map(|name| Named { workspace: volume.workspace.as_ref().map(|w| w.value.clone()), name });

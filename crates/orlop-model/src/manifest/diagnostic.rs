@@ -1,6 +1,9 @@
 //! A fault of a manifest, with what it points at. How it looks on a terminal is in `render`.
 
-use super::source::{At, Place};
+use super::{
+    limits::MAX_DIAGNOSTICS,
+    source::{At, Place},
+};
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,5 +86,37 @@ impl Diagnostic {
 
     pub(crate) fn offset(&self) -> usize {
         self.labels.first().map_or(0, |label| label.at.span.start)
+    }
+}
+
+/// Faults as they are found. What is beyond ten times the limit is only counted: a file made of faults
+/// costs no more than that.
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
+    kept: Vec<Diagnostic>,
+    more: usize,
+}
+
+impl Faults {
+    pub(crate) fn push(&mut self, diagnostic: Diagnostic) {
+        if self.kept.len() < 10 * MAX_DIAGNOSTICS {
+            self.kept.push(diagnostic);
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// How many were found.
+    pub(crate) fn found(&self) -> usize {
+        self.kept.len() + self.more
+    }
+
+    /// The first [`MAX_DIAGNOSTICS`] by their place, and how many more there are.
+    pub(crate) fn into_first(mut self) -> (Vec<Diagnostic>, usize) {
+        let found = self.found();
+        self.kept.sort_by_key(Diagnostic::offset);
+        self.kept.truncate(MAX_DIAGNOSTICS);
+        let more = found - self.kept.len();
+        (self.kept, more)
     }
 }

@@ -4,7 +4,7 @@
 use std::{str::FromStr, sync::Arc};
 
 use super::{
-    diagnostic::Diagnostic,
+    diagnostic::{Diagnostic, Faults},
     source::{At, Source, Span},
     tree::{Entry, Kind, Node, Scalar},
 };
@@ -19,7 +19,7 @@ use crate::{
 /// value, after saying so.
 pub(crate) struct Fields<'a> {
     pub(crate) source: &'a Arc<Source>,
-    pub(crate) faults: &'a mut Vec<Diagnostic>,
+    pub(crate) faults: &'a mut Faults,
 }
 
 impl Fields<'_> {

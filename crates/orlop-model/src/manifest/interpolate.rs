@@ -4,7 +4,7 @@
 use std::{ops::Range, sync::Arc};
 
 use super::{
-    diagnostic::Diagnostic,
+    diagnostic::{Diagnostic, Faults},
     limits::MAX_TEXT,
     source::{At, Source, Span},
     tree::{Kind, Node, Scalar},
@@ -27,10 +27,16 @@ enum Fault {
     Malformed,
     /// `${{…}}`, which a template tool should have filled in.
     Placeholder,
+    /// What the variables bring in is beyond [`MAX_TEXT`].
+    TooMuch,
 }
 
-/// Interpolates one text. On faults, all of them with their byte ranges in `text`.
-fn interpolate(text: &str, lookup: Option<&Lookup<'_>>) -> Result<String, Vec<(Range<usize>, Fault)>> {
+/// Interpolates one text into at most `room` bytes. On faults, all of them with their byte ranges in `text`.
+fn interpolate(
+    text: &str,
+    lookup: Option<&Lookup<'_>>,
+    room: usize,
+) -> Result<String, Vec<(Range<usize>, Fault)>> {
     let mut result = String::with_capacity(text.len());
     let mut faults = Vec::new();
     let mut place = 0;
@@ -58,19 +64,17 @@ fn interpolate(text: &str, lookup: Option<&Lookup<'_>>) -> Result<String, Vec<(R
             2
         } else {
             let (name, length) = match after.strip_prefix('{') {
-                Some(inner) => match inner.split_once('}') {
-                    Some((name, _)) if name_length(name) == name.len() && !name.is_empty() => {
-                        (name, name.len() + 3)
-                    }
-                    Some((other, _)) if !other.contains('\n') => ("", other.len() + 3),
-                    _ => ("", 2),
-                },
+                Some(inner) => braced(inner),
                 None => {
                     let name = after.get(..name_length(after)).unwrap_or_default();
                     (name, name.len() + 1)
                 }
             };
             match lookup.filter(|_| !name.is_empty()).and_then(|lookup| lookup(name)) {
+                Some(value) if result.len() + value.len() > room => {
+                    fault(length, Fault::TooMuch);
+                    break;
+                }
                 Some(value) => {
                     result.push_str(&value);
                     length
@@ -82,6 +86,17 @@ fn interpolate(text: &str, lookup: Option<&Lookup<'_>>) -> Result<String, Vec<(R
         };
     }
     if faults.is_empty() { Ok(result) } else { Err(faults) }
+}
+
+/// The name in front of a `}`, empty where there is none, and the bytes to pass over, `${` included.
+fn braced(inner: &str) -> (&str, usize) {
+    let (name, rest) = inner.split_at(name_length(inner));
+    if !name.is_empty() && rest.starts_with('}') {
+        return (name, name.len() + 3);
+    }
+    // To be shown as one; what is far away belongs to something else.
+    let end = rest.bytes().take(100).take_while(|byte| *byte != b'\n').position(|byte| byte == b'}');
+    ("", end.map_or(2, |end| name.len() + end + 3))
 }
 
 /// Bytes of the name at the start of a text: a letter or `_`, then letters, digits and `_`.
@@ -97,16 +112,17 @@ pub(crate) struct Interpolator<'a> {
     source: &'a Arc<Source>,
     /// None where interpolation is turned off.
     lookup: Option<&'a Lookup<'a>>,
-    bytes: usize,
+    /// How many more bytes the scalars of the file may become.
+    room: usize,
 }
 
 impl<'a> Interpolator<'a> {
     pub(crate) fn new(source: &'a Arc<Source>, lookup: Option<&'a Lookup<'a>>) -> Self {
-        Self { source, lookup, bytes: 0 }
+        Self { source, lookup, room: MAX_TEXT }
     }
 
     /// Interpolates every value inside `node`. A scalar with a fault is marked, and its faults returned.
-    pub(crate) fn node(&mut self, node: &mut Node, faults: &mut Vec<Diagnostic>) {
+    pub(crate) fn node(&mut self, node: &mut Node, faults: &mut Faults) {
         match &mut node.kind {
             Kind::Scalar(scalar) => self.scalar(scalar, node.span, faults),
             Kind::List(nodes) => nodes.iter_mut().for_each(|node| self.node(node, faults)),
@@ -116,30 +132,23 @@ impl<'a> Interpolator<'a> {
         }
     }
 
-    fn scalar(&mut self, scalar: &mut Scalar, span: Span, faults: &mut Vec<Diagnostic>) {
+    fn scalar(&mut self, scalar: &mut Scalar, span: Span, faults: &mut Faults) {
         if scalar.faulty || !scalar.text.contains('$') {
             return;
         }
-        match interpolate(&scalar.text, self.lookup) {
+        match interpolate(&scalar.text, self.lookup, self.room) {
             Ok(text) => {
-                self.bytes += text.len();
-                if self.bytes > MAX_TEXT {
-                    scalar.faulty = true;
-                    let fault = Diagnostic::error(
-                        "too-complex",
-                        format!("the variables bring in more than {MAX_TEXT} bytes"),
-                    );
-                    faults.push(fault.at(&self.at(span), "the limit is reached here"));
-                } else if *text != *scalar.text {
+                self.room = self.room.saturating_sub(text.len());
+                if *text != *scalar.text {
                     scalar.text = Arc::from(text);
                     scalar.interpolated = true;
                 }
             }
             Err(found) => {
                 scalar.faulty = true;
-                let places = Dollars::new(self.source.text(), span, &scalar.text);
+                let mut dollars = Dollars::new(self.source.text(), span, &scalar.text);
                 for (range, fault) in found {
-                    let at = self.at(places.find(&range, &scalar.text));
+                    let at = self.at(dollars.find(&range));
                     faults.push(fault.diagnostic(&at));
                 }
             }
@@ -167,6 +176,11 @@ impl Fault {
             Self::Malformed => Diagnostic::error("malformed-variable", "a `${` is not followed by a name and `}`")
                 .at(at, "not a variable")
                 .help("write `${NAME}` with letters, digits and `_` only (defaults such as `${NAME:-x}` are not supported), or `$$` for a literal `$`"),
+            Self::TooMuch => {
+                Diagnostic::error("too-complex", format!("the variables bring in more than {MAX_TEXT} bytes"))
+                    .at(at, "the limit is reached here")
+                    .help("use fewer or shorter variables")
+            }
             Self::Placeholder => Diagnostic::error("placeholder", "a template placeholder was not filled in")
                 .at(at, "left over")
                 .help("replace all of it, `${{` and `}}` included, by the value"),
@@ -176,22 +190,28 @@ impl Fault {
 
 /// Where the `$`s of a scalar stand in the source: its n-th there is its n-th in the value, unless
 /// some are written as escapes.
-struct Dollars {
+struct Dollars<'a> {
     span: Span,
     places: Vec<usize>,
+    value: &'a str,
+    /// How many `$`s of the value come before `passed`: faults are looked up in their order.
+    before: usize,
+    passed: usize,
 }
 
-impl Dollars {
-    fn new(text: &str, span: Span, value: &str) -> Self {
+impl<'a> Dollars<'a> {
+    fn new(text: &str, span: Span, value: &'a str) -> Self {
         let raw = text.get(span.start..span.end).unwrap_or_default();
         let places: Vec<usize> = raw.match_indices('$').map(|(place, _)| span.start + place).collect();
         let same = places.len() == value.matches('$').count();
-        Self { span, places: if same { places } else { Vec::new() } }
+        Self { span, places: if same { places } else { Vec::new() }, value, before: 0, passed: 0 }
     }
 
-    fn find(&self, range: &Range<usize>, value: &str) -> Span {
-        let number = value.get(..range.start).unwrap_or_default().matches('$').count();
-        match self.places.get(number) {
+    fn find(&mut self, range: &Range<usize>) -> Span {
+        let between = self.value.get(self.passed..range.start).unwrap_or_default();
+        self.before += between.matches('$').count();
+        self.passed = range.start;
+        match self.places.get(self.before) {
             Some(start) => Span { start: *start, end: (start + range.len()).min(self.span.end.max(*start)) },
             None => self.span,
         }
@@ -209,7 +229,7 @@ mod tests {
             "EMPTY" => Some(String::new()),
             _ => None,
         };
-        interpolate(text, Some(&lookup))
+        interpolate(text, Some(&lookup), 1000)
     }
 
     #[test]
@@ -247,6 +267,8 @@ mod tests {
             ("${", vec![(0..2, Fault::Malformed)]),
             ("${}", vec![(0..3, Fault::Malformed)]),
             ("${A", vec![(0..2, Fault::Malformed)]),
+            ("${A\n}", vec![(0..2, Fault::Malformed)]),
+            ("${ä}", vec![(0..5, Fault::Malformed)]),
             ("${A:-b}c", vec![(0..7, Fault::Malformed)]),
             ("${1A}", vec![(0..5, Fault::Malformed)]),
             ("x-${{ name }}-y", vec![(2..13, Fault::Placeholder)]),
@@ -258,8 +280,8 @@ mod tests {
 
     #[test]
     fn turned_off_only_placeholders_are_found() {
-        assert_eq!(interpolate("$A $$ ${ $", None).as_deref(), Ok("$A $$ ${ $"));
-        assert_eq!(interpolate("${{x}}", None), Err(vec![(0..6, Fault::Placeholder)]));
+        assert_eq!(interpolate("$A $$ ${ $", None, 0).as_deref(), Ok("$A $$ ${ $"));
+        assert_eq!(interpolate("${{x}}", None, 0), Err(vec![(0..6, Fault::Placeholder)]));
     }
 
     proptest::proptest! {
@@ -271,7 +293,7 @@ mod tests {
         #[test]
         fn never_panics(text in "[$ {}A_ä0\n]*") {
             let _ = with(&text);
-            let _ = interpolate(&text, None);
+            let _ = interpolate(&text, None, 0);
         }
     }
 }

@@ -16,10 +16,12 @@ pub(crate) mod fields;
 mod interpolate;
 pub mod limits;
 mod names;
+mod reader;
 mod reference;
 mod render;
 mod schema;
 mod source;
+mod syntax;
 #[cfg(test)]
 mod tests;
 pub(crate) mod tree;
@@ -35,7 +37,7 @@ pub use schema::volume_schema;
 pub use source::{At, Place, Source, Span};
 
 use crate::{VolumeManifest, VolumeName, WorkspaceName};
-use limits::MAX_DIAGNOSTICS;
+use diagnostic::Faults;
 
 /// How to read a manifest.
 #[derive(Default, Clone, Copy)]
@@ -115,9 +117,10 @@ pub fn read(name: &str, bytes: Vec<u8>, options: &Options<'_>) -> Parsed {
 
 /// Reads all documents of a source.
 pub fn parse(source: &Arc<Source>, options: &Options<'_>) -> Parsed {
-    let (roots, mut faults) = tree::documents(source);
+    let mut faults = Faults::default();
+    let roots = reader::documents(source, &mut faults);
     let mut parsed = Parsed::default();
-    if roots.is_empty() && faults.is_empty() {
+    if roots.is_empty() && faults.found() == 0 {
         faults.push(
             Diagnostic::error("empty", "the file is empty: it has no resource")
                 .file(source.name())
@@ -130,18 +133,18 @@ pub fn parse(source: &Arc<Source>, options: &Options<'_>) -> Parsed {
         parsed.documents.extend(decoded.document);
         parsed.names.extend(decoded.named);
     }
-    faults.extend(names::duplicates_within(&parsed.names, options.workspace));
-    faults.sort_by_key(Diagnostic::offset);
-    let more = faults.len().saturating_sub(MAX_DIAGNOSTICS);
+    names::duplicates_within(&parsed.names, options.workspace)
+        .into_iter()
+        .for_each(|fault| faults.push(fault));
+    let (first, more) = faults.into_first();
+    parsed.diagnostics = first;
     if more > 0 {
-        faults.truncate(MAX_DIAGNOSTICS);
-        faults.push(
+        parsed.diagnostics.push(
             Diagnostic::error("too-many-faults", format!("there are {more} more faults"))
                 .file(source.name())
                 .help("mend those above first"),
         );
     }
-    parsed.diagnostics = faults;
     parsed
 }
 
