@@ -7,9 +7,10 @@ use crate::{
     Error, ErrorKind, Result, Size,
     manifest::{
         Appearance, Diagnostic, Source,
+        diagnostic::Faults,
         fields::{Fields, unknown_key},
-        render,
-        tree::{self, Entry, Kind},
+        reader, render,
+        tree::{Entry, Kind},
     },
 };
 
@@ -82,7 +83,8 @@ impl Configuration {
             Ok(source) => source,
             Err(fault) => return (configuration, vec![fault]),
         };
-        let (roots, mut faults) = tree::documents(&source);
+        let mut faults = Faults::default();
+        let roots = reader::documents(&source, &mut faults);
         let mut fields = Fields { source: &source, faults: &mut faults };
         for (position, root) in roots.iter().enumerate() {
             fields.no_tags(&root.node);
@@ -98,8 +100,7 @@ impl Configuration {
                 }
             }
         }
-        faults.sort_by_key(Diagnostic::offset);
-        (configuration, faults)
+        (configuration, faults.into_diagnostics(&source))
     }
 
     fn take(&mut self, fields: &mut Fields<'_>, entries: &[Entry]) {

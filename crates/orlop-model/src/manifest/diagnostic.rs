@@ -2,7 +2,7 @@
 
 use super::{
     limits::MAX_DIAGNOSTICS,
-    source::{At, Place},
+    source::{At, Place, Source},
 };
 
 /// How bad it is.
@@ -84,7 +84,7 @@ impl Diagnostic {
         self.labels.first().map(|label| label.at.place())
     }
 
-    pub(crate) fn offset(&self) -> usize {
+    fn offset(&self) -> usize {
         self.labels.first().map_or(0, |label| label.at.span.start)
     }
 }
@@ -111,12 +111,16 @@ impl Faults {
         self.kept.len() + self.more
     }
 
-    /// The first [`MAX_DIAGNOSTICS`] by their place, and how many more there are.
-    pub(crate) fn into_first(mut self) -> (Vec<Diagnostic>, usize) {
+    /// The first [`MAX_DIAGNOSTICS`] by their place, and one that says how many more there are.
+    pub(crate) fn into_diagnostics(mut self, source: &Source) -> Vec<Diagnostic> {
         let found = self.found();
         self.kept.sort_by_key(Diagnostic::offset);
         self.kept.truncate(MAX_DIAGNOSTICS);
         let more = found - self.kept.len();
-        (self.kept, more)
+        if more > 0 {
+            let last = Diagnostic::error("too-many-faults", format!("there are {more} more faults"));
+            self.kept.push(last.file(source.name()).help("mend those above first"));
+        }
+        self.kept
     }
 }

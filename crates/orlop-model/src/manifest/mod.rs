@@ -16,7 +16,7 @@ pub(crate) mod fields;
 mod interpolate;
 pub mod limits;
 mod names;
-mod reader;
+pub(crate) mod reader;
 mod reference;
 mod render;
 mod schema;
@@ -136,15 +136,7 @@ pub fn parse(source: &Arc<Source>, options: &Options<'_>) -> Parsed {
     names::duplicates_within(&parsed.names, options.workspace)
         .into_iter()
         .for_each(|fault| faults.push(fault));
-    let (first, more) = faults.into_first();
-    parsed.diagnostics = first;
-    if more > 0 {
-        parsed.diagnostics.push(
-            Diagnostic::error("too-many-faults", format!("there are {more} more faults"))
-                .file(source.name())
-                .help("mend those above first"),
-        );
-    }
+    parsed.diagnostics = faults.into_diagnostics(source);
     parsed
 }
 
