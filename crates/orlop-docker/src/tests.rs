@@ -90,17 +90,25 @@ impl World {
     }
 }
 
-/// Ids, times and measured numbers.
+/// Ids and times, by their shape: digits and letters count as `0`.
 fn redact_word(word: &str) -> String {
     let bare = word.trim_end_matches(['"', '/', ' ', '(', ')', ',']);
     let rest = &word[bare.len()..];
-    let id = bare.len() == 36 && bare.split('-').map(str::len).eq([8, 4, 4, 4, 12]);
-    let time = bare.len() >= 20 && bare.starts_with("20") && bare.ends_with('Z') && bare.contains('T');
-    match (id, time) {
-        (true, _) => format!("[id]{rest}"),
-        (_, true) => format!("[time]{rest}"),
-        _ => word.to_owned(),
+    if let Some((slug, short)) = bare.rsplit_once('-')
+        && slug == "proj-data"
+        && short.len() == 8
+    {
+        return format!("{slug}-[short]{rest}");
     }
+    let shape: String = bare.chars().map(|c| if c.is_ascii_alphanumeric() { '0' } else { c }).collect();
+    let redacted = match shape.as_str() {
+        "00000000-0000-0000-0000-000000000000" => "[id]",
+        "0000-00-00" => "[date]",
+        "00:00:00" => "[time]",
+        _ if shape.starts_with("0000-00-00000:00:00") => "[moment]",
+        _ => return word.to_owned(),
+    };
+    format!("{redacted}{rest}")
 }
 
 /// Takes away what is measured, and so differs from kernel to kernel.
