@@ -18,10 +18,10 @@ use crate::{
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Layer {
-    /// A user's.
+    /// A user's resource.
     #[default]
     User,
-    /// The platform's.
+    /// The platform's resource.
     System,
 }
 

@@ -19,9 +19,11 @@ pub enum VolumeType {
     /// The data is retained on delete: the volume is released.
     #[serde(rename = "persistent")]
     Persistent,
-    /// One workload, with a copy in object storage that is destroyed on delete.
+    /// One workload, with a copy in object storage that is destroyed on delete. A valid manifest, but
+    /// this build has no object store: apply refuses it.
     CloudTemp,
-    /// One workload, with a copy in object storage that stays on delete.
+    /// One workload, with a copy in object storage that stays on delete. A valid manifest, but this
+    /// build has no object store: apply refuses it.
     CloudPersistent,
 }
 

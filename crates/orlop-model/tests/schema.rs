@@ -1,0 +1,201 @@
+//! The JSON Schema accepts what the parser accepts, and refuses what an editor should mark.
+#![allow(clippy::unwrap_used)]
+
+use std::{fs, path::Path};
+
+use orlop_model::manifest::volume_schema;
+use saphyr_parser::{Event, Parser, ScalarStyle};
+use serde_json::{Map, Value, json};
+
+/// Validates the keywords our schema uses; one it doesn't know is a fault of the test.
+fn validate(root: &Value, schema: &Value, value: &Value, faults: &mut Vec<String>) {
+    for (keyword, wanted) in schema.as_object().unwrap() {
+        let valid = |schema: &Value| {
+            let mut faults = Vec::new();
+            validate(root, schema, value, &mut faults);
+            faults.is_empty()
+        };
+        let list = || wanted.as_array().unwrap().iter();
+        let number = || (value.as_f64(), wanted.as_f64().unwrap());
+        let good = match keyword.as_str() {
+            "$schema" | "$id" | "$defs" | "title" | "description" | "examples" | "default" | "format"
+            | "enumDescriptions" | "readOnly" | "x-change" | "then" => true,
+            "$ref" => valid(root.pointer(wanted.as_str().unwrap().strip_prefix('#').unwrap()).unwrap()),
+            "anyOf" => list().any(valid),
+            "if" => !valid(wanted) || valid(&schema["then"]),
+            "enum" => list().any(|one| one == value),
+            "type" if wanted.is_array() => list().any(|one| is(one.as_str().unwrap(), value)),
+            "type" => is(wanted.as_str().unwrap(), value),
+            "pattern" => value
+                .as_str()
+                .is_none_or(|text| regex_lite::Regex::new(wanted.as_str().unwrap()).unwrap().is_match(text)),
+            "maxLength" => value.as_str().is_none_or(|text| text.len() as u64 <= wanted.as_u64().unwrap()),
+            "minimum" => number().0.is_none_or(|value| value >= number().1),
+            "maximum" => number().0.is_none_or(|value| value <= number().1),
+            "required" => value
+                .as_object()
+                .is_none_or(|object| list().all(|key| object.contains_key(key.as_str().unwrap()))),
+            "uniqueItems" => value.as_array().is_none_or(|items| {
+                items.iter().enumerate().all(|(place, item)| !items[..place].contains(item))
+            }),
+            "items" => {
+                value.as_array().into_iter().flatten().for_each(|item| validate(root, wanted, item, faults));
+                true
+            }
+            "properties" => {
+                for (key, value) in value.as_object().into_iter().flatten() {
+                    if let Some(schema) = wanted.get(key) {
+                        validate(root, schema, value, faults);
+                    }
+                }
+                true
+            }
+            "additionalProperties" => {
+                assert_eq!(wanted, &json!(false));
+                value
+                    .as_object()
+                    .is_none_or(|object| object.keys().all(|key| schema["properties"].get(key).is_some()))
+            }
+            unknown => panic!("the test does not know the keyword {unknown}"),
+        };
+        if !good {
+            faults.push(format!("{value} against {keyword}: {wanted}"));
+        }
+    }
+}
+
+fn is(kind: &str, value: &Value) -> bool {
+    match kind {
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "string" => value.is_string(),
+        "integer" => value.is_i64() || value.is_u64(),
+        "boolean" => value.is_boolean(),
+        "null" => value.is_null(),
+        other => panic!("the test does not know the type {other}"),
+    }
+}
+
+fn faults(value: &Value) -> Vec<String> {
+    let schema = volume_schema();
+    let mut faults = Vec::new();
+    validate(&schema, &schema, value, &mut faults);
+    faults
+}
+
+/// The documents of a text as an editor sees them: plain scalars by the core schema.
+fn documents(text: &str) -> Vec<Value> {
+    enum Open {
+        List(Vec<Value>),
+        Mapping(Map<String, Value>, Option<String>),
+    }
+    let (mut open, mut done): (Vec<Open>, Vec<Value>) = (Vec::new(), Vec::new());
+    for event in Parser::new_from_str(text) {
+        let value = match event.unwrap().0 {
+            Event::SequenceStart(..) => {
+                open.push(Open::List(Vec::new()));
+                continue;
+            }
+            Event::MappingStart(..) => {
+                open.push(Open::Mapping(Map::new(), None));
+                continue;
+            }
+            Event::SequenceEnd | Event::MappingEnd => match open.pop().unwrap() {
+                Open::List(list) => list.into(),
+                Open::Mapping(map, _) => map.into(),
+            },
+            Event::Scalar(text, ScalarStyle::Plain, ..) => match &*text {
+                "" | "~" | "null" => Value::Null,
+                "true" => true.into(),
+                "false" => false.into(),
+                number => number.parse::<i64>().map_or(number.into(), Value::from),
+            },
+            Event::Scalar(text, ..) => text.into(),
+            _ => continue,
+        };
+        match open.last_mut() {
+            None => done.push(value),
+            Some(Open::List(list)) => list.push(value),
+            Some(Open::Mapping(map, key)) => match key.take() {
+                None => *key = Some(value.as_str().unwrap().to_owned()),
+                Some(key) => drop(map.insert(key, value)),
+            },
+        }
+    }
+    done
+}
+
+fn read(file: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(file)).unwrap()
+}
+
+#[test]
+fn good_manifests_are_accepted() {
+    let samples = ["duckdb-vol", "email-attribution-vol", "persistent-v", "volumetest"];
+    let ours = ["every-field", "least", "json", "sizes", "unicode"];
+    let samples = samples.iter().map(|name| format!("samples/{name}.yaml"));
+    for file in samples.chain(ours.iter().map(|name| format!("manifests/ok/{name}.yaml"))) {
+        let documents = documents(&read(&file));
+        assert!(!documents.is_empty());
+        for document in documents {
+            assert_eq!(faults(&document), [""; 0], "{file}");
+        }
+    }
+    for example in volume_schema()["examples"].as_array().unwrap() {
+        assert_eq!(faults(example), [""; 0]);
+    }
+    let other = documents(&read("samples/volume-mount-service.yaml"));
+    assert!(!faults(&other[0]).is_empty());
+}
+
+#[test]
+fn bad_manifests_are_refused() {
+    let good = json!({
+        "name": "a", "version": "v1beta", "type": "volume",
+        "volume": {"size": "1Gi", "accessMode": "ReadWriteOnce", "type": "CloudTemp"},
+    });
+    assert_eq!(faults(&good), [""; 0]);
+    for (pointer, bad) in [
+        ("", json!([])),
+        ("/name", json!("A")),
+        ("/name", json!("a-")),
+        ("/name", json!("a".repeat(49))),
+        ("/name", json!(null)),
+        ("/version", json!("v1")),
+        ("/type", json!("service")),
+        ("/volume", json!({})),
+        ("/volume/size", json!("1gi")),
+        ("/volume/size", json!("10G B")),
+        ("/volume/size", json!("-1Gi")),
+        ("/volume/size", json!(1024)),
+        ("/volume/size", json!(true)),
+        ("/volume/accessMode", json!("RWX")),
+        ("/volume/accessMode", json!("ReadWriteMany")),
+        ("/volume/type", json!("cloudtemp")),
+    ] {
+        let mut document = good.clone();
+        *document.pointer_mut(pointer).unwrap() = bad.clone();
+        assert!(!faults(&document).is_empty(), "{pointer} = {bad}");
+    }
+    for (place, key, bad) in [
+        ("", "colour", json!("blue")),
+        ("", "tags", json!("one")),
+        ("", "layer", json!("users")),
+        ("", "workspace", json!("a.b")),
+        ("/volume", "colour", json!("blue")),
+        ("/volume", "uid", json!(-1)),
+        ("/volume", "uid", json!(4_294_967_295_u32)),
+        ("/volume", "gid", json!("1000")),
+        ("/volume", "mode", json!("0888")),
+        ("/volume", "filesystem", json!("btrfs")),
+        ("/volume", "volumeMode", json!("block")),
+        ("/volume", "pool", json!("../x")),
+        ("/volume", "preallocate", json!("yes")),
+        ("/volume", "mountOptions", json!(["suid"])),
+        ("/volume", "mountOptions", json!(["sync", "sync"])),
+    ] {
+        let mut document = good.clone();
+        document.pointer_mut(place).unwrap()[key] = bad.clone();
+        assert!(!faults(&document).is_empty(), "{place}/{key} = {bad}");
+    }
+}
