@@ -95,6 +95,24 @@ fn filters() {
 }
 
 #[test]
+fn a_tag_is_compared_whole_whatever_is_in_it() {
+    let f = Fixture::new();
+    let odd = ["quo\"te", "back\\slash", "tab\t\u{1}", "ünï/cödé", "%", ""];
+    for (n, tag) in odd.iter().enumerate() {
+        let mut row = f.volume(&format!("v{n}"));
+        row.manifest.tags = vec![(*tag).to_owned(), format!("{tag}-longer")];
+        row.manifest.description = Some("only-here".to_owned());
+        f.insert(&row);
+    }
+    for (n, tag) in odd.iter().enumerate() {
+        let query = VolumeQuery { tags: vec![(*tag).to_owned()], ..VolumeQuery::default() };
+        assert_eq!(names(&page(&f, &query)), [format!("public/v{n}")], "{tag:?}");
+    }
+    let query = VolumeQuery { tags: vec!["only-here".to_owned()], ..VolumeQuery::default() };
+    assert_eq!(names(&page(&f, &query)), [""; 0]);
+}
+
+#[test]
 fn a_foreign_token_is_refused() {
     let f = Fixture::new();
     for token in ["", "x", "public.a", "public.a.b", "PUBLIC.a.0196d5a0-0000-7000-8000-000000000000"] {

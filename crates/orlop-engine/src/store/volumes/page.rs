@@ -7,7 +7,10 @@ use rusqlite::{ToSql, params_from_iter};
 use super::{SELECT, VolumeRow, row};
 use crate::{
     request::{Page, VolumeQuery},
-    store::{Reader, value::Word},
+    store::{
+        Reader,
+        value::{Json, Word},
+    },
 };
 
 /// No page is longer.
@@ -67,6 +70,9 @@ fn statement<'q>(
         values.push(Box::new(pool.as_str()));
     }
     for tag in &query.tags {
+        // Most volumes don't even hold the text, which is seen without parsing their manifests.
+        terms.push("instr(v.manifest, ?) > 0");
+        values.push(Box::new(Json(tag)));
         terms.push("EXISTS (SELECT 1 FROM json_each(v.manifest, '$.tags') t WHERE t.value = ?)");
         values.push(Box::new(tag.as_str()));
     }
