@@ -26,6 +26,8 @@ pub(crate) fn engine() -> (tempfile::TempDir, Engine) {
     let config = Config::load(Overrides {
         state_dir: Some(directory.path().join("state")),
         run_dir: Some(directory.path().join("run")),
+        // The configuration of the host must not reach a test.
+        config: Some("/dev/null".into()),
         ..Overrides::default()
     })
     .unwrap();

@@ -38,9 +38,6 @@ pub(super) async fn watch(
 ) -> Reply<Response> {
     let newest = service.newest_event();
     let after = last_event_id(&headers)?.or(filter.after);
-    if let Some(after) = after {
-        refuse_future(&service, after).await?;
-    }
     let mut watcher = Watcher {
         query: EventQuery { after, workspace: filter.workspace, volume: filter.volume, limit: BATCH },
         newest,
@@ -65,19 +62,6 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>> {
             .object("Last-Event-ID")
             .hint("send the id of the last event as it came, or none")
     })
-}
-
-/// A position ahead of the newest event was given by a store that is no longer this one.
-async fn refuse_future(service: &Service, after: u64) -> Result<()> {
-    let mut newest = service.newest_event();
-    // An event can be read a moment before it is announced.
-    let announced = newest.wait_for(|newest| after <= *newest);
-    if tokio::time::timeout(Duration::from_millis(200), announced).await.is_ok_and(|seen| seen.is_ok()) {
-        return Ok(());
-    }
-    Err(Error::new(ErrorKind::Expired, format!("the position {after} is ahead of all events"))
-        .object("event position")
-        .hint("the store is another one than when it was given: list what is, and watch from there"))
 }
 
 struct Watcher {
