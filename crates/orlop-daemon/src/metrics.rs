@@ -231,6 +231,8 @@ impl Process {
 
 #[cfg(test)]
 mod tests {
+    use orlop_testkit::{Part, require};
+
     use super::*;
 
     #[test]
@@ -238,7 +240,8 @@ mod tests {
         let metrics = Metrics::default();
         metrics.observe(Operation::GetVolume, None, Duration::from_millis(3));
         metrics.observe(Operation::GetVolume, Some(ErrorKind::NotFound), Duration::from_millis(3));
-        let (_directory, engine) = crate::rest::tests::engine();
+        require!(Part::Root);
+        let (_scratch, engine) = crate::rest::tests::engine();
         let text = metrics.render(&engine, Phase::Starting).unwrap();
         for line in [
             "orlop_requests_total{operation=\"getVolume\"} 2",

@@ -82,6 +82,9 @@ async fn run(engine: Engine, sockets: &Sockets, drain: Duration) -> (Result<()>,
         until_stopped(&engine, &service, &mut stop, &mut servers).await.map(|()| stop)
     };
     let ended = started.await;
+    if let Err(error) = &ended {
+        tracing::error!(%error, kind = ?error.kind, "the daemon can't go on");
+    }
     let deadline = Instant::now() + drain;
     service.enter(Phase::Stopping);
     notify(&[NotifyState::Stopping, NotifyState::Status("draining")]);

@@ -151,12 +151,15 @@ impl Service {
 mod tests {
     use std::sync::mpsc;
 
+    use orlop_testkit::{Part, require};
+
     use super::*;
     use crate::rest::tests::engine;
 
     #[tokio::test]
     async fn work_goes_on_when_its_client_has_gone() {
-        let (_directory, engine) = engine();
+        require!(Part::Root);
+        let (_scratch, engine) = engine();
         let service = Service::new(engine);
         service.enter(Phase::Running);
         let (begun, begins) = mpsc::channel();
@@ -181,7 +184,8 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_is_done_before_recovery_nor_while_stopping() {
-        let (_directory, engine) = engine();
+        require!(Part::Root);
+        let (_scratch, engine) = engine();
         let service = Service::new(engine);
         let refused = service.change(|_| Ok(())).await.unwrap_err();
         assert_eq!(refused.kind, ErrorKind::Recovering);
@@ -195,7 +199,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_fault_of_ours_is_an_answer() {
-        let (_directory, engine) = engine();
+        require!(Part::Root);
+        let (_scratch, engine) = engine();
         let service = Service::new(engine);
         service.enter(Phase::Running);
         let error = service.change::<()>(|_| panic!("a bug")).await.unwrap_err();

@@ -219,6 +219,18 @@ mod tests {
     }
 
     #[test]
+    fn every_key_is_documented() {
+        let page = include_str!("../../../docs/configuration.md");
+        let rows: Vec<&str> = page
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
+            .map(|(key, _)| key)
+            .collect();
+        let keys: Vec<&str> = rows.into_iter().filter(|row| !row.starts_with('<')).collect();
+        assert_eq!(keys, KEYS);
+    }
+
+    #[test]
     fn nothing_said_is_nothing() {
         for text in ["", "# a comment\n", "---\n", "group:\nblanks: ~\n"] {
             assert_eq!(read(text), Ok(Configuration::default()), "{text:?}");

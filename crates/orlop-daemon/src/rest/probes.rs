@@ -23,11 +23,14 @@ pub(super) async fn health() -> &'static str {
 }
 
 pub(super) async fn readiness(State(service): State<Service>) -> Reply<Response> {
-    let problems = match service.phase() {
-        Phase::Starting => vec!["volumes are still being recovered".to_owned()],
-        Phase::Running => service.inspect(|engine| Ok(engine.readiness().problems)).await?,
-        Phase::Stopping => vec!["the daemon is stopping".to_owned()],
-    };
+    let mut problems = service.inspect(|engine| Ok(engine.readiness().problems)).await?;
+    match service.phase() {
+        Phase::Starting if problems.is_empty() => {
+            problems.push("volumes are still being recovered".to_owned())
+        }
+        Phase::Starting | Phase::Running => {}
+        Phase::Stopping => problems.push("the daemon is stopping".to_owned()),
+    }
     let ready = problems.is_empty();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Ok(json(status, &ReadinessReport { ready, problems }))

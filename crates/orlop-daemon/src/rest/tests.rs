@@ -11,6 +11,7 @@ use axum::{
 use orlop_api::{Answer, MAX_REQUEST_BYTES, Method, Operation, ReadinessReport, VersionReport};
 use orlop_engine::{Engine, EngineConfig};
 use orlop_model::{Error, ErrorKind};
+use orlop_testkit::{Part, Scratch, require};
 use serde_json::Value;
 use tower::ServiceExt;
 
@@ -20,27 +21,33 @@ use crate::{
     service::{Phase, Service},
 };
 
-/// An engine over a directory of its own.
-pub(crate) fn engine() -> (tempfile::TempDir, Engine) {
-    let directory = tempfile::tempdir().unwrap();
+/// An engine over a directory of its own, not yet recovered.
+pub(crate) fn engine() -> (Scratch, Engine) {
+    engine_that_keeps(50_000)
+}
+
+/// The same, which keeps so many events.
+pub(crate) fn engine_that_keeps(events_kept: u64) -> (Scratch, Engine) {
+    let scratch = Scratch::new("rest");
     let config = Config::load(Overrides {
-        state_dir: Some(directory.path().join("state")),
-        run_dir: Some(directory.path().join("run")),
         // The configuration of the host must not reach a test.
         config: Some("/dev/null".into()),
+        state_dir: Some(scratch.join("state")),
+        run_dir: Some(scratch.join("run")),
         ..Overrides::default()
     })
     .unwrap();
-    let engine = Engine::open(EngineConfig { blanks: 0, ..config.engine }).unwrap();
-    (directory, engine)
+    let engine = Engine::open(EngineConfig { blanks: 0, events_kept, ..config.engine }).unwrap();
+    (scratch, engine)
 }
 
-/// A service in that phase.
-fn service(phase: Phase) -> (tempfile::TempDir, Service) {
-    let (directory, engine) = engine();
+/// A service that has recovered.
+fn running() -> (Scratch, Service) {
+    let (scratch, engine) = engine();
+    engine.recover().unwrap();
     let service = Service::new(engine);
-    service.enter(phase);
-    (directory, service)
+    service.enter(Phase::Running);
+    (scratch, service)
 }
 
 /// Status, media type and body of one request by a user.
@@ -86,7 +93,8 @@ fn a_path(operation: Operation) -> String {
 
 #[tokio::test]
 async fn every_route_of_the_table_is_served() {
-    let (_directory, service) = service(Phase::Running);
+    require!(Part::Root);
+    let (_scratch, service) = running();
     for operation in Operation::ALL {
         // The stream has no end to wait for.
         if matches!(operation.route().answer, Answer::Stream) {
@@ -104,7 +112,8 @@ async fn every_route_of_the_table_is_served() {
 
 #[tokio::test]
 async fn what_is_no_route_is_refused_in_the_usual_shape() {
-    let (_directory, service) = service(Phase::Running);
+    require!(Part::Root);
+    let (_scratch, service) = running();
     let (status, error) = refused(&service, "GET", "/v1/nothing", "").await;
     assert_eq!((status, error.kind), (404, ErrorKind::NotFound));
     assert!(error.message.contains("there is no path /v1/nothing"), "{error}");
@@ -116,7 +125,8 @@ async fn what_is_no_route_is_refused_in_the_usual_shape() {
 
 #[tokio::test]
 async fn bad_requests_are_refused_before_the_engine_is_asked() {
-    let (_directory, service) = service(Phase::Running);
+    require!(Part::Root);
+    let (_scratch, service) = running();
     let volume = "/v1/workspaces/public/volumes/a";
     let manifest = |name: &str| {
         format!(
@@ -152,7 +162,8 @@ async fn bad_requests_are_refused_before_the_engine_is_asked() {
 
 #[tokio::test]
 async fn a_caller_without_a_uid_is_refused() {
-    let (_directory, service) = service(Phase::Running);
+    require!(Part::Root);
+    let (_scratch, service) = running();
     let request = Request::get("/v1/volumes").body(Body::empty()).unwrap();
     let response = super::router(service).oneshot(request).await.unwrap();
     assert_eq!(response.status(), StatusCode::FORBIDDEN);
@@ -160,7 +171,9 @@ async fn a_caller_without_a_uid_is_refused() {
 
 #[tokio::test]
 async fn while_it_recovers_it_answers_and_says_so() {
-    let (_directory, service) = service(Phase::Starting);
+    require!(Part::Root);
+    let (_scratch, engine) = engine();
+    let service = Service::new(engine);
     let (status, error) = refused(&service, "GET", "/v1/volumes", "").await;
     assert_eq!((status, error.kind), (503, ErrorKind::Recovering));
     let (status, body) = ask(&service, "GET", "/readyz", "").await;
@@ -178,7 +191,8 @@ async fn while_it_recovers_it_answers_and_says_so() {
 
 #[tokio::test]
 async fn the_document_describes_what_is_served() {
-    let (_directory, service) = service(Phase::Running);
+    require!(Part::Root);
+    let (_scratch, service) = running();
     let (status, body) = ask(&service, "GET", "/openapi.json", "").await;
     assert_eq!(status, StatusCode::OK);
     let document: Value = serde_json::from_slice(&body).unwrap();

@@ -4,6 +4,9 @@
 //! connection takes it: a client that reads nothing is dropped by the connection, and one that
 //! falls so far behind that its position expires is told so and let go.
 
+#[cfg(test)]
+mod tests;
+
 use std::{fmt::Write, time::Duration};
 
 use axum::{
