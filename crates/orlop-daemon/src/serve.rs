@@ -21,7 +21,7 @@ use crate::{
     connection::{Peer, Peers, WRITE_PATIENCE},
     logs, rest,
     service::{Phase, Service},
-    sockets::{self, Sockets},
+    sockets::{RunDirectory, Sockets},
 };
 
 /// Threads that drive sockets and timers; they never wait for a disk.
@@ -42,8 +42,10 @@ pub fn serve(config: Config) -> Result<()> {
     logs::begin(config.log_format, &config.log_filter)?;
     let state_dir = config.engine.state_dir.display().to_string();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), state_dir, "starting");
+    // First: the mount directory lies below it by default, and is made by the engine for root alone.
+    let run_dir = RunDirectory::take(&config.run_dir)?;
     let engine = Engine::open(config.engine)?;
-    let sockets = sockets::open(&config.run_dir, &config.group)?;
+    let sockets = run_dir.listen(&config.group)?;
 
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)

@@ -4,7 +4,7 @@ use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
     io,
     os::unix::{
-        fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown},
+        fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown},
         net::{UnixListener, UnixStream},
     },
     path::{Path, PathBuf},
@@ -53,49 +53,63 @@ enum Audience {
     Group(u32),
 }
 
-/// Makes the run directory, takes its lock, and opens the sockets in it. `group` is the one that
-/// may talk to the REST socket, where it exists.
-pub(crate) fn open(run_dir: &Path, group: &str) -> Result<Sockets> {
-    let failed = |what: &str, path: &Path, fault: io::Error| {
-        Error::new(ErrorKind::Host, format!("{what} {} failed: {fault}", path.display()))
-            .object(format!("run directory {}", run_dir.display()))
-            .hint("see that --run-dir is on a writable filesystem, and that this runs as root")
-    };
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o755)
-        .create(run_dir)
-        .map_err(|fault| failed("making the directory", run_dir, fault))?;
+/// The directory of the sockets, which is ours as long as this lives.
+#[derive(Debug)]
+pub(crate) struct RunDirectory {
+    path: PathBuf,
+    lock: File,
+}
 
-    // Two daemons with different state directories could share a run directory by mistake: each
-    // would find the other's sockets. The lock goes with the process.
-    let lock_path = run_dir.join("orlop.lock");
-    let lock = OpenOptions::new().create(true).append(true).mode(0o600).open(&lock_path);
-    let lock = lock.map_err(|fault| failed("opening", &lock_path, fault))?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(taken(run_dir)),
-        Err(TryLockError::Error(fault)) => return Err(failed("locking", &lock_path, fault)),
+impl RunDirectory {
+    /// Makes the directory where it is missing, and takes its lock. Comes before all that lies
+    /// below it: its mode lets others pass to the sockets, theirs says who may open them.
+    pub(crate) fn take(path: &Path) -> Result<Self> {
+        let missing = !path.exists();
+        DirBuilder::new().recursive(true).create(path).map_err(|fault| failed("making", path, &fault))?;
+        if missing {
+            // Whatever the umask is.
+            fs::set_permissions(path, Permissions::from_mode(0o755))
+                .map_err(|fault| failed("setting the mode of", path, &fault))?;
+        }
+        // Two daemons with different state directories could share a run directory by mistake:
+        // each would find the other's sockets. The lock goes with the process.
+        let file = path.join("orlop.lock");
+        let lock = OpenOptions::new().create(true).append(true).mode(0o600).open(&file);
+        let lock = lock.map_err(|fault| failed("opening", &file, &fault))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), lock }),
+            Err(TryLockError::WouldBlock) => Err(taken(path)),
+            Err(TryLockError::Error(fault)) => Err(failed("locking", &file, &fault)),
+        }
     }
 
-    let groups = fs::read_to_string("/etc/group").unwrap_or_default();
-    let rest_audience = group_id(&groups, group).map_or(Audience::Root, Audience::Group);
-    let mut inherited = inherited()?;
-    let mut bound = Vec::new();
-    let mut socket = |name: &str, file: &str, audience| -> Result<UnixListener> {
-        if let Some(at) = inherited.iter().position(|(known, _)| known == name) {
-            return Ok(inherited.swap_remove(at).1);
-        }
-        let path = run_dir.join(file);
-        let listener = bind(&path, audience)?;
-        let inode = fs::symlink_metadata(&path).map_err(|fault| failed("reading", &path, fault))?.ino();
-        bound.push(Bound { path, inode });
-        Ok(listener)
-    };
-    let rest = socket("rest", "orlop.sock", rest_audience)?;
-    let docker = socket("docker", "docker.sock", Audience::Root)?;
-    let podman = socket("podman", "podman.sock", Audience::Root)?;
-    Ok(Sockets { rest, docker, podman, bound, _lock: lock })
+    /// Opens the sockets. `group` is the one that may talk to the REST socket, where it exists.
+    pub(crate) fn listen(self, group: &str) -> Result<Sockets> {
+        let groups = fs::read_to_string("/etc/group").unwrap_or_default();
+        let rest_audience = group_id(&groups, group).map_or(Audience::Root, Audience::Group);
+        let mut inherited = inherited()?;
+        let mut bound = Vec::new();
+        let mut socket = |name: &str, file: &str, audience| -> Result<UnixListener> {
+            if let Some(at) = inherited.iter().position(|(known, _)| known == name) {
+                return Ok(inherited.swap_remove(at).1);
+            }
+            let path = self.path.join(file);
+            let listener = bind(&path, audience)?;
+            let metadata = fs::symlink_metadata(&path).map_err(|fault| failed("reading", &path, &fault))?;
+            bound.push(Bound { path, inode: metadata.ino() });
+            Ok(listener)
+        };
+        let rest = socket("rest", "orlop.sock", rest_audience)?;
+        let docker = socket("docker", "docker.sock", Audience::Root)?;
+        let podman = socket("podman", "podman.sock", Audience::Root)?;
+        Ok(Sockets { rest, docker, podman, bound, _lock: self.lock })
+    }
+}
+
+fn failed(what: &str, path: &Path, fault: &io::Error) -> Error {
+    Error::new(ErrorKind::Host, format!("{what} {} failed: {fault}", path.display()))
+        .object("run directory")
+        .hint("see that --run-dir is on a writable filesystem, and that this runs as root")
 }
 
 /// The sockets that systemd opened for us, with the names of their units' `FileDescriptorName`.
@@ -184,7 +198,7 @@ fn is_socket(metadata: &fs::Metadata) -> bool {
 
 fn taken(path: &Path) -> Error {
     Error::new(ErrorKind::Locked, format!("another Orlop daemon uses {}", path.display()))
-        .object(format!("run directory {}", path.display()))
+        .object("run directory")
         .hint("stop it, or give this one its own --run-dir and --state-dir")
 }
 
@@ -203,6 +217,10 @@ fn group_id(groups: &str, name: &str) -> Option<u32> {
 mod tests {
     use super::*;
 
+    fn open(run_dir: &Path, group: &str) -> Result<Sockets> {
+        RunDirectory::take(run_dir)?.listen(group)
+    }
+
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().permissions().mode() & 0o777
     }
@@ -212,6 +230,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let run_dir = directory.path().join("run");
         let sockets = open(&run_dir, "no-such-group").unwrap();
+        assert_eq!(mode(&run_dir), 0o755);
         for name in ["orlop.sock", "docker.sock", "podman.sock"] {
             assert_eq!(mode(&run_dir.join(name)), 0o600, "{name}");
             UnixStream::connect(run_dir.join(name)).unwrap();

@@ -58,7 +58,9 @@ fn a_second_daemon_refuses_and_harms_nothing() {
 #[test]
 fn sockets_have_the_modes_that_are_promised_and_go_when_it_stops() {
     require!(Part::Loop);
-    let mut daemon = OrlopDaemon::builder().config("group: daemon\n").start();
+    let scratch = Scratch::new("modes");
+    let state_dir = scratch.join("state");
+    let mut daemon = OrlopDaemon::builder().config("group: daemon\n").state_dir(state_dir).start();
     let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o7777;
     assert_eq!(mode(&daemon.socket()), 0o660);
     for path in [daemon.docker_socket(), daemon.podman_socket()] {
@@ -259,12 +261,11 @@ fn sockets_are_taken_over_from_systemd_and_readiness_is_told() {
     let names: Vec<&str> = sockets.iter().map(|(name, _)| *name).collect();
     let mut redirections = String::new();
     for (index, (_, listener)) in sockets.iter().enumerate() {
-        redirections += &format!(" {}<&{}", index + 3, listener.as_raw_fd());
+        // By way of high numbers: a socket may have one of those that are to be set.
+        redirections += &format!(" {}<&{}", index + 203, listener.as_raw_fd());
     }
-    // Numbers from 3 up could be the very descriptors that are moved: first all away, then back.
-    let moved = redirections.replace(" 3<", " 13<").replace(" 4<", " 14<").replace(" 5<", " 15<");
     let script = format!(
-        "exec{moved}; exec 3<&13 4<&14 5<&15 13<&- 14<&- 15<&-; export LISTEN_PID=$$ LISTEN_FDS=3; exec \"$0\" \"$@\""
+        "exec{redirections}; exec 3<&203 4<&204 5<&205 203<&- 204<&- 205<&-; export LISTEN_PID=$$ LISTEN_FDS=3; exec \"$0\" \"$@\""
     );
     let log = std::fs::File::create(scratch.join("log")).unwrap();
     let mut child = Command::new("bash")
@@ -296,6 +297,8 @@ fn sockets_are_taken_over_from_systemd_and_readiness_is_told() {
     for file in ["a", "c"] {
         assert!(activate(file).1.contains("VolumeDriver"));
     }
+    let mode = scratch.join("run").metadata().unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode, 0o755, "others pass through it to the sockets");
     assert!(!scratch.join("run/orlop.sock").exists(), "what was handed over is not bound again");
 
     process::signal(i32::try_from(child.id()).unwrap(), rustix::process::Signal::TERM);
