@@ -25,7 +25,7 @@ use crate::{
     pool::{Pools, room::Rooms},
     request::{Caller, EngineConfig, VolumeRef},
     statistics::Tally,
-    store::{Intent, OperationRow, Reader, Step, Store, VolumeRow, WorkspaceRow, volumes, workspaces},
+    store::{Intent, OperationRow, Reader, Store, VolumeRow, WorkspaceRow, volumes, workspaces},
 };
 
 /// One engine's state. What is here is about the whole, never about an idle volume.
@@ -103,18 +103,15 @@ impl Core {
         volume: Option<VolumeId>,
         intent: Intent,
     ) -> OperationRow {
-        let now = Self::now();
         OperationRow {
             id: OperationId(Uuid::now_v7()),
             node: self.config.node.clone(),
             volume,
             intent,
-            step: Step::Begun,
             boot_id: self.boot_id.clone(),
             actor_uid: caller.map(|caller| caller.uid),
             front: caller.map(|caller| caller.front),
-            started_at: now,
-            updated_at: now,
+            started_at: Self::now(),
         }
     }
 }

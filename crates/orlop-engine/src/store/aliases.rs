@@ -48,12 +48,6 @@ pub fn of_front(r: &Reader<'_>, front: Front) -> Result<Vec<AliasRow>> {
     r.all("list aliases", &format!("{SELECT} WHERE front = ?1 ORDER BY external"), [Word(&front)], row)
 }
 
-/// All aliases of a volume.
-pub fn of_volume(r: &Reader<'_>, volume: VolumeId) -> Result<Vec<AliasRow>> {
-    let sql = format!("{SELECT} WHERE volume_id = ?1 ORDER BY front, external");
-    r.all("list aliases", &sql, [Word(&volume)], row)
-}
-
 /// Records an alias; the same again changes nothing, and one that means another volume is
 /// [`ErrorKind::AlreadyExists`].
 pub fn insert(tx: &Tx<'_>, alias: &AliasRow) -> Result<()> {

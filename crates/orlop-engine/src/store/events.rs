@@ -85,14 +85,14 @@ pub fn append(tx: &Tx<'_>, event: &NewEvent) -> Result<u64> {
 }
 
 /// The newest sequence ever used; 0 where there was none.
-pub fn newest(r: &Reader<'_>) -> Result<u64> {
+pub(super) fn newest(r: &Reader<'_>) -> Result<u64> {
     // Not max(sequence): the newest event may have been pruned.
     let sql = "SELECT seq FROM sqlite_sequence WHERE name = 'events'";
     Ok(r.one("read events", sql, [], |row| row.get(0))?.unwrap_or(0))
 }
 
 /// The oldest sequence that is kept.
-pub fn oldest(r: &Reader<'_>) -> Result<Option<u64>> {
+pub(super) fn oldest(r: &Reader<'_>) -> Result<Option<u64>> {
     Ok(r.one("read events", "SELECT min(sequence) FROM events", [], |row| row.get(0))?.flatten())
 }
 
@@ -130,9 +130,7 @@ pub fn select(r: &Reader<'_>, query: &EventQuery) -> Result<Vec<Event>> {
 /// Whether all events right after that position are still there.
 fn check_kept(r: &Reader<'_>, after: u64) -> Result<()> {
     let newest = newest(r)?;
-    let oldest =
-        r.one("read events", "SELECT min(sequence) FROM events", [], |row| row.get::<_, Option<u64>>(0))?;
-    let oldest = oldest.flatten().unwrap_or(newest.saturating_add(1));
+    let oldest = oldest(r)?.unwrap_or(newest.saturating_add(1));
     if after <= newest && after.saturating_add(1) >= oldest {
         return Ok(());
     }

@@ -1,8 +1,8 @@
 //! The intent journal: operations that were begun and are not completed.
 //!
-//! An operation is recorded with [`begin`] before its first effect, its step with [`advance`]
-//! before the effect of that step, and [`finish`] deletes it in the write that records its result.
-//! What is left after a crash is what recovery finishes or undoes.
+//! An operation is recorded with [`begin`] before its first effect, and [`finish`] deletes it in the
+//! write that records its result. What is left after a crash is what recovery finishes or undoes.
+//! How far it came is not recorded: recovery looks at what is there, and every effect is repeatable.
 
 use jiff::Timestamp;
 use orlop_model::{AttachmentId, Error, ErrorKind, OperationId, PoolId, Result, VolumeId, resource::Front};
@@ -54,20 +54,6 @@ pub enum Intent {
     },
 }
 
-/// How far an operation came. The word says what was done before it was recorded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Step {
-    /// Nothing yet.
-    Begun,
-    /// The directory, and the image or the base mount, may be there.
-    Prepared,
-    /// The data is whole: formatted and flushed, or mounted.
-    Effected,
-    /// What remains can only be finished.
-    Committed,
-}
-
 /// An entry of the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OperationRow {
@@ -79,8 +65,6 @@ pub struct OperationRow {
     pub volume: Option<VolumeId>,
     /// What was begun.
     pub intent: Intent,
-    /// How far it came.
-    pub step: Step,
     /// The boot of the host in which it runs.
     pub boot_id: String,
     /// The uid that asked; none for what the daemon does by itself.
@@ -89,13 +73,10 @@ pub struct OperationRow {
     pub front: Option<Front>,
     /// When it was begun.
     pub started_at: Timestamp,
-    /// When its step was last recorded.
-    pub updated_at: Timestamp,
 }
 
 const SELECT: &str =
-    "SELECT id, node, volume_id, intent, step, boot_id, actor_uid, front, started_at, updated_at
-    FROM operations";
+    "SELECT id, node, volume_id, intent, boot_id, actor_uid, front, started_at FROM operations";
 
 fn row(row: &Row<'_>) -> rusqlite::Result<OperationRow> {
     Ok(OperationRow {
@@ -103,12 +84,10 @@ fn row(row: &Row<'_>) -> rusqlite::Result<OperationRow> {
         node: row.get(1)?,
         volume: row.get::<_, Option<Word<_>>>(2)?.map(|id| id.0),
         intent: row.get::<_, Json<_>>(3)?.0,
-        step: row.get::<_, Word<_>>(4)?.0,
-        boot_id: row.get(5)?,
-        actor_uid: row.get(6)?,
-        front: row.get::<_, Option<Word<_>>>(7)?.map(|front| front.0),
-        started_at: row.get::<_, At>(8)?.0,
-        updated_at: row.get::<_, At>(9)?.0,
+        boot_id: row.get(4)?,
+        actor_uid: row.get(5)?,
+        front: row.get::<_, Option<Word<_>>>(6)?.map(|front| front.0),
+        started_at: row.get::<_, At>(7)?.0,
     })
 }
 
@@ -122,43 +101,26 @@ pub fn of_volume(r: &Reader<'_>, volume: VolumeId) -> Result<Vec<OperationRow>> 
     r.all("read the journal", &format!("{SELECT} WHERE volume_id = ?1 ORDER BY id"), [Word(&volume)], row)
 }
 
-/// One operation, unless it is finished.
-pub fn by_id(r: &Reader<'_>, id: OperationId) -> Result<Option<OperationRow>> {
-    r.one("read the journal", &format!("{SELECT} WHERE id = ?1"), [Word(&id)], row)
-}
-
 /// Records that an operation begins.
 pub fn begin(tx: &Tx<'_>, operation: &OperationRow) -> Result<()> {
-    let sql = "INSERT INTO operations (id, node, volume_id, intent, step, boot_id, actor_uid, front, started_at, updated_at)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+    let sql = "INSERT INTO operations (id, node, volume_id, intent, boot_id, actor_uid, front, started_at)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
     let params = params![
         Word(&operation.id),
         tx.node(),
         operation.volume.as_ref().map(Word),
         Json(&operation.intent),
-        Word(&operation.step),
         operation.boot_id,
         operation.actor_uid,
         operation.front.as_ref().map(Word),
-        At(operation.started_at),
-        At(operation.updated_at)
+        At(operation.started_at)
     ];
     tx.execute("write the journal", sql, params).map(drop)
 }
 
-/// Records how far an operation came.
-pub fn advance(tx: &Tx<'_>, id: OperationId, step: Step, at: Timestamp) -> Result<()> {
-    let sql = "UPDATE operations SET step = ?2, updated_at = ?3 WHERE id = ?1";
-    missing(id, tx.execute("write the journal", sql, params![Word(&id), Word(&step), At(at)])?)
-}
-
 /// Takes an operation out of the journal: it is completed, or undone.
 pub fn finish(tx: &Tx<'_>, id: OperationId) -> Result<()> {
-    missing(id, tx.execute("write the journal", "DELETE FROM operations WHERE id = ?1", [Word(&id)])?)
-}
-
-fn missing(id: OperationId, rows: usize) -> Result<()> {
-    if rows == 0 {
+    if tx.execute("write the journal", "DELETE FROM operations WHERE id = ?1", [Word(&id)])? == 0 {
         let message = format!("the operation {id} is not in the journal: somebody else finished it");
         return Err(Error::new(ErrorKind::Conflict, message).object(format!("operation {id}")));
     }

@@ -9,7 +9,7 @@ use rusqlite::{Row, params};
 
 use super::{
     Reader, Tx,
-    failure::{is_duplicate, is_foreign_key},
+    failure::is_duplicate,
     value::{At, Word},
 };
 
@@ -105,18 +105,6 @@ pub fn insert(tx: &Tx<'_>, pool: &PoolRow) -> Result<()> {
 pub fn set_capacity(tx: &Tx<'_>, id: PoolId, capacity: Size, overcommit: f64) -> Result<()> {
     let sql = "UPDATE pools SET capacity_bytes = ?2, overcommit = ?3 WHERE id = ?1";
     tx.execute("change a pool", sql, params![Word(&id), capacity.bytes(), overcommit]).map(drop)
-}
-
-/// Forgets a pool, and says whether there was one; [`ErrorKind::InUse`] where it holds volumes.
-pub fn delete(tx: &Tx<'_>, id: PoolId) -> Result<bool> {
-    match tx.try_execute("DELETE FROM pools WHERE id = ?1", [Word(&id)]) {
-        Ok(rows) => Ok(rows > 0),
-        Err(error) if is_foreign_key(&error) => {
-            Err(Error::new(ErrorKind::InUse, "the pool still holds volumes, live or released")
-                .object(format!("pool {id}")))
-        }
-        Err(error) => Err(tx.failed("forget a pool", &error)),
-    }
 }
 
 /// A path as the store keeps it, which is text.

@@ -167,18 +167,15 @@ fn attachment(volume: &VolumeRow, scope: &str) -> AttachmentRow {
 }
 
 fn operation(volume: &VolumeRow, intent: Intent) -> OperationRow {
-    let now = Timestamp::now();
     OperationRow {
         id: OperationId(Uuid::now_v7()),
         node: "node-a".to_owned(),
         volume: Some(volume.id),
         intent,
-        step: Step::Begun,
         boot_id: "boot-1".to_owned(),
         actor_uid: Some(1000),
         front: Some(Front::Host),
-        started_at: now,
-        updated_at: now,
+        started_at: Timestamp::now(),
     }
 }
 

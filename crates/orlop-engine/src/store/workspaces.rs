@@ -77,12 +77,6 @@ pub fn set_grants(tx: &Tx<'_>, name: &WorkspaceName, grants: &[u32]) -> Result<(
     Ok(())
 }
 
-/// Whether that uid is granted that workspace.
-pub fn is_granted(r: &Reader<'_>, name: &WorkspaceName, uid: u32) -> Result<bool> {
-    let sql = "SELECT 1 FROM workspace_grants WHERE workspace = ?1 AND uid = ?2";
-    Ok(r.one("read grants", sql, params![name.as_str(), uid], |_| Ok(()))?.is_some())
-}
-
 /// Deletes a workspace, and says whether there was one; [`ErrorKind::InUse`] where it holds
 /// volumes, live or released.
 pub fn delete(tx: &Tx<'_>, name: &WorkspaceName) -> Result<bool> {

@@ -114,14 +114,12 @@ CREATE TABLE operations (
     volume_id  TEXT,
     intent     TEXT    NOT NULL,
     kind       TEXT    NOT NULL GENERATED ALWAYS AS (intent ->> '$.kind') VIRTUAL,
-    step       TEXT    NOT NULL,
     boot_id    TEXT    NOT NULL,
     actor_uid  INTEGER,
     front      TEXT,
-    started_at TEXT    NOT NULL,
-    updated_at TEXT    NOT NULL
+    started_at TEXT    NOT NULL
 ) STRICT;
-INSERT INTO operations VALUES('019f0000-0000-7000-8000-0000000000c1','node-a','019f0000-0000-7000-8000-0000000000a1','{"kind":"detach","attachment":"019f0000-0000-7000-8000-0000000000b1","target":null}','begun','boot-1',1000,'host','2026-11-22T10:00:00.000000000Z','2026-11-22T10:00:00.000000000Z');
+INSERT INTO operations VALUES('019f0000-0000-7000-8000-0000000000c1','node-a','019f0000-0000-7000-8000-0000000000a1','{"kind":"detach","attachment":"019f0000-0000-7000-8000-0000000000b1","target":null}','boot-1',1000,'host','2026-11-22T10:00:00.000000000Z');
 CREATE TABLE events (
     sequence  INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
     node      TEXT    NOT NULL,

@@ -145,12 +145,10 @@ CREATE TABLE operations (
     volume_id  TEXT,
     intent     TEXT    NOT NULL,
     kind       TEXT    NOT NULL GENERATED ALWAYS AS (intent ->> '$.kind') VIRTUAL,
-    step       TEXT    NOT NULL,
     boot_id    TEXT    NOT NULL,
     actor_uid  INTEGER,
     front      TEXT,
-    started_at TEXT    NOT NULL,
-    updated_at TEXT    NOT NULL
+    started_at TEXT    NOT NULL
 ) STRICT;
 
 CREATE INDEX operations_volume ON operations (volume_id) WHERE volume_id IS NOT NULL;

@@ -149,8 +149,6 @@ fn workspaces_and_their_grants() {
     let read = f.store.read(|r| workspaces::by_name(r, &name)).unwrap().unwrap();
     assert_eq!((read.grants, read.volumes, read.owner_uid), (vec![1001, 1002], 1, 1000));
     assert_eq!(read.created_at, created);
-    assert!(f.store.read(|r| workspaces::is_granted(r, &name, 1002)).unwrap());
-    assert!(!f.store.read(|r| workspaces::is_granted(r, &name, 1000)).unwrap(), "an owner needs no grant");
 
     let ws = name.clone();
     let refusal = f.store.write(move |tx| workspaces::delete(tx, &ws)).unwrap_err();
@@ -181,7 +179,6 @@ fn pools_and_their_sums() {
     }
     f.stored("a");
     let id = f.pool.id;
-    assert_eq!(kind(f.store.write(move |tx| pools::delete(tx, id))), ErrorKind::InUse);
     f.store.write(move |tx| pools::set_capacity(tx, id, Size::from_bytes(5), 2.0)).unwrap();
     let now = f.pool_now();
     assert_eq!(
@@ -189,10 +186,8 @@ fn pools_and_their_sums() {
         (Size::from_bytes(5), 2.0, Size::from_bytes(16 * MIB))
     );
     let spare = pool("spare", Size::from_bytes(1));
-    let id = spare.id;
     f.store.write(move |tx| pools::insert(tx, &spare)).unwrap();
     assert_eq!(f.store.read(pools::all).unwrap().len(), 2);
-    assert_eq!(f.store.write(move |tx| pools::delete(tx, id)), Ok(true));
 }
 
 #[test]
@@ -266,7 +261,6 @@ fn an_alias_means_one_volume_for_its_front() {
             let names: Vec<_> =
                 aliases::of_front(r, Front::Docker)?.into_iter().map(|row| row.external).collect();
             assert_eq!(names, [weird, "b"]);
-            assert_eq!(aliases::of_volume(r, b.id)?.len(), 2);
             Ok(())
         })
         .unwrap();
@@ -296,24 +290,17 @@ fn the_journal_holds_what_is_unfinished() {
     for row in [create.clone(), attach.clone(), started.clone()] {
         f.store.write(move |tx| operations::begin(tx, &row)).unwrap();
     }
-    let (id, at) = (create.id, Timestamp::now());
-    f.store.write(move |tx| operations::advance(tx, id, Step::Effected, at)).unwrap();
     let f = f.reopened();
-    let advanced = OperationRow { step: Step::Effected, updated_at: at, ..create };
     f.store
         .read(|r| {
-            assert_eq!(operations::unfinished(r)?, [advanced.clone(), attach.clone(), started.clone()]);
+            assert_eq!(operations::unfinished(r)?, [create.clone(), attach.clone(), started.clone()]);
             assert_eq!(operations::of_volume(r, b.id)?, std::slice::from_ref(&attach));
-            assert_eq!(operations::by_id(r, id)?, Some(advanced.clone()));
             Ok(())
         })
         .unwrap();
+    let id = create.id;
     f.store.write(move |tx| operations::finish(tx, id)).unwrap();
     assert_eq!(kind(f.store.write(move |tx| operations::finish(tx, id))), ErrorKind::Conflict);
-    assert_eq!(
-        kind(f.store.write(move |tx| operations::advance(tx, id, Step::Begun, at))),
-        ErrorKind::Conflict
-    );
     assert_eq!(f.store.read(operations::unfinished).unwrap(), [attach, started]);
 }
 
