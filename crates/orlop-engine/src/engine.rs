@@ -11,7 +11,7 @@ use orlop_model::{
     Error, ErrorKind, PoolName, Result, WorkspaceName,
     resource::{Deletion, Event, Front, Pool, Volume, Workspace},
 };
-use orlop_sys::{SysError, durable, propagation};
+use orlop_sys::{SysError, durable, durable::FileLock, propagation};
 
 use crate::{
     attachment::{attach, detach, host_mount, place::Places},
@@ -51,8 +51,7 @@ impl Engine {
             Error::new(ErrorKind::Host, format!("can't find {}: {error}", config.state_dir.display()))
                 .object(object)
         })?;
-        let lock =
-            durable::lock_exclusive(&state_dir.join("lock")).map_err(|error| locked(&error, &state_dir))?;
+        let lock = take_lock(&state_dir)?;
         let boot_id = orlop_sys::host::boot_id().on("boot id")?;
         let options = StoreOptions {
             node: config.node.clone(),
@@ -342,6 +341,25 @@ fn propagated(core: &Core) -> Vec<String> {
             vec![format!("mounts in {} are not seen by containers: {}", root.display(), found.reason())]
         }
         Err(error) => vec![format!("mounts in {} could not be tried out: {error}", root.display())],
+    }
+}
+
+/// A daemon that just ended can have left a child between fork and exec, which has the lock for a
+/// moment longer: it is waited for, a little.
+fn take_lock(state_dir: &Path) -> Result<FileLock> {
+    const ATTEMPTS: u32 = 10;
+    const PAUSE: Duration = Duration::from_millis(50);
+    let file = state_dir.join("lock");
+    let mut attempt = 1;
+    loop {
+        match durable::lock_exclusive(&file) {
+            Ok(lock) => return Ok(lock),
+            Err(error) if error.is_busy() && attempt < ATTEMPTS => {
+                attempt += 1;
+                std::thread::sleep(PAUSE);
+            }
+            Err(error) => return Err(locked(&error, state_dir)),
+        }
     }
 }
 

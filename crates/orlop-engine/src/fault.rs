@@ -6,8 +6,6 @@
 //! `create.formatted=abort`, `=eio`, `=enospc`, `=sleep:MILLISECONDS`, each with `@N` for the N-th
 //! passage only.
 
-use orlop_model::Result;
-
 macro_rules! points {
     ($($(#[$doc:meta])* $point:ident = $word:literal,)*) => {
         /// A place between two steps. The compiler holds that no operation names one that the
@@ -93,7 +91,7 @@ points! {
 /// Passes a point. Fails where the suite says so, and never otherwise.
 #[cfg(not(feature = "faults"))]
 #[inline(always)]
-pub(crate) fn point(_: Point) -> Result<()> {
+pub(crate) fn point(_: Point) -> orlop_model::Result<()> {
     Ok(())
 }
 

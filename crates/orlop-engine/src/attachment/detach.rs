@@ -153,8 +153,8 @@ pub(crate) fn take_down(core: &Core, row: &VolumeRow, image: &Image) -> Result<R
             Err(error) => return Err(crate::host::failure(&error, &image.object)),
         }
     }
-    let remaining = image_attach::remaining(image)?;
     core.places.clear(row.id);
+    let remaining = image_attach::remaining(image)?;
     if mounted {
         observe(core, row.id, image, used)?;
     }

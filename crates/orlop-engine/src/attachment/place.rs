@@ -80,7 +80,10 @@ impl Places {
         Ok(())
     }
 
-    /// Removes the mount points of a volume. Whatever is mounted on them, or lies in them, stays.
+    /// Removes the mount points of a volume after our own unmount; where something is still mounted
+    /// on them here, or lies in them, they stay. The kernel then also takes away the copies of our
+    /// mounts in other namespaces (a sandbox that started meanwhile), which nobody works through and
+    /// which would keep the device busy; a file that is open in one keeps it all the same.
     pub(crate) fn clear(&self, id: VolumeId) {
         for path in [self.read_only(id), self.base(id), self.volume(id)] {
             if let Err(error) = std::fs::remove_dir(&path)

@@ -1,7 +1,15 @@
-//! What every backend does: the same cases for each, on real filesystems.
+//! What every backend does: the same cases for each, on real filesystems. A backend comes in by the
+//! pool that `harness::World` makes.
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod aliases;
+mod capacity;
+mod changes;
+mod host_mounts;
 mod lifecycle;
+mod modes;
+mod pools;
+mod workspaces;

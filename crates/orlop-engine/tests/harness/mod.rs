@@ -23,7 +23,8 @@ pub const PODMAN: Caller = Caller { uid: 0, front: Front::Podman };
 pub struct World {
     engine: Option<Engine>,
     pub config: EngineConfig,
-    pub scratch: Scratch,
+    directory: PathBuf,
+    scratch: Option<Scratch>,
 }
 
 impl World {
@@ -34,11 +35,46 @@ impl World {
 
     pub fn with(name: &str, change: impl FnOnce(&mut EngineConfig)) -> Self {
         let scratch = Scratch::new(name);
-        let mut config = config(scratch.path());
-        change(&mut config);
-        let mut world = Self { engine: None, config, scratch };
+        let mut world = Self::stopped(scratch.path(), change);
+        world.scratch = Some(scratch);
         world.start();
         world
+    }
+
+    /// One in a directory that somebody else sweeps.
+    pub fn over(directory: &Path, change: impl FnOnce(&mut EngineConfig)) -> Self {
+        let mut world = Self::stopped(directory, change);
+        world.start();
+        world
+    }
+
+    /// The same, not started.
+    pub fn stopped(directory: &Path, change: impl FnOnce(&mut EngineConfig)) -> Self {
+        let mut config = config(directory);
+        change(&mut config);
+        Self { engine: None, config, directory: directory.to_owned(), scratch: None }
+    }
+
+    /// Ends it as a crash would, without a clean stop.
+    pub fn forget(mut self) {
+        self.crash();
+    }
+
+    /// Where all of it is.
+    pub fn scratch(&self) -> &Path {
+        &self.directory
+    }
+
+    /// A path below that; nothing is made there.
+    pub fn join(&self, below: &str) -> PathBuf {
+        self.directory.join(below)
+    }
+
+    /// Makes a directory below that.
+    pub fn mkdir(&self, below: &str) -> PathBuf {
+        let path = self.join(below);
+        std::fs::create_dir_all(&path).unwrap();
+        path
     }
 
     pub fn start(&mut self) -> Recovery {
@@ -148,12 +184,26 @@ impl World {
     /// What the kernel still has of this world.
     pub fn leftovers(&self) -> (Vec<mounts::Mount>, Vec<(PathBuf, PathBuf)>) {
         let mounted = mounts::mounts_below_anywhere(&self.config.mount_dir);
-        (mounted, mounts::loops_below(self.scratch.path()))
+        (mounted, mounts::loops_below(&self.directory))
+    }
+
+    /// Deletes a volume that nobody uses. A namespace that some other test on this machine made while
+    /// a host mount was there has a copy of it for as long as it lives.
+    #[track_caller]
+    pub fn destroy(&self, name: &str) {
+        let mut last = self.delete(name);
+        orlop_testkit::command::eventually(Duration::from_secs(60), || {
+            if matches!(&last, Err(error) if error.kind == ErrorKind::InUse) {
+                last = self.delete(name);
+            }
+            last.is_ok()
+        });
+        assert_eq!(last.unwrap(), orlop_model::resource::Deletion::Destroyed);
     }
 
     #[track_caller]
     pub fn assert_nothing_mounted(&self) {
-        let done = orlop_testkit::command::eventually(Duration::from_secs(5), || {
+        let done = orlop_testkit::command::eventually(Duration::from_secs(60), || {
             let (mounts, loops) = self.leftovers();
             mounts.is_empty() && loops.is_empty()
         });

@@ -1,0 +1,136 @@
+//! `orlop mount`: a volume on a directory of the host, whatever its user does to that directory.
+
+use std::{
+    os::unix::fs::symlink,
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use orlop_engine::*;
+use orlop_model::{ErrorKind, resource::Front};
+use orlop_testkit::{Part, mounts, require};
+
+use crate::harness::*;
+
+const ANNA: Caller = Caller { uid: 1000, front: Front::Manifest };
+
+#[test]
+fn mounted_where_it_was_asked_for_and_unmounted() {
+    require!(Part::Loop);
+    let world = World::new("host");
+    world.make("data", "ReadWriteMany", "temp");
+    let target = world.mkdir("target");
+    let mounted = world.mount("data", &target, MountAccess::ByMode).unwrap();
+    assert_eq!((mounted.path.as_path(), mounted.read_only), (target.as_path(), false));
+    assert_eq!(world.mount("data", &target, MountAccess::ByMode).unwrap(), mounted, "asked again, the same");
+    fails(world.mount("data", &target, MountAccess::ReadOnly), ErrorKind::InUse);
+    std::fs::write(target.join("file"), "cargo").unwrap();
+    let other = world.attach("data", "container").unwrap();
+    assert_eq!(std::fs::read_to_string(other.path.join("file")).unwrap(), "cargo");
+    let attachment = world.volume("data").status.attachments.remove(0);
+    assert_eq!((attachment.front, attachment.target.as_deref()), (Front::Host, target.to_str()));
+
+    let busy = std::fs::File::open(target.join("file")).unwrap();
+    let error = fails(world.engine().unmount(&ROOT, &target), ErrorKind::InUse);
+    assert!(error.message.contains(&format!("process {}", std::process::id())), "{error}");
+    assert_eq!(world.volume("data").status.attachments.len(), 2, "the record stays true");
+    drop(busy);
+    world.engine().unmount(&ROOT, &target).unwrap();
+    fails(world.engine().unmount(&ROOT, &target), ErrorKind::NotFound);
+    assert_eq!(std::fs::read_dir(&target).unwrap().count(), 0);
+    world.detach("data", "container").unwrap();
+    world.assert_nothing_mounted();
+}
+
+#[test]
+fn directories_that_are_not_the_callers_to_use_are_refused() {
+    require!(Part::Loop);
+    let world = World::new("host-refused");
+    world.apply_as(&ANNA, "data", "size: 16Mi, accessMode: ReadWriteMany, type: temp").unwrap();
+    let full = world.mkdir("full");
+    std::fs::write(full.join("file"), "").unwrap();
+    let link = world.join("link");
+    symlink(world.mkdir("real"), &link).unwrap();
+    let state = world.config.state_dir.join("inside");
+    std::fs::create_dir(&state).unwrap();
+    for target in [
+        &full,
+        &link,
+        &link.join("below"),
+        &state,
+        Path::new("relative"),
+        Path::new("/"),
+        &world.join("x/../real"),
+    ] {
+        let error = world.mount("data", target, MountAccess::ByMode).unwrap_err();
+        assert!(
+            matches!(error.kind, ErrorKind::InvalidArgument | ErrorKind::Host),
+            "{}: {error}",
+            target.display()
+        );
+    }
+    let request =
+        MountRequest { volume: key("data"), target: world.join("real"), access: MountAccess::ByMode };
+    fails(world.engine().mount(&ANNA, &request), ErrorKind::PermissionDenied);
+    std::os::unix::fs::chown(&request.target, Some(1000), None).unwrap();
+    fails(world.engine().mount(&Caller { uid: 1001, ..ANNA }, &request), ErrorKind::PermissionDenied);
+    world.engine().mount(&ANNA, &request).unwrap();
+    world.engine().unmount(&ANNA, &request.target).unwrap();
+    world.assert_nothing_mounted();
+}
+
+#[test]
+fn a_mount_that_somebody_unmounted_by_hand_is_no_holder() {
+    require!(Part::Loop);
+    let world = World::new("host-by-hand");
+    world.make("data", "ReadWriteOnce", "temp");
+    let target = world.mkdir("target");
+    world.mount("data", &target, MountAccess::ByMode).unwrap();
+    fails(world.attach("data", "one"), ErrorKind::AccessRefused);
+    orlop_sys::mount::unmount(&target).unwrap();
+    world.attach("data", "one").unwrap();
+    assert!(world.told("AttachmentDropped"));
+    world.detach("data", "one").unwrap();
+    world.assert_nothing_mounted();
+}
+
+#[test]
+fn a_swapped_directory_never_leads_elsewhere() {
+    require!(Part::Loop);
+    let world = World::new("swapper");
+    world.make("data", "ReadWriteMany", "temp");
+    let (area, secret) = (world.mkdir("area"), world.mkdir("secret"));
+    let (target, parked) = (area.join("target"), area.join("parked"));
+    std::fs::create_dir(&target).unwrap();
+    let (stop, mut mounted, mut refused) = (AtomicBool::new(false), 0, 0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                let _ = std::fs::rename(&target, &parked);
+                let _ = symlink(&secret, &target);
+                let _ = std::fs::remove_file(&target);
+                let _ = std::fs::rename(&parked, &target);
+            }
+        });
+        for _ in 0..150 {
+            match world.mount("data", &target, MountAccess::ByMode) {
+                Ok(_) => {
+                    mounted += 1;
+                    // It can't be renamed while it is mounted on, so the place is found again.
+                    world.engine().unmount(&ROOT, &target).unwrap();
+                }
+                Err(_) => refused += 1,
+            }
+            let elsewhere: Vec<_> = mounts::mounts()
+                .into_iter()
+                .filter(|mount| mount.target.starts_with(&secret) || mount.target.starts_with(&area))
+                .collect();
+            assert!(elsewhere.is_empty(), "{elsewhere:?}");
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    println!("mounted {mounted} times, refused {refused} times");
+    assert!(refused > 0, "the swapper was never met");
+    assert_eq!(std::fs::read_dir(&secret).unwrap().count(), 0);
+    world.assert_nothing_mounted();
+}

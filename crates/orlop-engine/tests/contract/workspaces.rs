@@ -1,0 +1,100 @@
+//! Who may do what, and lists.
+
+use orlop_engine::*;
+use orlop_model::{
+    ErrorKind,
+    resource::{Front, Outcome},
+};
+use orlop_testkit::{Part, require};
+
+use crate::harness::*;
+
+const ANNA: Caller = Caller { uid: 1000, front: Front::Manifest };
+const BERT: Caller = Caller { uid: 1001, front: Front::Manifest };
+const SPEC: &str = "size: 16Mi, accessMode: ReadWriteMany, type: temp";
+
+fn apply(
+    world: &World,
+    caller: &Caller,
+    workspace: &str,
+    name: &str,
+    make: bool,
+) -> orlop_model::Result<Outcome> {
+    let request = ApplyRequest {
+        workspace: workspace.parse().unwrap(),
+        manifest: manifest(name, SPEC),
+        create_workspace: make,
+    };
+    world.engine().apply(caller, &request).map(|applied| applied.outcome)
+}
+
+#[test]
+fn owners_grantees_and_others() {
+    require!(Part::Loop);
+    let world = World::new("workspace");
+    let team = "team".parse().unwrap();
+    fails(apply(&world, &ANNA, "team", "data", false), ErrorKind::NotFound);
+    assert_eq!(apply(&world, &ANNA, "team", "data", true).unwrap(), Outcome::Created);
+    fails(apply(&world, &BERT, "team", "other", false), ErrorKind::PermissionDenied);
+    fails(world.engine().put_workspace(&BERT, &team, Some(vec![1001])), ErrorKind::PermissionDenied);
+    assert_eq!(
+        world.engine().put_workspace(&ANNA, &team, Some(vec![1001])).unwrap().outcome,
+        Outcome::Configured
+    );
+    assert_eq!(apply(&world, &BERT, "team", "other", false).unwrap(), Outcome::Created);
+    assert_eq!(apply(&world, &BERT, "team", "data", false).unwrap(), Outcome::Unchanged);
+
+    assert_eq!(apply(&world, &ANNA, "public", "mine", false).unwrap(), Outcome::Created);
+    let mine = key("mine");
+    fails(world.engine().delete(&BERT, &mine, false), ErrorKind::PermissionDenied);
+    assert!(world.told("PermissionDenied"));
+    assert_eq!(world.engine().volume(&BERT, &mine).unwrap().status.owner_uid, 1000, "looking is free");
+    world.engine().delete(&ANNA, &mine, false).unwrap();
+
+    fails(world.engine().delete_workspace(&ANNA, &team), ErrorKind::InUse);
+    fails(world.engine().delete_workspace(&ROOT, &"public".parse().unwrap()), ErrorKind::InvalidArgument);
+    for name in ["data", "other"] {
+        let which = VolumeRef::Key(VolumeKey { workspace: team.clone(), name: name.parse().unwrap() });
+        world.engine().delete(&ANNA, &which, false).unwrap();
+    }
+    world.engine().delete_workspace(&ANNA, &team).unwrap();
+    fails(world.engine().workspace(&ROOT, &team), ErrorKind::NotFound);
+}
+
+#[test]
+fn lists_are_paged_and_events_follow_each_other() {
+    require!(Part::Loop);
+    let world = World::new("lists");
+    for name in ["a", "b", "c"] {
+        apply(&world, &ANNA, "public", name, false).unwrap();
+    }
+    let mut query = VolumeQuery { limit: 2, ..VolumeQuery::default() };
+    let first = world.engine().volumes(&ROOT, &query).unwrap();
+    query.after = first.next.clone();
+    let second = world.engine().volumes(&ROOT, &query).unwrap();
+    let names: Vec<_> =
+        first.items.iter().chain(&second.items).map(|volume| volume.manifest.name.to_string()).collect();
+    assert_eq!((names.join(" ").as_str(), second.next), ("a b c", None));
+
+    let all = world.events();
+    assert!(all.windows(2).all(|pair| pair[0].sequence < pair[1].sequence));
+    let of_b = EventQuery { volume: Some("b".parse().unwrap()), ..EventQuery::default() };
+    let told = world.engine().events(&ROOT, &of_b).unwrap();
+    assert_eq!(told.iter().map(|event| event.reason.as_str()).collect::<Vec<_>>(), ["Created"]);
+    assert_eq!((told[0].actor_uid, told[0].front), (Some(1000), Some(Front::Manifest)));
+    assert_eq!(world.engine().newest_event(), all.last().unwrap().sequence);
+}
+
+#[test]
+fn applies_of_many_at_once_make_each_volume_once() {
+    require!(Part::Loop);
+    let world = World::new("race");
+    let outcomes: Vec<Outcome> = std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            (0..4).map(|_| scope.spawn(|| apply(&world, &ANNA, "public", "data", false).unwrap())).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == Outcome::Created).count(), 1, "{outcomes:?}");
+    let pool = world.engine().pool(&ROOT, &"default".parse().unwrap()).unwrap();
+    assert_eq!((pool.volumes, pool.reserved.bytes()), (1, 16 * MIB));
+}

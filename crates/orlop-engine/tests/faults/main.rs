@@ -1,0 +1,164 @@
+//! The fault suite: at every step of every operation the process is killed, or the step fails with
+//! EIO or ENOSPC; then the operation is repeated and the engine restarted, and nothing is lost, nothing
+//! is left behind, and the sums are right.
+//!
+//! Each case runs in a child process of its own, which is this binary again with the fault in its
+//! environment. What it leaves in the kernel and on disk is what the parent recovers from.
+#![allow(clippy::unwrap_used, unreachable_pub)]
+
+#[path = "../harness/mod.rs"]
+mod harness;
+mod scenarios;
+
+use std::{
+    os::unix::process::ExitStatusExt,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use orlop_engine::fault::Point;
+use orlop_testkit::{Part, Scratch, command::eventually, mounts, require};
+
+use harness::World;
+use scenarios::{SCENARIOS, Scenario};
+
+const DIRECTORY: &str = "ORLOP_FAULT_SUITE_DIRECTORY";
+const SCENARIO: &str = "ORLOP_FAULT_SUITE_SCENARIO";
+const EFFECT: &str = "ORLOP_FAULT_SUITE_EFFECT";
+const SIGABRT: i32 = 6;
+
+/// What the child does; nothing where this is no child.
+#[test]
+fn the_part_of_the_child() {
+    let Some(directory) = std::env::var_os(DIRECTORY) else { return };
+    let name = std::env::var(SCENARIO).unwrap();
+    let scenario = SCENARIOS.iter().find(|scenario| scenario.name == name).unwrap();
+    let world = World::over(Path::new(&directory), scenario.configure);
+    let first = (scenario.operate)(&world);
+    match std::env::var(EFFECT).unwrap().as_str() {
+        "abort" => panic!("it should have died: {first:?}"),
+        _ if scenario.in_background => {}
+        _ => {
+            let error = first.expect_err("it should have failed");
+            assert!(error.message.contains("(injected)"), "{error}");
+        }
+    }
+    (scenario.operate)(&world).expect("asked again, it succeeds");
+    world.forget();
+}
+
+#[test]
+fn every_point_is_passed_by_a_scenario() {
+    let passed: std::collections::HashSet<Point> =
+        SCENARIOS.iter().flat_map(|scenario| scenario.points).copied().collect();
+    let missing: Vec<_> = Point::ALL.iter().filter(|point| !passed.contains(point)).collect();
+    assert!(missing.is_empty(), "no scenario passes {missing:?}");
+}
+
+macro_rules! scenario_tests {
+    ($($name:ident),* $(,)?) => {
+        $(
+            #[test]
+            fn $name() {
+                require!(Part::Loop, Part::Sqlite3);
+                all_faults(stringify!($name));
+            }
+        )*
+
+        #[test]
+        fn every_scenario_is_run() {
+            let run = [$(stringify!($name)),*];
+            assert!(SCENARIOS.iter().all(|scenario| run.contains(&scenario.name)));
+        }
+    };
+}
+
+scenario_tests!(
+    create,
+    create_preallocated,
+    create_from_blank,
+    change_attached,
+    attach,
+    attach_read_only,
+    mount_on_the_host,
+    detach,
+    unmount_from_the_host,
+    delete_temp,
+    delete_persistent,
+    blank,
+    pool,
+);
+
+fn all_faults(name: &str) {
+    let scenario = SCENARIOS.iter().find(|scenario| scenario.name == name).unwrap();
+    for point in scenario.points {
+        for effect in ["abort", "eio", "enospc"] {
+            println!("{name}: {}={effect}", point.as_str());
+            one_fault(scenario, *point, effect);
+        }
+    }
+}
+
+fn one_fault(scenario: &Scenario, point: Point, effect: &str) {
+    let scratch = Scratch::new("fault");
+    let directory: PathBuf = scratch.path().to_owned();
+    let world = World::over(&directory, scenario.configure);
+    (scenario.prepare)(&world);
+    world.forget();
+
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "the_part_of_the_child", "--nocapture", "--test-threads=1"])
+        .env(DIRECTORY, &directory)
+        .env(SCENARIO, scenario.name)
+        .env(EFFECT, effect)
+        .env("ORLOP_FAULT", format!("{}={effect}@1", point.as_str()))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said =
+        || format!("{}{}", String::from_utf8_lossy(&child.stdout), String::from_utf8_lossy(&child.stderr));
+    if effect == "abort" {
+        assert_eq!(child.status.signal(), Some(SIGABRT), "the point was not passed: {}", said());
+    } else {
+        assert!(child.status.success(), "{}", said());
+    }
+
+    let mut world = World::stopped(&directory, scenario.configure);
+    let recovery = world.start();
+    let case = format!("{} {}={effect}: {recovery:?}", scenario.name, point.as_str());
+    assert!(recovery.unaccounted.is_empty(), "left behind: {case}");
+    assert_whole(&world, &case);
+    (scenario.operate)(&world).unwrap_or_else(|error| panic!("repeated: {error}: {case}"));
+    (scenario.check)(&world);
+    assert_whole(&world, &case);
+    (scenario.end)(&world);
+    world.assert_nothing_mounted();
+    let left: Vec<_> = std::fs::read_dir(world.pool_path().join("volumes")).unwrap().flatten().collect();
+    let records = rows(&world, "SELECT count(*) FROM volumes");
+    assert_eq!(left.len().to_string(), records, "{left:?}: {case}");
+}
+
+/// What holds between any two operations.
+fn assert_whole(world: &World, case: &str) {
+    assert_eq!(rows(world, "SELECT count(*) FROM operations"), "0", "the journal: {case}");
+    assert_eq!(
+        rows(world, "SELECT count(*) FROM volumes WHERE state IN ('pending', 'error')"),
+        "0",
+        "{case}"
+    );
+    let sums = "SELECT count(*) FROM pools p WHERE reserved_bytes != (SELECT coalesce(sum(size_bytes), 0) FROM placements WHERE pool_id = p.id)";
+    assert_eq!(rows(world, sums), "0", "the sums: {case}");
+    let images = eventually(Duration::from_secs(2), || {
+        let mut files: Vec<_> =
+            mounts::loops_below(world.scratch()).into_iter().map(|(_, file)| file).collect();
+        files.sort();
+        files.windows(2).all(|pair| pair[0] != pair[1])
+    });
+    assert!(images, "two loop devices on one image: {:?}: {case}", mounts::loops_below(world.scratch()));
+}
+
+fn rows(world: &World, sql: &str) -> String {
+    let store = world.config.state_dir.join("orlop.db");
+    orlop_testkit::run(Command::new("sqlite3").arg("-readonly").arg(store).arg(sql)).ok()
+}

@@ -1,0 +1,170 @@
+//! Those whom the kernel knows and the records do not, and the other way round.
+
+use std::time::Duration;
+
+use orlop_engine::*;
+use orlop_model::{ErrorKind, resource::Deletion};
+use orlop_testkit::{Part, command::eventually, mounts, require};
+
+use crate::harness::*;
+
+#[test]
+fn an_id_of_a_crashed_engine_goes_stale_only_without_a_holder() {
+    require!(Part::Loop);
+    let world = World::new("stale");
+    world.make("data", "ReadWriteOnce", "temp");
+    let path = world.attach("data", "old").unwrap().path;
+    fails(world.attach("data", "new"), ErrorKind::AccessRefused);
+    let container = Container::start(&path, &world.mkdir("c"), &world.config.mount_dir, false);
+    std::thread::sleep(world.config.stale_after + Duration::from_millis(100));
+    fails(world.attach("data", "new"), ErrorKind::AccessRefused);
+    container.end();
+    world.attach("data", "new").unwrap();
+    let scopes: Vec<_> = world.volume("data").status.attachments.into_iter().map(|a| a.scope).collect();
+    assert_eq!(scopes, ["new"]);
+    assert!(world.told("AttachmentDropped"));
+    world.detach("data", "new").unwrap();
+    world.assert_nothing_mounted();
+}
+
+#[test]
+fn stale_ids_do_not_keep_a_volume_from_being_deleted() {
+    require!(Part::Loop);
+    let world = World::new("stale-delete");
+    world.make("data", "ReadWriteMany", "temp");
+    world.attach("data", "one").unwrap();
+    world.attach("data", "two").unwrap();
+    fails(world.delete("data"), ErrorKind::InUse);
+    std::thread::sleep(world.config.stale_after + Duration::from_millis(100));
+    assert_eq!(world.delete("data").unwrap(), Deletion::Destroyed);
+    world.assert_nothing_mounted();
+}
+
+#[test]
+fn a_holder_without_a_record_is_named_and_shares_its_loop_device() {
+    require!(Part::Loop);
+    let world = World::new("linger");
+    let made = world.make("data", "ReadWriteOnce", "temp");
+    let path = world.attach("data", "one").unwrap().path;
+    let container = Container::start(&path, &world.mkdir("c"), &world.config.mount_dir, true);
+    world.detach("data", "one").unwrap();
+    assert!(world.told("Lingering"));
+    assert_eq!(mounts::loops_below(world.scratch()).len(), 1, "the kernel keeps it");
+
+    let error = fails(world.attach("data", "two"), ErrorKind::AccessRefused);
+    assert!(error.message.contains(&format!("process {}", container.pid())), "{error}");
+    let error = fails(world.delete("data"), ErrorKind::InUse);
+    assert!(error.message.contains("process"), "{error}");
+    assert!(world.image(&made).exists());
+
+    // Shared by a mode that allows it: never by a second loop device, which would corrupt it.
+    world.apply("data", "size: 16Mi, accessMode: ReadWriteMany, type: temp").unwrap();
+    let path = world.attach("data", "two").unwrap().path;
+    let loops = mounts::loops_below(world.scratch());
+    assert_eq!(loops.len(), 1, "{loops:?}");
+    std::fs::write(path.join("file"), "x").unwrap();
+    assert!(path.join("ticks").exists());
+    world.detach("data", "two").unwrap();
+    container.end();
+    assert!(eventually(Duration::from_secs(5), || mounts::loops_below(world.scratch()).is_empty()));
+    let path = world.attach("data", "three").unwrap().path;
+    assert!(path.join("file").exists());
+    world.detach("data", "three").unwrap();
+    assert_eq!(world.delete("data").unwrap(), Deletion::Destroyed);
+}
+
+/// A process in a namespace that copied all mounts and unmounts nothing, as a sandboxed service has
+/// it; it works in `directory`.
+fn sandbox(directory: &std::path::Path) -> std::process::Child {
+    let mut child = std::process::Command::new("unshare")
+        .args(["-m", "--propagation", "private", "sh", "-c", "echo ready; read line"])
+        .current_dir(directory)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut ready = [0; 6];
+    std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut ready).unwrap();
+    child
+}
+
+#[test]
+fn copies_of_our_own_mounts_are_no_consumers_and_go_with_the_last_one() {
+    require!(Part::Loop);
+    let world = World::new("copy");
+    let made = world.make("data", "ReadWriteOnce", "temp");
+    world.attach("data", "one").unwrap();
+    let mut copy = sandbox(std::path::Path::new("/"));
+    std::thread::sleep(world.config.stale_after + Duration::from_millis(100));
+    world.attach("data", "two").unwrap();
+    world.detach("data", "two").unwrap();
+    world.assert_nothing_mounted();
+    assert_eq!(world.delete("data").unwrap(), Deletion::Destroyed);
+    assert!(world.by_id(&made).is_err());
+    drop(copy.stdin.take());
+    copy.wait().unwrap();
+}
+
+#[test]
+fn a_file_that_is_open_in_a_copy_delays_deletion() {
+    require!(Part::Loop);
+    let world = World::new("copy-open");
+    let made = world.make("data", "ReadWriteMany", "temp");
+    let path = world.attach("data", "one").unwrap().path;
+    // Its working directory is the copy's from the moment it has a namespace of its own.
+    let mut copy = sandbox(&path);
+    world.detach("data", "one").unwrap();
+    let error = fails(world.delete("data"), ErrorKind::InUse);
+    assert!(error.message.contains("namespace") || error.message.contains("process"), "{error}");
+    assert_eq!(world.engine().delete(&ROOT, &key("data"), true).unwrap(), Deletion::Deleting);
+    assert!(world.image(&made).exists());
+    drop(copy.stdin.take());
+    copy.wait().unwrap();
+    assert!(eventually(Duration::from_secs(20), || world.by_id(&made).is_err()));
+    world.assert_nothing_mounted();
+}
+
+#[test]
+fn somebody_in_the_base_mount_is_named_and_left_alone() {
+    require!(Part::Loop);
+    let world = World::new("busy-base");
+    let made = world.make("data", "ReadWriteMany", "temp");
+    let path = world.attach("data", "one").unwrap().path;
+    let file = std::fs::File::create(path.join("open")).unwrap();
+    world.detach("data", "one").unwrap();
+    assert!(world.told("Lingering"));
+    assert!(world.volume("data").status.attachments.is_empty());
+    let error = fails(world.delete("data"), ErrorKind::InUse);
+    assert!(error.message.contains(&format!("process {}", std::process::id())), "{error}");
+    world.attach("data", "two").unwrap();
+    world.detach("data", "two").unwrap();
+    drop(file);
+    // The background tries again.
+    assert!(
+        eventually(Duration::from_secs(20), || world.leftovers().1.is_empty()),
+        "{:?}",
+        world.leftovers()
+    );
+    assert_eq!(world.delete("data").unwrap(), Deletion::Destroyed);
+    assert!(world.by_id(&made).is_err());
+}
+
+#[test]
+fn a_deletion_that_waits_goes_on_after_a_restart() {
+    require!(Part::Loop);
+    let mut world = World::new("delete-restart");
+    let made = world.make("data", "ReadWriteMany", "persistent");
+    let path = world.attach("data", "one").unwrap().path;
+    let container = Container::start(&path, &world.mkdir("c"), &world.config.mount_dir, true);
+    world.engine().delete(&ROOT, &key("data"), true).unwrap();
+    world.restart();
+    assert_eq!(world.by_id(&made).unwrap().status.state, orlop_model::resource::VolumeState::Deleting);
+    fails(world.attach("data", "two"), ErrorKind::Conflict);
+    container.end();
+    world.engine().detach(&DOCKER, &VolumeRef::Id(made.status.id), "one", PATIENCE).unwrap();
+    let released =
+        || world.by_id(&made).unwrap().status.state == orlop_model::resource::VolumeState::Released;
+    assert!(eventually(Duration::from_secs(20), released));
+    assert!(world.image(&made).exists());
+    world.assert_nothing_mounted();
+}

@@ -1,0 +1,162 @@
+//! What a start finds, adopts, drops and leaves alone.
+
+use std::{path::Path, time::Duration};
+
+use orlop_engine::*;
+use orlop_model::{ErrorKind, resource::VolumeState};
+use orlop_testkit::{Part, command::eventually, mounts, require};
+
+use crate::harness::*;
+
+fn lines(path: &Path) -> usize {
+    std::fs::read_to_string(path).unwrap_or_default().lines().count()
+}
+
+#[test]
+fn a_container_writes_on_while_the_engine_is_away_and_after() {
+    require!(Part::Loop);
+    let mut world = World::new("adopt");
+    world.make("data", "ReadWriteOnce", "temp");
+    let path = world.attach("data", "one").unwrap().path;
+    let container = Container::start(&path, &world.mkdir("c"), &world.config.mount_dir, true);
+    let ticks = path.join("ticks");
+    assert!(eventually(Duration::from_secs(5), || lines(&ticks) > 2));
+    world.crash();
+    let before = lines(&ticks);
+    assert!(eventually(Duration::from_secs(5), || lines(&ticks) > before + 2), "it writes while we are away");
+    let recovery = world.start();
+    assert_eq!((recovery.adopted, recovery.dropped), (1, 0), "{recovery:?}");
+    assert!(world.told("Adopted"));
+    assert_eq!(mounts::loops_below(world.scratch()).len(), 1);
+    let before = lines(&ticks);
+    assert!(eventually(Duration::from_secs(5), || lines(&ticks) > before + 2), "and after adoption");
+    assert_eq!(world.volume("data").status.attachments[0].scope, "one");
+    fails(world.attach("data", "two"), ErrorKind::AccessRefused);
+    container.end();
+    world.detach("data", "one").unwrap();
+    world.assert_nothing_mounted();
+    let path = world.attach("data", "two").unwrap().path;
+    assert!(lines(&path.join("ticks")) > before, "what was written is there");
+    world.detach("data", "two").unwrap();
+}
+
+#[test]
+fn attachments_without_a_mount_are_dropped() {
+    require!(Part::Loop);
+    let mut world = World::new("dropped");
+    world.make("data", "ReadWriteOnce", "temp");
+    let target = world.mkdir("target");
+    world.make("host", "ReadWriteOnce", "temp");
+    let base = world.attach("data", "one").unwrap().path.parent().unwrap().to_owned();
+    world.mount("host", &target, MountAccess::ByMode).unwrap();
+    world.crash();
+    // As after a reboot, but for the boot id.
+    orlop_sys::mount::unmount(&base).unwrap();
+    orlop_sys::mount::unmount(&target).unwrap();
+    let recovery = world.start();
+    assert_eq!((recovery.adopted, recovery.dropped), (0, 2), "{recovery:?}");
+    world.assert_nothing_mounted();
+    world.attach("data", "two").unwrap();
+    world.detach("data", "two").unwrap();
+}
+
+#[test]
+fn after_a_reboot_all_are_dropped_and_their_logs_replayed() {
+    require!(Part::Loop, Part::Sqlite3);
+    let mut world = World::new("reboot");
+    for index in 0..6 {
+        let name = format!("data-{index}");
+        world.make(&name, "ReadWriteOnce", "temp");
+        let path = world.attach(&name, "one").unwrap().path;
+        std::fs::write(path.join("file"), name.as_bytes()).unwrap();
+    }
+    world.crash();
+    let volumes: Vec<_> = mounts::mounts()
+        .into_iter()
+        .filter(|mount| {
+            mount.target.starts_with(&world.config.mount_dir)
+                && mount.filesystem == "ext4"
+                && mount.root == Path::new("/")
+        })
+        .map(|mount| mount.target)
+        .filter(|target| target.ends_with("base"))
+        .collect();
+    assert_eq!(volumes.len(), 6);
+    for base in &volumes {
+        orlop_sys::mount::unmount(base).unwrap();
+    }
+    let store = world.config.state_dir.join("orlop.db");
+    let sql = "UPDATE meta SET value = 'another boot' WHERE key = 'boot_id'; UPDATE attachments SET boot_id = 'another boot';";
+    orlop_testkit::run(std::process::Command::new("sqlite3").arg(&store).arg(sql)).ok();
+    let recovery = world.start();
+    assert_eq!((recovery.adopted, recovery.dropped), (0, 6), "{recovery:?}");
+    world.assert_nothing_mounted();
+    for index in 0..6 {
+        let name = format!("data-{index}");
+        let path = world.attach(&name, "two").unwrap().path;
+        assert_eq!(std::fs::read_to_string(path.join("file")).unwrap(), name);
+        world.detach(&name, "two").unwrap();
+    }
+}
+
+#[test]
+fn what_no_record_explains_is_left_alone() {
+    require!(Part::Loop);
+    let mut world = World::new("unaccounted");
+    world.make("data", "ReadWriteMany", "temp");
+    let volumes = world.pool_path().join("volumes");
+    let stray = volumes.join("019a0000-0000-7000-8000-000000000001");
+    std::fs::create_dir(&stray).unwrap();
+    std::fs::write(stray.join("data.img"), "somebody's data").unwrap();
+    std::fs::write(volumes.join("notes"), "x").unwrap();
+    let mut recovery = world.restart();
+    recovery.unaccounted.sort();
+    assert_eq!(recovery.unaccounted, [stray.clone(), volumes.join("notes")]);
+    assert!(world.told("Unaccounted"));
+    assert_eq!(std::fs::read_to_string(stray.join("data.img")).unwrap(), "somebody's data");
+}
+
+#[test]
+fn a_second_engine_on_one_state_directory_is_refused() {
+    require!(Part::Root);
+    let world = World::new("locked");
+    let Err(error) = Engine::open(world.config.clone()) else { panic!("it should have been refused") };
+    assert_eq!(error.kind, ErrorKind::Locked);
+    assert!(error.message.contains(&std::process::id().to_string()), "{error}");
+}
+
+#[test]
+fn mounts_that_nobody_needs_are_taken_down() {
+    require!(Part::Loop, Part::Sqlite3);
+    let mut world = World::new("unneeded");
+    world.make("data", "ReadWriteMany", "temp");
+    world.attach("data", "one").unwrap();
+    world.attach_as(&DOCKER, "data", "two", true).unwrap();
+    world.crash();
+    let store = world.config.state_dir.join("orlop.db");
+    orlop_testkit::run(std::process::Command::new("sqlite3").arg(&store).arg("DELETE FROM attachments;"))
+        .ok();
+    world.start();
+    world.assert_nothing_mounted();
+    assert_eq!(world.state("data"), VolumeState::Active);
+}
+
+#[test]
+fn a_clean_stop_leaves_mounts_and_an_idle_one_leaves_nothing() {
+    require!(Part::Loop);
+    let mut world = World::new("stop");
+    world.make("data", "ReadWriteMany", "temp");
+    let path = world.attach("data", "one").unwrap().path;
+    world.engine().shutdown();
+    std::fs::write(path.join("file"), "still here").unwrap();
+    world.crash();
+    assert_eq!(world.start().adopted, 1);
+    world.detach("data", "one").unwrap();
+    world.engine().shutdown();
+    world.assert_nothing_mounted();
+    let own: Vec<_> =
+        mounts::mounts().into_iter().filter(|mount| mount.target == world.config.mount_dir).collect();
+    assert!(own.is_empty(), "{own:?}");
+    world.crash();
+    world.start();
+}
