@@ -14,7 +14,7 @@ use axum::{
 };
 use orlop_engine::{Engine, EngineConfig};
 use orlop_model::{Size, resource::Front};
-use orlop_testkit::{Part, Scratch, require};
+use orlop_testkit::{Part, Scratch, command::eventually, require};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -55,7 +55,13 @@ impl World {
         let Self { engine, mount_dir, config, scratch } = self;
         engine.shutdown();
         drop(engine);
-        Self { engine: Engine::open(config.clone()).unwrap(), mount_dir, config, scratch }
+        // The thread that answered last may still be letting go of its clone.
+        let mut opened = Err(String::new());
+        eventually(Duration::from_secs(10), || {
+            opened = Engine::open(config.clone()).map_err(|error| error.to_string());
+            opened.is_ok()
+        });
+        Self { engine: opened.unwrap(), mount_dir, config, scratch }
     }
 
     fn started() -> Self {
