@@ -247,12 +247,13 @@ fn unknown(name: &str) -> Error {
         .hint(format!("create it with `orlop apply` or `docker volume create -d orlop {name}`"))
 }
 
-/// Names the volume where the error names nothing.
+/// Names the volume by the name that was asked for, where the error says it by another or not at all.
 fn concerning(name: &str) -> impl Fn(Error) -> Error + use<> {
-    let object = format!("volume {name}");
-    move |error| match error.object {
-        Some(_) => error,
-        None => error.object(object.clone()),
+    let name = name.to_owned();
+    move |error| {
+        let named =
+            error.message.contains(&name) || error.object.as_ref().is_some_and(|it| it.contains(&name));
+        if named { error } else { error.object(format!("volume {name}")) }
     }
 }
 

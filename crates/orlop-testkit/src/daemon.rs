@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use crate::command::{Ran, eventually, run};
 use crate::engines::namespace::Namespace;
 use crate::http;
-use crate::mounts::{loops_below, mounts_below_anywhere};
+use crate::mounts::{loops_below, mounts_below_anywhere, share};
 use crate::process::{kill9, signal};
 use crate::scratch::Scratch;
 
@@ -26,6 +26,7 @@ pub struct Builder {
     config: Option<String>,
     env: Vec<(OsString, OsString)>,
     wrapper: Vec<OsString>,
+    below_shared_mount: bool,
 }
 
 impl Builder {
@@ -52,6 +53,13 @@ impl Builder {
     /// not fork, for the daemon is signalled by its id.
     pub fn wrapper<S: Into<OsString>>(mut self, words: impl IntoIterator<Item = S>) -> Self {
         self.wrapper = words.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The mount directory lies below a shared mount, as any directory does where systemd made one
+    /// of `/`: an engine goes on seeing what the daemon mounts after a restart.
+    pub fn below_shared_mount(mut self) -> Self {
+        self.below_shared_mount = true;
         self
     }
 
@@ -83,6 +91,9 @@ impl Builder {
             wrapper: self.wrapper,
             scratch,
         };
+        if self.below_shared_mount {
+            share(daemon.scratch.path());
+        }
         daemon.spawn();
         daemon
     }

@@ -1,0 +1,122 @@
+//! Volumes made and used through Docker: options, sharing, size, names.
+
+use orlop_testkit::{Part, require};
+use serde_json::json;
+
+use crate::world::{says, soon, volume, with_docker};
+
+const MEBI: u64 = 1 << 20;
+
+#[test]
+fn docker_shares_a_volume_that_outlives_its_containers() {
+    require!(Part::Docker, Part::Loop);
+    let world = with_docker("");
+    let docker = &world.docker;
+    let options = ["size=64Mi", "type=temp", "accessMode=ReadWriteMany", "uid=1000", "mode=0750"];
+    let flags = options.iter().flat_map(|option| ["-o", option]);
+    docker.run(["volume", "create", "-d", "orlop"].into_iter().chain(flags).chain(["shared"])).ok();
+
+    let write = "echo from-one > /data/note; sleep 600";
+    let one = ["-d", "--init", "--name", "one", "-v", "shared:/data", "--user", "app"];
+    docker.container(&one, &["sh", "-c", write]).ok();
+    docker.container(&["-d", "--init", "--name", "two", "-v", "shared:/data"], &["sleep", "600"]).ok();
+    soon("the second container reads what the first wrote", || {
+        docker.run(["exec", "two", "cat", "/data/note"]).stdout == "from-one\n"
+    });
+    let inspected = docker.run(["volume", "inspect", "-f", "{{json .}}", "shared"]).ok();
+    let inspected: serde_json::Value = serde_json::from_str(&inspected).unwrap();
+    let status = &inspected["Status"];
+    assert_eq!(status["size"], "64Mi");
+    assert_eq!(status["accessMode"], "ReadWriteMany");
+    assert_eq!(status["capacity"], "hard");
+    assert_eq!(status["createdBy"], "docker");
+    assert_eq!(status["attachments"], 2);
+    assert!(
+        inspected["Mountpoint"].as_str().unwrap().starts_with(world.daemon.mount_dir().to_str().unwrap())
+    );
+    assert_eq!(docker.run(["exec", "one", "stat", "-c", "%u %a", "/data"]).ok(), "1000 750");
+
+    docker.run(["rm", "-f", "one", "two"]).ok();
+    world.daemon.assert_nothing_left();
+    assert_eq!(docker.container(&["--rm", "-v", "shared:/data"], &["cat", "/data/note"]).ok(), "from-one");
+
+    docker.run(["volume", "rm", "shared"]).ok();
+    assert!(volume(&world.daemon, "shared").is_null());
+    world.daemon.assert_nothing_left();
+}
+
+#[test]
+fn docker_sees_the_size_and_its_limit() {
+    require!(Part::Docker, Part::Loop);
+    let world = with_docker("");
+    let docker = &world.docker;
+    let create = ["volume", "create", "-d", "orlop", "-o", "size=64Mi", "-o", "type=temp"];
+    docker.run(create.into_iter().chain(["-o", "accessMode=ReadWriteMany", "full"])).ok();
+    let fill = "df -k /data | tail -n 1; dd if=/dev/zero of=/data/big bs=64k; sync; stat -c %s /data/big";
+    let ran = docker.container(&["--rm", "-v", "full:/data"], &["sh", "-c", fill]);
+    says(&ran.stderr, &["No space left on device"]);
+    let out = ran.ok();
+    let (df, written) = out.split_once('\n').unwrap();
+    let blocks: u64 = df.split_whitespace().nth(1).unwrap().parse().unwrap();
+    let written: u64 = written.parse().unwrap();
+    for (what, bytes) in [("df", blocks * 1024), ("written", written)] {
+        assert!((48 * MEBI..=64 * MEBI).contains(&bytes), "{what}: {bytes} bytes of a volume of 64Mi");
+    }
+}
+
+#[test]
+fn docker_tells_what_is_wrong_with_an_option() {
+    require!(Part::Docker, Part::Loop);
+    let world = with_docker("");
+    let create = |options: &[&str]| {
+        let flags = options.iter().flat_map(|option| ["-o", option]);
+        world.docker.run(["volume", "create", "-d", "orlop"].into_iter().chain(flags).chain(["v"])).fails()
+    };
+    says(
+        &create(&["accessmode=ReadWriteMany"]),
+        &["no option accessmode", "did you mean accessMode?", "size, type"],
+    );
+    says(&create(&["size=1gi"]), &["size", "1gi", "did you mean Gi?"]);
+    says(&create(&["size=1Mi"]), &["size", "16Mi"]);
+    says(&create(&["type=CloudTemp", "accessMode=ReadWriteOnce", "size=64Mi"]), &["object store"]);
+    says(&create(&["pool=nowhere", "size=64Mi"]), &["pool", "nowhere"]);
+    assert_eq!(world.docker.volume_ls(), []);
+    assert!(volume(&world.daemon, "v").is_null());
+    world.daemon.assert_nothing_left();
+}
+
+#[test]
+fn docker_names_of_its_own_are_kept_for_ever() {
+    require!(Part::Docker, Part::Loop);
+    let mut world = with_docker("");
+    let docker = &world.docker;
+    // As Compose makes it for `volumes: {data: {driver: orlop}}` of a project `Proj`.
+    docker.run(["volume", "create", "-d", "orlop", "-o", "size=64Mi", "Proj_data"]).ok();
+    docker.container(&["--rm", "-v", "Proj_data:/data"], &["sh", "-c", "echo kept > /data/note"]).ok();
+    world.daemon.restart();
+    let docker = &world.docker;
+    let read = docker.container(&["--rm", "-v", "Proj_data:/data"], &["cat", "/data/note"]).ok();
+    assert_eq!(read, "kept");
+    docker.run(["volume", "rm", "Proj_data"]).ok();
+    assert_eq!(docker.volume_ls(), []);
+}
+
+#[test]
+fn docker_anonymous_volumes_go_with_their_container() {
+    require!(Part::Docker, Part::Loop);
+    let world = with_docker("defaultSize: 64Mi\n");
+    let docker = &world.docker;
+    let anonymous =
+        ["-d", "--rm", "--init", "--name", "anonymous", "--volume-driver", "orlop", "-v", "/data"];
+    docker.container(&anonymous, &["sleep", "600"]).ok();
+    let volumes = docker.volume_ls();
+    assert_eq!(volumes.len(), 1, "{volumes:?}");
+    assert_eq!((volumes[0].driver.as_str(), volumes[0].name.len()), ("orlop", 64));
+    docker.run(["exec", "anonymous", "touch", "/data/here"]).ok();
+    docker.run(["stop", "anonymous"]).ok();
+    soon("--rm takes the volume with it", || docker.volume_ls().is_empty());
+    let left: serde_json::Value =
+        serde_json::from_str(&world.daemon.cli(["get", "-t", "volume", "-o", "json", "--all"]).ok()).unwrap();
+    assert_eq!(left, json!([]));
+    world.daemon.assert_nothing_left();
+}
