@@ -74,4 +74,16 @@ impl Flavour {
             Self::Podman => false,
         }
     }
+
+    /// What to do where the engine asks for a volume that is not there.
+    pub(crate) fn remedy_for_unknown(self) -> &'static str {
+        match self {
+            Self::Docker => "make it with `orlop apply` or `docker volume create -d orlop`",
+            // Its list of volumes is an error while it knows one that was deleted.
+            Self::Podman => {
+                "make it with `orlop apply` or `podman volume create --driver orlop`; where it was \
+                 deleted, `podman volume reload` makes Podman forget it"
+            }
+        }
+    }
 }

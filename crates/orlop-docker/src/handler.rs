@@ -129,12 +129,12 @@ impl Plugin {
     }
 
     async fn get(&self, name: String) -> Result<Answer> {
-        let (volume, path) = self.look_up(&name).await?.ok_or_else(|| unknown(&name))?;
+        let (volume, path) = self.look_up(&name).await?.ok_or_else(|| unknown(self.flavour, &name))?;
         Ok(Answer::volume(name, path.as_deref(), &volume))
     }
 
     async fn path(&self, name: String) -> Result<Answer> {
-        let (_, path) = self.look_up(&name).await?.ok_or_else(|| unknown(&name))?;
+        let (_, path) = self.look_up(&name).await?.ok_or_else(|| unknown(self.flavour, &name))?;
         Ok(Answer::mountpoint(path.as_deref()))
     }
 
@@ -173,7 +173,7 @@ impl Plugin {
         let scope = flavour.scope(&id);
         let scope_id = scope.id.clone();
         let ticket = self.mounting.begin(&format!("{name} {scope_id}")).map_err(concerning(&name))?;
-        let unknown_name = unknown(&name);
+        let unknown_name = unknown(self.flavour, &name);
         let log = log_unheard("mount", &name);
 
         let external = name.clone();
@@ -241,10 +241,10 @@ fn ready(engine: &Engine) -> Result<()> {
     .hint("`orlop get` and the daemon's /readyz say when it is"))
 }
 
-fn unknown(name: &str) -> Error {
+fn unknown(flavour: Flavour, name: &str) -> Error {
     Error::new(ErrorKind::NotFound, format!("there is no volume {name}"))
         .object(format!("volume {name}"))
-        .hint(format!("create it with `orlop apply` or `docker volume create -d orlop {name}`"))
+        .hint(flavour.remedy_for_unknown())
 }
 
 /// Names the volume by the name that was asked for, where the error says it by another or not at all.

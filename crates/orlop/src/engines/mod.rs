@@ -84,6 +84,16 @@ impl Engine {
         .await
     }
 
+    /// What a list needs first, where volumes were deleted. Its failure shows in the list.
+    async fn forget_gone(&self) {
+        match self {
+            Self::Docker(_) => {}
+            Self::Podman(podman) => {
+                let _ = bounded(async { podman.forget_gone().await.unwrap_or(Ok(())) }).await;
+            }
+        }
+    }
+
     async fn remove(&self, name: &str) -> Result<(), String> {
         bounded(async {
             match self {
@@ -135,6 +145,9 @@ pub(crate) async fn tell(
 ) {
     for engine in found(socket).await {
         let (engine_name, program) = (engine.name(), engine.program());
+        if change == Change::Deregister {
+            engine.forget_gone().await;
+        }
         let drivers = match engine.volumes().await {
             Ok(drivers) => drivers,
             Err(reason) => {

@@ -63,16 +63,25 @@ impl Podman {
         }
     }
 
+    /// Makes Podman forget a volume that is deleted, after [`Self::forget_gone`].
     pub(super) async fn remove(&self, name: &str) -> Result<(), String> {
         match &self.access {
-            Access::Socket(api) => api.remove(name).await,
-            Access::Program(words) => {
-                if !self.volumes().await?.iter().any(|(known, _)| known == name) {
-                    return Ok(());
-                }
-                // Never with --force, which would remove the containers that use it.
-                run(words, &["volume", "rm", name]).await.map(|_| ())
-            }
+            Access::Socket(api) => match api.remove(name).await {
+                // It tells that the plugin no longer had it.
+                Err(reason) if reason.contains("has been removed from Podman") => Ok(()),
+                done => done,
+            },
+            Access::Program(_) => Ok(()),
+        }
+    }
+
+    /// Makes Podman's program forget all that its plugins no longer have; nothing else is removed.
+    /// While it knows one of those, its own list is an error. None where a service is asked, which
+    /// has no such call and no such fault.
+    pub(super) async fn forget_gone(&self) -> Option<Result<(), String>> {
+        match &self.access {
+            Access::Socket(_) => None,
+            Access::Program(words) => Some(run(words, &["volume", "reload"]).await.map(|_| ())),
         }
     }
 }
