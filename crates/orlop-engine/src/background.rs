@@ -13,14 +13,13 @@ use orlop_model::{Error, ErrorKind, Result, VolumeId, resource::VolumeState};
 
 use crate::{
     attachment::detach,
-    backend::image::health,
     blank,
     core::Core,
     locks::Lock,
     pool::room,
     request::VolumeQuery,
-    store::{VolumeRow, attachments, operations, volumes},
-    volume::{delete, state},
+    store::{attachments, volumes},
+    volume::{delete, health},
 };
 
 const RETRY: Duration = Duration::from_secs(5);
@@ -44,6 +43,8 @@ struct State {
     blanks: bool,
     /// Volumes that are mounted, or held, without an attachment.
     lingering: BTreeSet<VolumeId>,
+    /// Volumes whose image looked wrong to somebody who only listed them.
+    suspects: BTreeSet<VolumeId>,
 }
 
 impl Signal {
@@ -69,6 +70,11 @@ impl Signal {
 
     pub(crate) fn forget(&self, id: VolumeId) {
         self.state().lingering.remove(&id);
+    }
+
+    /// Has a volume looked at soon.
+    pub(crate) fn suspect(&self, id: VolumeId) {
+        self.state().suspects.insert(id);
     }
 
     pub(crate) fn stop(&self) {
@@ -123,9 +129,7 @@ fn tend_all(core: &Core) {
     loop {
         logged("finishing deletions", finish_deletions(core));
         logged("taking down what lingers", take_down_lingering(core));
-        for (index, work) in
-            [room::watch as fn(&Core) -> Result<()>, look_at_attached].into_iter().enumerate()
-        {
+        for (index, work) in [room::watch as fn(&Core) -> Result<()>, look_at_some].into_iter().enumerate() {
             let Some((period, at)) = last.get_mut(index) else { continue };
             if at.is_none_or(|at: Instant| at.elapsed() >= *period) {
                 logged("watching", work(core));
@@ -195,16 +199,18 @@ fn take_down_lingering(core: &Core) -> Result<()> {
     Ok(())
 }
 
-/// The images of volumes in use, and their sizes on disk.
-fn look_at_attached(core: &Core) -> Result<()> {
+/// The images of volumes in use, those that are known to be wrong, and those that are suspected.
+fn look_at_some(core: &Core) -> Result<()> {
+    let suspects = std::mem::take(&mut core.signal.state().suspects);
     let rows = core.store.read(|r| {
-        let ids: BTreeSet<VolumeId> =
-            attachments::all(r)?.into_iter().map(|attachment| attachment.volume).collect();
+        let mut ids: BTreeSet<VolumeId> = attachments::all(r)?.into_iter().map(|a| a.volume).collect();
+        ids.extend(volumes::in_state(r, VolumeState::Error)?.into_iter().map(|row| row.id));
+        ids.extend(suspects);
         let ids: Vec<VolumeId> = ids.into_iter().collect();
         if ids.is_empty() { Ok(Vec::new()) } else { volumes::by_ids(r, &ids) }
     })?;
     for row in rows {
-        look(core, &row);
+        health::look(core, &row);
     }
     Ok(())
 }
@@ -219,7 +225,7 @@ fn look_at_all(core: &Core) -> Result<()> {
                 if core.signal.is_stopping() {
                     return Ok(());
                 }
-                look(core, row);
+                health::look(core, row);
             }
             match page.next {
                 Some(next) => query.after = Some(next),
@@ -228,26 +234,4 @@ fn look_at_all(core: &Core) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn look(core: &Core, row: &VolumeRow) {
-    // The usual case, without a lock: nothing to record.
-    let healthy = core.image(row).is_ok_and(|image| health::examine(&image).is_ok());
-    if healthy && row.state == VolumeState::Active && row.reason.is_none() {
-        return;
-    }
-    // Somebody works on it and will see for himself.
-    let Some(_held) = core.locks.try_take(Lock::Volume(row.id)) else { return };
-    let looked = (|| {
-        let Some(row) = core.store.read(|r| volumes::by_id(r, row.id))? else { return Ok(()) };
-        if row.state == VolumeState::Pending
-            || !core.store.read(|r| operations::of_volume(r, row.id))?.is_empty()
-        {
-            return Ok(());
-        }
-        state::look(core, &row)
-    })();
-    if let Err(error) = looked {
-        tracing::debug!(volume = row.title(), %error, "could not look at an image");
-    }
 }

@@ -26,6 +26,7 @@ use crate::{
     request::{Caller, EngineConfig, VolumeRef},
     statistics::Tally,
     store::{Intent, OperationRow, Reader, Store, VolumeRow, WorkspaceRow, volumes, workspaces},
+    volume::health::Watch,
 };
 
 /// One engine's state. What is here is about the whole, never about an idle volume.
@@ -41,6 +42,7 @@ pub(crate) struct Core {
     pub(crate) places: Places,
     pub(crate) blanks: Blanks,
     pub(crate) tally: Tally,
+    pub(crate) watch: Watch,
     pub(crate) signal: Signal,
     pub(crate) recovered: AtomicBool,
     /// Why mounts made here are not seen by the host; empty where they are.

@@ -18,7 +18,7 @@ use crate::{
     background::{self, Signal},
     blank::Blanks,
     core::Core,
-    events,
+    events::{self, About},
     host::On,
     locks::{Deadline, Locks},
     pool::{self, Pools, room::Rooms},
@@ -26,7 +26,7 @@ use crate::{
     request::*,
     statistics::{self, Tally},
     store::{Store, StoreOptions, VolumeRow, pools},
-    volume::{aliased, apply, delete, view},
+    volume::{aliased, apply, delete, health::Watch, view},
     workspace,
 };
 
@@ -75,6 +75,7 @@ impl Engine {
             places,
             blanks: Blanks::default(),
             tally: Tally::default(),
+            watch: Watch::default(),
             signal: Signal::default(),
             recovered: AtomicBool::new(false),
             problems: Mutex::new(Vec::new()),
@@ -226,7 +227,13 @@ impl Engine {
         let deadline = Deadline::after(patience);
         let created = self.run("create", |core| aliased::create(core, caller, request, deadline));
         if let Err(error) = &created {
-            events::refusal(self.core(), caller, &format!("create of {}", request.external), None, error);
+            events::refusal(
+                self.core(),
+                caller,
+                &format!("create of {}", request.external),
+                About::Nothing,
+                error,
+            );
         }
         created
     }
@@ -241,7 +248,7 @@ impl Engine {
         let deadline = Deadline::after(patience);
         let removed = self.run("remove", |core| aliased::remove(core, caller, external, deadline));
         if let Err(error) = &removed {
-            events::refusal(self.core(), caller, &format!("remove of {external}"), None, error);
+            events::refusal(self.core(), caller, &format!("remove of {external}"), About::Nothing, error);
         }
         removed
     }
@@ -299,7 +306,12 @@ impl Engine {
         let result = self.run(operation, work);
         if let Err(error) = &result {
             let row: Option<VolumeRow> = self.core().row(which).ok();
-            events::refusal(self.core(), caller, what, row.as_ref(), error);
+            let about = match (&row, which) {
+                (Some(row), _) => About::Row(row),
+                (None, VolumeRef::Key(key)) => About::Key(key),
+                (None, VolumeRef::Id(_)) => About::Nothing,
+            };
+            events::refusal(self.core(), caller, what, about, error);
         }
         result
     }

@@ -5,7 +5,7 @@ use orlop_model::{Error, ErrorKind, PoolName, resource::Severity};
 
 use crate::{
     core::Core,
-    request::Caller,
+    request::{Caller, VolumeKey},
     store::{NewEvent, VolumeRow, events},
 };
 
@@ -76,7 +76,7 @@ pub(crate) fn note(core: &Core, event: NewEvent) {
 }
 
 /// Records that something was refused, where that is worth telling.
-pub(crate) fn refusal(core: &Core, caller: &Caller, operation: &str, row: Option<&VolumeRow>, error: &Error) {
+pub(crate) fn refusal(core: &Core, caller: &Caller, operation: &str, about: About<'_>, error: &Error) {
     let (reason, severe) = match error.kind {
         ErrorKind::AccessRefused => ("AccessRefused", false),
         ErrorKind::InUse => ("InUse", false),
@@ -106,9 +106,23 @@ pub(crate) fn refusal(core: &Core, caller: &Caller, operation: &str, row: Option
     let told = if severe { told.error() } else { told.warning() };
     note(
         core,
-        match row {
-            Some(row) => told.of(row),
-            None => told,
+        match about {
+            About::Row(row) => told.of(row),
+            About::Key(key) => {
+                NewEvent { workspace: Some(key.workspace.clone()), volume: Some(key.name.clone()), ..told }
+            }
+            About::Nothing => told,
         },
     );
+}
+
+/// What a refusal concerns.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum About<'a> {
+    /// A volume.
+    Row(&'a VolumeRow),
+    /// A volume that is not there.
+    Key(&'a VolumeKey),
+    /// Nothing that has a log.
+    Nothing,
 }

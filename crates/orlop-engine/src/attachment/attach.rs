@@ -280,14 +280,18 @@ pub(crate) fn attached_path(core: &Core, caller: &Caller, which: &VolumeRef) -> 
         recorded.iter().find(|attachment| attachment.front == caller.front && attachment.target.is_none());
     let Some(attachment) = ours else { return Ok(None) };
     // No path of a volume that is not mounted: it would be a plain directory.
-    let place = if attachment.read_only { core.places.read_only(row.id) } else { core.places.base(row.id) };
-    let mounted = match mount::mounted_at(&place) {
-        Ok(mounted) => mounted.is_some(),
-        Err(error) if error.is_not_found() => false,
-        Err(error) => return Err(crate::host::failure(&error, &crate::core::object(&row))),
-    };
+    let image = core.image(&row)?;
+    let base = core.places.base(row.id);
+    let Some(device) = image_attach::staged(&image, &base)? else { return Ok(None) };
+    image_attach::confirm(&image, &base, device)?;
     let read_only = attachment.read_only;
-    Ok(mounted.then(|| Attached { path: path(core, &row, read_only), read_only }))
+    if read_only {
+        let mounted = mount::mounted_at(&core.places.read_only(row.id)).on(&image.object)?;
+        if mounted.map(|mounted| mounted.device) != Some(device) {
+            return Ok(None);
+        }
+    }
+    Ok(Some(Attached { path: path(core, &row, read_only), read_only }))
 }
 
 /// Whether the state says that somebody may still get it.

@@ -86,8 +86,13 @@ pub(crate) fn finish(
     operation: OperationId,
 ) -> Result<()> {
     fault::point(Point::DetachUnbound)?;
-    let survey = stale::survey_but(core, caller, row, image, Some(attachment.id))?;
-    let last = survey.attachments.iter().all(|other| other.id == attachment.id);
+    let recorded = core.store.read(|r| attachments::of_volume(r, row.id))?;
+    let alone = recorded.iter().all(|other| other.id == attachment.id);
+    // Where others are recorded, ids that nothing backs must not keep the volume mounted.
+    let last = alone || {
+        let survey = stale::survey_but(core, caller, row, image, Some(attachment.id))?;
+        survey.attachments.iter().all(|other| other.id == attachment.id)
+    };
     if last {
         take_down(core, row, image)?;
         fault::point(Point::DetachUnmounted)?;

@@ -1,16 +1,20 @@
 //! Who has a volume by the kernel, in every mount namespace, whatever the records say.
 
-use std::{collections::BTreeSet, path::Path, path::PathBuf};
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::{Path, PathBuf},
+};
 
 use orlop_model::{Result, VolumeId};
 use orlop_sys::{
-    DeviceNumber,
+    DeviceNumber, FileIdentity,
     filesystem::DATA_DIRECTORY,
+    loopdev,
     mountinfo::{self, DeviceMount},
 };
 
 use super::{access::Lingerer, place::Places};
-use crate::host::On;
+use crate::{backend::image::Image, host::On};
 
 /// Every mount of a volume's device, by what it is to us.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,6 +41,40 @@ pub(crate) fn look(
     let Some(number) = device else { return Ok(KernelView::default()) };
     let mounts = mountinfo::mounts_of_device(number).on(object)?;
     Ok(classify(places.root(), id, number, targets, mounts))
+}
+
+/// One look at every namespace, for many volumes: at start each of hundreds would else look at each
+/// of hundreds.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    devices: HashMap<FileIdentity, DeviceNumber>,
+    mounts: HashMap<DeviceNumber, Vec<DeviceMount>>,
+}
+
+impl Snapshot {
+    /// Looks at the loop devices of all images, and where they are mounted.
+    pub(crate) fn take() -> Result<Self> {
+        let devices: HashMap<_, _> = loopdev::list()
+            .on("loop devices")?
+            .into_iter()
+            .map(|device| (device.identity, device.device()))
+            .collect();
+        let known: BTreeSet<DeviceNumber> = devices.values().copied().collect();
+        let mut mounts: HashMap<_, Vec<_>> = HashMap::new();
+        for mount in mountinfo::mounts_of_devices(|device| known.contains(&device)).on("mount tables")? {
+            mounts.entry(mount.device).or_default().push(mount);
+        }
+        Ok(Self { devices, mounts })
+    }
+
+    /// What it shows of one volume.
+    pub(crate) fn view(&self, places: &Places, image: &Image, targets: &[PathBuf]) -> KernelView {
+        let identity = FileIdentity::of_path(image.path()).ok();
+        let device = identity.and_then(|identity| self.devices.get(&identity)).copied();
+        let Some(device) = device else { return KernelView::default() };
+        let mounts = self.mounts.get(&device).cloned().unwrap_or_default();
+        classify(places.root(), image.id, device, targets, mounts)
+    }
 }
 
 fn classify(

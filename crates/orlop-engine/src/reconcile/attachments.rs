@@ -10,12 +10,12 @@ use std::{
 };
 
 use orlop_model::{ErrorKind, Result, VolumeId};
-use orlop_sys::mountinfo;
+use orlop_sys::{mount, mountinfo};
 
 use crate::{
     attachment::{
         attach, detach,
-        kernel::{self, KernelView},
+        kernel::{KernelView, Snapshot},
         stale,
     },
     backend::image::{Image, attach as image_attach},
@@ -36,9 +36,11 @@ pub(crate) fn recover(core: &Core, recovery: &mut Recovery) -> Result<()> {
     let ids: Vec<VolumeId> = recorded.keys().copied().collect();
     let rows = if ids.is_empty() { Vec::new() } else { core.store.read(|r| volumes::by_ids(r, &ids))? };
     let counts = Mutex::new((0, 0));
+    let kernel = if rows.is_empty() { None } else { Some(Snapshot::take()?) };
     in_parallel(core.config.recovery_parallelism, &rows, |row| {
         let attached = recorded.get(&row.id).cloned().unwrap_or_default();
-        match reconcile(core, row, attached) {
+        let Some(kernel) = &kernel else { return Ok(()) };
+        match reconcile(core, kernel, row, attached) {
             Ok((adopted, dropped)) => {
                 let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
                 counts.0 += adopted;
@@ -65,7 +67,12 @@ pub(crate) fn recover(core: &Core, recovery: &mut Recovery) -> Result<()> {
 }
 
 /// One volume that had attachments. How many of it were adopted (0 or 1) and dropped.
-fn reconcile(core: &Core, row: &VolumeRow, attached: Vec<AttachmentRow>) -> Result<(u64, u64)> {
+fn reconcile(
+    core: &Core,
+    kernel: &Snapshot,
+    row: &VolumeRow,
+    attached: Vec<AttachmentRow>,
+) -> Result<(u64, u64)> {
     let image = core.image(row)?;
     let (here, rebooted): (Vec<_>, Vec<_>) =
         attached.into_iter().partition(|attachment| attachment.boot_id == core.boot_id);
@@ -79,11 +86,15 @@ fn reconcile(core: &Core, row: &VolumeRow, attached: Vec<AttachmentRow>) -> Resu
         }
     }
     let targets: Vec<_> = here.iter().filter_map(|attachment| attachment.target.clone()).collect();
-    let device = image_attach::device_of(&image)?.map(|device| device.device());
-    let view = kernel::look(&core.places, row.id, device, &targets, &image.object)?;
-    let base = state::settle(core, row, &image, image_attach::staged(&image, &core.places.base(row.id)))?;
+    let view = kernel.view(&core.places, &image, &targets);
+    let base = core.places.base(row.id);
+    let mounted = mount::mounted_at(&base).ok().flatten().map(|mounted| mounted.device);
+    if mounted.is_some() && mounted != view.device {
+        // Says what is wrong with it; those who use it go on with what they have.
+        state::settle(core, row, &image, image_attach::staged(&image, &base))?;
+    }
     let (live, gone): (Vec<_>, Vec<_>) =
-        here.into_iter().partition(|attachment| is_live(attachment, base.is_some(), &view));
+        here.into_iter().partition(|attachment| is_live(attachment, mounted.is_some(), &view));
     dropped += gone.len() as u64;
     if !gone.is_empty() {
         stale::drop_all(core, None, row, gone, "its mount is gone")?;
@@ -92,9 +103,11 @@ fn reconcile(core: &Core, row: &VolumeRow, attached: Vec<AttachmentRow>) -> Resu
         detach::take_down(core, row, &image)?;
         return Ok((0, dropped));
     }
-    // Somebody may have unmounted the base under consumers that still hold the device.
-    let staged = attach::stage(core, row, &image);
-    state::settle(core, row, &image, staged)?;
+    if mounted.is_none() {
+        // Somebody unmounted the base under consumers that still hold the device.
+        let staged = attach::stage(core, row, &image);
+        state::settle(core, row, &image, staged)?;
+    }
     let who: Vec<&str> = live.iter().map(|attachment| attachment.consumer.as_str()).collect();
     note(
         core,

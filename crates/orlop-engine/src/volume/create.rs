@@ -21,6 +21,7 @@ use crate::{
     fault::{self, Point},
     format::{BlankName, Placement, PoolPaths},
     host::On,
+    locks::{Deadline, Lock},
     pool::{self, room},
     request::Caller,
     store::{AliasRow, Intent, PlacementRow, VolumeRow, aliases, events, operations, pools, volumes},
@@ -42,6 +43,8 @@ pub(crate) fn create(core: &Core, caller: &Caller, new: New) -> Result<VolumeRow
         core.store.read(|r| pools::by_name(r, &pool_name))?.ok_or_else(|| pool::missing(&pool_name))?;
     let paths = pool::confirm(core, pool.id, &pool.name)?;
     let id = VolumeId(Uuid::now_v7());
+    // Whoever sees the pending record waits for what becomes of it.
+    let _held = core.locks.take(Lock::Volume(id), Deadline::usual())?;
     let title = format!("volume {}/{}", new.workspace, new.manifest.name);
     let placement = image_format::decide(&new.manifest.volume, &title)?;
     let size = new.manifest.volume.size;

@@ -1,6 +1,6 @@
 //! Volumes: what apply has to do (`plan`) and doing it (`apply`, `create`, `change`), what engines
-//! call them (`aliased`), how they go (`delete`), their state by what became of them (`state`), their
-//! description beside the data (`describe`), and how users see them (`view`).
+//! call them (`aliased`), how they go (`delete`), their state by what became of them (`state`,
+//! `health`), their description beside the data (`describe`), and how users see them (`view`).
 
 pub(crate) mod aliased;
 pub(crate) mod apply;
@@ -8,6 +8,7 @@ pub(crate) mod change;
 pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod describe;
+pub(crate) mod health;
 pub(crate) mod plan;
 pub(crate) mod state;
 pub(crate) mod view;

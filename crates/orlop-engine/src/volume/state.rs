@@ -4,7 +4,7 @@
 use orlop_model::{Error, ErrorKind, Result, resource::VolumeState};
 
 use crate::{
-    backend::image::{Image, health},
+    backend::image::Image,
     core::Core,
     events::event,
     pool,
@@ -29,25 +29,8 @@ pub(crate) fn settle<T>(core: &Core, row: &VolumeRow, image: &Image, result: Res
     result
 }
 
-/// One look at the image, for the sweep.
-pub(crate) fn look(core: &Core, row: &VolumeRow) -> Result<()> {
-    pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
-    let image = core.image(row)?;
-    match health::examine(&image) {
-        // That it is there says nothing against a filesystem that would not mount.
-        Ok(()) if is_unmountable(row) => Ok(()),
-        Ok(()) => restored(core, row),
-        Err(error) if error.kind == ErrorKind::Damaged => damaged(core, row, &error),
-        Err(error) => Err(error),
-    }
-}
-
-/// A look at the file can't clear what only a mount can.
-fn is_unmountable(row: &VolumeRow) -> bool {
-    row.reason.as_deref().is_some_and(|reason| !reason.contains("its image "))
-}
-
-fn damaged(core: &Core, row: &VolumeRow, error: &Error) -> Result<()> {
+/// Records that the image is not usable. The caller holds the volume's lock.
+pub(crate) fn damaged(core: &Core, row: &VolumeRow, error: &Error) -> Result<()> {
     let reason = error.to_string();
     let told = event("Error", reason.clone()).of(row).error();
     let changed = row.reason.as_deref() != Some(reason.as_str());
@@ -66,7 +49,8 @@ fn damaged(core: &Core, row: &VolumeRow, error: &Error) -> Result<()> {
     }
 }
 
-fn restored(core: &Core, row: &VolumeRow) -> Result<()> {
+/// Records that the image is usable. The caller holds the volume's lock.
+pub(crate) fn restored(core: &Core, row: &VolumeRow) -> Result<()> {
     let told = event("Restored", format!("volume {} is usable again", row.title())).of(row);
     match row.state {
         VolumeState::Error => {

@@ -6,8 +6,12 @@ use orlop_model::{
     AccessMode, PoolId, Result, VolumeId,
     resource::{Capacity, Front, Volume, VolumeState, VolumeStatus},
 };
-use orlop_sys::{image as host_image, mount, space};
+use orlop_sys::{
+    image::{self as host_image, ImageSpace},
+    mount, space,
+};
 
+use super::health;
 use crate::{
     admission::Room,
     core::Core,
@@ -16,8 +20,14 @@ use crate::{
     store::{AttachmentRow, VolumeRow, attachments, pools, volumes},
 };
 
-/// One volume, with all that is known of it.
+/// One volume, with all that is known of it. An image that looks wrong is looked at now.
 pub(crate) fn one(core: &Core, row: VolumeRow) -> Result<Volume> {
+    let row = if looks_wrong(&row, space_of(core, &row)) {
+        health::look(core, &row);
+        core.again(row.id)?
+    } else {
+        row
+    };
     let earlier = earlier(core, &row)?;
     let mut volume = many(core, vec![row])?
         .pop()
@@ -49,8 +59,10 @@ pub(crate) fn many(core: &Core, rows: Vec<VolumeRow>) -> Result<Vec<Volume>> {
 
 fn view(core: &Core, row: VolumeRow, attachments: &[AttachmentRow], capacity: Capacity) -> Volume {
     let Placement::Image(placement) = &row.placement.detail;
-    let image = core.image(&row).ok();
-    let allocated = image.and_then(|image| host_image::space(image.path()).ok()).map(|space| space.allocated);
+    let space = space_of(core, &row);
+    if looks_wrong(&row, space) {
+        core.signal.suspect(row.id);
+    }
     let used = if attachments.is_empty() { None } else { used_now(core, row.id) };
     let notes = notes(&row, attachments);
     Volume {
@@ -66,7 +78,7 @@ fn view(core: &Core, row: VolumeRow, attachments: &[AttachmentRow], capacity: Ca
             filesystem: placement.filesystem,
             block_size: placement.loop_block_size,
             used_bytes: used.or(row.used_bytes),
-            allocated_bytes: allocated,
+            allocated_bytes: space.map(|space| space.allocated),
             attachments: attachments.iter().map(AttachmentRow::resource).collect(),
             notes,
             created_at: row.created_at,
@@ -77,6 +89,15 @@ fn view(core: &Core, row: VolumeRow, attachments: &[AttachmentRow], capacity: Ca
         manifest: row.manifest,
         workspace: row.workspace,
     }
+}
+
+fn space_of(core: &Core, row: &VolumeRow) -> Option<ImageSpace> {
+    host_image::space(core.image(row).ok()?.path()).ok()
+}
+
+/// It is said to be usable, and its image is not there or not as long as it should be.
+fn looks_wrong(row: &VolumeRow, space: Option<ImageSpace>) -> bool {
+    row.state == VolumeState::Active && space.map(|space| space.length) != Some(row.placement.size.bytes())
 }
 
 /// What `df` says inside, while it is mounted. Where it is not, `statfs` would speak of the host.

@@ -8,6 +8,7 @@
 
 #[path = "../harness/mod.rs"]
 mod harness;
+mod patience;
 mod scenarios;
 
 use std::{

@@ -178,3 +178,16 @@ fn a_base_that_somebody_unmounted_is_mounted_again_and_never_a_plain_directory()
     world.detach("data", "one").unwrap();
     world.assert_nothing_mounted();
 }
+
+#[test]
+fn a_list_sees_a_missing_image_and_its_return() {
+    require!(Part::Loop);
+    let world = World::new("seen");
+    let made = world.make("data", "ReadWriteMany", "temp");
+    let image = world.image(&made);
+    std::fs::rename(&image, image.with_extension("away")).unwrap();
+    assert_eq!(world.state("data"), VolumeState::Error, "at once, where one volume is asked for");
+    std::fs::rename(image.with_extension("away"), &image).unwrap();
+    assert!(eventually(Duration::from_secs(60), || world.state("data") == VolumeState::Active));
+    world.assert_nothing_mounted();
+}

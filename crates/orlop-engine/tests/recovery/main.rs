@@ -6,4 +6,5 @@ mod harness;
 
 mod damage;
 mod holders;
+mod host;
 mod restart;

@@ -88,6 +88,13 @@ pub enum Exclusivity {
     Gone,
 }
 
+impl LoopInfo {
+    /// The device's number: what mounts of it show in mountinfo.
+    pub fn device(&self) -> DeviceNumber {
+        device_of(self.number)
+    }
+}
+
 impl LoopDevice {
     /// The number in `/dev/loopN`.
     pub fn number(&self) -> u32 {

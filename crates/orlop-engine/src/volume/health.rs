@@ -1,0 +1,103 @@
+//! Whether images are as they should be, looked at from time to time and when something is suspected.
+//!
+//! What one look at the file can tell is told at once. Whether a filesystem mounts is tried out only
+//! where the volume is in `error` and its file changed for the better.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use orlop_model::{ErrorKind, Result, VolumeId, resource::VolumeState};
+use orlop_sys::space;
+
+use super::state;
+use crate::{
+    attachment::{attach, detach},
+    backend::image::{Image, attach as image_attach, health},
+    core::Core,
+    locks::Lock,
+    pool,
+    store::{VolumeRow, attachments, operations, volumes},
+};
+
+/// What was found out, for as long as it matters.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    /// Volumes in `error` whose file is whole and whose filesystem would not mount: another attempt
+    /// would take as long and end the same.
+    unmountable: Mutex<BTreeSet<VolumeId>>,
+}
+
+impl Watch {
+    fn unmountable(&self) -> MutexGuard<'_, BTreeSet<VolumeId>> {
+        self.unmountable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Looks at one volume and records what it sees. Where somebody works on it, he will see for himself.
+pub(crate) fn look(core: &Core, row: &VolumeRow) {
+    // The usual case, without a lock: nothing to record.
+    let whole = core.image(row).is_ok_and(|image| health::examine(&image).is_ok());
+    let mounted =
+        orlop_sys::mount::mounted_at(&core.places.base(row.id)).is_ok_and(|mounted| mounted.is_some());
+    if whole && !mounted && row.state == VolumeState::Active {
+        return;
+    }
+    let Some(_held) = core.locks.try_take(Lock::Volume(row.id)) else { return };
+    if let Err(error) = look_locked(core, row.id) {
+        tracing::debug!(volume = row.title(), %error, "could not look at an image");
+    }
+}
+
+fn look_locked(core: &Core, id: VolumeId) -> Result<()> {
+    let (row, busy, used) = core.store.read(|r| {
+        let busy = !operations::of_volume(r, id)?.is_empty();
+        Ok((volumes::by_id(r, id)?, busy, !attachments::of_volume(r, id)?.is_empty()))
+    })?;
+    let Some(row) = row.filter(|_| !busy) else { return Ok(()) };
+    pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
+    let image = core.image(&row)?;
+    let found = match row.state {
+        VolumeState::Pending | VolumeState::Deleting => return Ok(()),
+        VolumeState::Released => health::examine(&image),
+        VolumeState::Active => health::examine(&image).and_then(|()| works(core, &image)),
+        VolumeState::Error => match health::examine(&image) {
+            Ok(()) if core.watch.unmountable().contains(&id) => return Ok(()),
+            Ok(()) if used => works(core, &image),
+            Ok(()) => mounts(core, &row, &image),
+            Err(error) => {
+                core.watch.unmountable().remove(&id);
+                Err(error)
+            }
+        },
+    };
+    match found {
+        Ok(()) => state::restored(core, &row),
+        Err(error) if error.kind == ErrorKind::Damaged => state::damaged(core, &row, &error),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether what is mounted is this image and still takes writes. Nothing mounted is as it should be.
+fn works(core: &Core, image: &Image) -> Result<()> {
+    let base = core.places.base(image.id);
+    let Some(device) = image_attach::staged(image, &base)? else { return Ok(()) };
+    image_attach::confirm(image, &base, device)?;
+    if space::usage(&base).is_ok_and(|usage| usage.read_only) {
+        return Err(health::damaged(image, "its filesystem met an error and takes no more writes").hint(
+            "see the kernel's log (dmesg); stop what uses the volume, and it is checked at the next use",
+        ));
+    }
+    Ok(())
+}
+
+/// Whether the filesystem mounts, by trying it.
+fn mounts(core: &Core, row: &VolumeRow, image: &Image) -> Result<()> {
+    let tried = attach::stage(core, row, image);
+    detach::take_down(core, row, image)?;
+    if matches!(&tried, Err(error) if error.kind == ErrorKind::Damaged) {
+        core.watch.unmountable().insert(image.id);
+    }
+    tried.map(drop)
+}
