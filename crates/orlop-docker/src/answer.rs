@@ -7,6 +7,7 @@ use axum::{
     http::{StatusCode, header::CONTENT_TYPE},
     response::Response,
 };
+use orlop_engine::Aliased;
 use orlop_model::resource::{Capacity, Volume};
 use serde::Serialize;
 use serde_json::Value;
@@ -67,7 +68,7 @@ pub(crate) struct Scope {
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Entry {
     name: String,
-    mountpoint: String,
+    mountpoint: &'static str,
     created_at: String,
 }
 
@@ -100,13 +101,14 @@ impl Answer {
         Self::Volume { volume, err: "" }
     }
 
-    pub(crate) fn volumes(volumes: Vec<(String, Volume)>) -> Self {
+    pub(crate) fn volumes(volumes: Vec<Aliased>) -> Self {
         let volumes = volumes
             .into_iter()
-            .map(|(name, volume)| Entry {
-                name,
-                mountpoint: String::new(),
-                created_at: volume.status.created_at.to_string(),
+            .map(|Aliased { external, created_at, .. }| Entry {
+                name: external,
+                // Where it is mounted costs a look at the kernel, and Get tells it.
+                mountpoint: "",
+                created_at: created_at.to_string(),
             })
             .collect();
         Self::Volumes { volumes, err: "" }

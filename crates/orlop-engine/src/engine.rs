@@ -238,8 +238,8 @@ impl Engine {
         created
     }
 
-    /// The names by which a front may call the volumes it can use, with the volumes.
-    pub fn aliased(&self, caller: &Caller) -> Result<Vec<(String, Volume)>> {
+    /// The names by which a front may call the volumes it can use.
+    pub fn aliased(&self, caller: &Caller) -> Result<Vec<Aliased>> {
         aliased::list(self.core(), caller)
     }
 

@@ -181,6 +181,17 @@ pub struct AliasedRequest {
     pub manifest: AliasedManifest,
 }
 
+/// A front's name for a volume: all of it that can be listed by the thousand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Aliased {
+    /// The name verbatim, as the engine says it.
+    pub external: String,
+    /// The volume.
+    pub volume: VolumeId,
+    /// When it was made.
+    pub created_at: jiff::Timestamp,
+}
+
 /// A manifest whose name is still to be found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AliasedManifest {

@@ -47,7 +47,7 @@ pub use events::NewEvent;
 pub use open::PreviousRun;
 pub use operations::{Intent, OperationRow};
 pub use pools::PoolRow;
-pub use volumes::{PlacementRow, VolumeRow};
+pub use volumes::{NameRow, PlacementRow, VolumeRow};
 pub use workspaces::WorkspaceRow;
 
 use readers::Readers;

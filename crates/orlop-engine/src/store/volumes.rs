@@ -74,6 +74,17 @@ pub struct PlacementRow {
     pub detail: Placement,
 }
 
+/// The name of a volume, without the volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NameRow {
+    /// The volume, for ever.
+    pub id: VolumeId,
+    /// As users name it.
+    pub key: VolumeKey,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
 impl VolumeRow {
     /// `workspace/name`, as messages call it.
     pub fn title(&self) -> String {
@@ -155,6 +166,19 @@ pub fn in_state(r: &Reader<'_>, state: VolumeState) -> Result<Vec<VolumeRow>> {
 pub fn ids_in_pool(r: &Reader<'_>, pool: PoolId) -> Result<Vec<VolumeId>> {
     let sql = "SELECT volume_id FROM placements WHERE pool_id = ?1";
     r.all("list volumes", sql, [Word(&pool)], |row| Ok(row.get::<_, Word<_>>(0)?.0))
+}
+
+/// The names of all live volumes, by workspace and name, with what a list of names shows.
+pub fn names(r: &Reader<'_>) -> Result<Vec<NameRow>> {
+    let sql = "SELECT id, workspace, name, created_at FROM volumes WHERE released_at IS NULL
+        ORDER BY workspace, name";
+    r.all("list the names of volumes", sql, [], |row| {
+        Ok(NameRow {
+            id: row.get::<_, Word<_>>(0)?.0,
+            key: VolumeKey { workspace: row.get::<_, Word<_>>(1)?.0, name: row.get::<_, Word<_>>(2)?.0 },
+            created_at: row.get::<_, At>(3)?.0,
+        })
+    })
 }
 
 /// How many volumes are in each state; states without any are missing.

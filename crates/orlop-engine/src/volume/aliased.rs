@@ -18,8 +18,8 @@ use crate::{
     core::{Core, object, rule},
     format::Placement,
     locks::{Deadline, Lock},
-    request::{AliasedManifest, AliasedRequest, Applied, Caller, VolumeKey, VolumeQuery, VolumeRef},
-    store::{Reader, VolumeRow, aliases, volumes},
+    request::{Aliased, AliasedManifest, AliasedRequest, Applied, Caller, VolumeKey, VolumeRef},
+    store::{NameRow, Reader, VolumeRow, aliases, volumes},
 };
 
 /// Slugs are as good as unique; so often another is tried.
@@ -189,8 +189,8 @@ fn manifest(core: &Core, request: &AliasedRequest) -> Result<VolumeManifest> {
 }
 
 /// See [`crate::Engine::aliased`].
-pub(crate) fn list(core: &Core, caller: &Caller) -> Result<Vec<(String, Volume)>> {
-    let known = core.store.read(|r| aliases::of_front(r, caller.front))?;
+pub(crate) fn list(core: &Core, caller: &Caller) -> Result<Vec<Aliased>> {
+    let (known, live) = core.store.read(|r| Ok((aliases::of_front(r, caller.front)?, volumes::names(r)?)))?;
     let mut names = std::collections::HashMap::new();
     let mut taken = std::collections::HashSet::new();
     for alias in known {
@@ -198,25 +198,16 @@ pub(crate) fn list(core: &Core, caller: &Caller) -> Result<Vec<(String, Volume)>
         names.entry(alias.volume).or_insert_with(Vec::new).push(alias.external);
     }
     let mut found = Vec::new();
-    let mut query = VolumeQuery::default();
-    loop {
-        let page = view::page(core, &query)?;
-        for volume in page.items {
-            if let Some(aliases) = names.get(&volume.status.id) {
-                found.extend(aliases.iter().map(|alias| (alias.clone(), volume.clone())));
-                continue;
-            }
-            let key = VolumeKey { workspace: volume.workspace.clone(), name: volume.manifest.name.clone() };
+    for NameRow { id, key, created_at } in live {
+        let aliases = names.remove(&id).unwrap_or_else(|| {
             let name = alias::external(&key);
             // Where an alias of another volume has the name, this one goes by its full name.
             let name = if taken.contains(&name) { format!("{}.{}", key.workspace, key.name) } else { name };
-            found.push((name, volume));
-        }
-        match page.next {
-            Some(next) => query.after = Some(next),
-            None => return Ok(found),
-        }
+            vec![name]
+        });
+        found.extend(aliases.into_iter().map(|external| Aliased { external, volume: id, created_at }));
     }
+    Ok(found)
 }
 
 /// See [`crate::Engine::remove_aliased`].

@@ -59,9 +59,9 @@ fn the_same_volume_is_found_for_ever_under_the_same_name() {
         "aliases are a front's own"
     );
 
-    let names: Vec<_> = world.engine().aliased(&DOCKER).unwrap().into_iter().map(|(name, _)| name).collect();
+    let names: Vec<_> = world.engine().aliased(&DOCKER).unwrap().into_iter().map(|it| it.external).collect();
     assert_eq!(names, ["project_volume"]);
-    let names: Vec<_> = world.engine().aliased(&PODMAN).unwrap().into_iter().map(|(name, _)| name).collect();
+    let names: Vec<_> = world.engine().aliased(&PODMAN).unwrap().into_iter().map(|it| it.external).collect();
     assert_eq!(names, [volume.manifest.name.to_string()]);
 }
 
@@ -123,5 +123,5 @@ fn anonymous_volumes_are_scratch_and_other_workspaces_have_full_names() {
     let found = world.engine().resolve(&DOCKER, "team.data").unwrap().unwrap();
     assert_eq!(found.status.id, made.status.id);
     assert!(world.engine().resolve(&DOCKER, "data").unwrap().is_none());
-    assert_eq!(world.engine().aliased(&DOCKER).unwrap()[0].0, "team.data");
+    assert_eq!(world.engine().aliased(&DOCKER).unwrap()[0].external, "team.data");
 }
