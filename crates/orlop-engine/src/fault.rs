@@ -38,7 +38,7 @@ points! {
     CreateFormatted = "create.formatted",
     /// Its space is taken, where that was asked for.
     CreateAllocated = "create.allocated",
-    /// Image and directory are flushed.
+    /// The image is flushed.
     CreateFlushed = "create.flushed",
     /// `volume.json` is durable; only the record is still pending.
     CreateDescribed = "create.described",

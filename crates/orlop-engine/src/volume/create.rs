@@ -3,20 +3,20 @@
 //! on the way is taken back at once, what crashes at the next start: until `volume.json` is there
 //! nothing was promised to anybody.
 
-use std::sync::atomic::Ordering;
+use std::{fs::DirBuilder, os::unix::fs::DirBuilderExt, sync::atomic::Ordering};
 
 use orlop_model::{
-    OperationId, PoolName, Result, Size, VolumeId, VolumeManifest, WorkspaceName,
+    Error, ErrorKind, OperationId, PoolName, Result, Size, VolumeId, VolumeManifest, WorkspaceName,
     resource::{Front, VolumeState},
 };
-use orlop_sys::{SysError, durable, image as host_image};
+use orlop_sys::{durable, image as host_image};
 use uuid::Uuid;
 
 use super::describe;
 use crate::{
-    backend::image::{format as image_format, remove},
+    backend::image::{Image, format as image_format, remove},
     blank::Kind,
-    core::Core,
+    core::{Core, object},
     events::event,
     fault::{self, Point},
     format::{BlankName, Placement, PoolPaths},
@@ -121,13 +121,16 @@ pub(crate) fn create(core: &Core, caller: &Caller, new: New) -> Result<VolumeRow
 fn effect(core: &Core, paths: &PoolPaths, row: &VolumeRow, blank: Option<BlankName>) -> Result<()> {
     fault::point(Point::CreateRecorded)?;
     let image = core.image(row)?;
-    match durable::create_dir(&image.directory, 0o700) {
-        Err(error) if !error.already_exists() => return Err(crate::host::failure(&error, &image.object)),
+    // Names become durable further down, with one flush for all of them.
+    match DirBuilder::new().mode(0o700).create(&image.directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            return Err(unmade(&image, &error));
+        }
         Ok(()) | Err(_) => {}
     }
     fault::point(Point::CreateDirectory)?;
     let from_blank = match blank {
-        Some(blank) => take_blank(paths, &blank, image.path(), &image.object)?,
+        Some(blank) => take_blank(paths, &blank, &image)?,
         None => false,
     };
     if !from_blank {
@@ -139,17 +142,28 @@ fn effect(core: &Core, paths: &PoolPaths, row: &VolumeRow, blank: Option<BlankNa
     }
     fault::point(Point::CreateAllocated)?;
     image_format::flush(image.path(), &image.object)?;
-    durable::sync_directory(&image.directory).on(&image.object)?;
     fault::point(Point::CreateFlushed)
 }
 
 /// Somebody else's cleaning may have taken the blank: then one is made.
-fn take_blank(paths: &PoolPaths, blank: &BlankName, image: &std::path::Path, object: &str) -> Result<bool> {
-    match durable::rename_noreplace(&paths.blank(blank), image) {
+fn take_blank(paths: &PoolPaths, blank: &BlankName, image: &Image) -> Result<bool> {
+    match std::fs::rename(paths.blank(blank), image.path()) {
         Ok(()) => Ok(true),
-        Err(SysError::NotFound { .. }) => Ok(false),
-        Err(error) => Err(crate::host::failure(&error, object)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(unmade(image, &error)),
     }
+}
+
+fn unmade(image: &Image, error: &std::io::Error) -> Error {
+    let (kind, hint) = match error.kind() {
+        std::io::ErrorKind::StorageFull => {
+            (ErrorKind::LowSpace, "free space on the pool's disk and try again")
+        }
+        _ => (ErrorKind::Host, "see the kernel's log (dmesg)"),
+    };
+    Error::new(kind, format!("{}: can't make {}: {error}", image.object, image.directory.display()))
+        .object(&image.object)
+        .hint(hint)
 }
 
 /// The description and the record. Also what recovery does for an image that is whole.
@@ -163,7 +177,9 @@ pub(crate) fn complete(
     row.state = VolumeState::Active;
     row.placement.initialised = true;
     row.updated_at = Core::now();
+    // Flushes the names of image and description; the flush after it, the name of their directory.
     describe::write_ahead(paths, &row)?;
+    durable::sync_directory(&paths.volumes()).on(&object(&row))?;
     fault::point(Point::CreateDescribed)?;
     let allocated =
         host_image::space(&paths.image(row.id)).ok().map(|space| Size::from_bytes(space.allocated));
