@@ -49,6 +49,8 @@ fn nextest(counts: &mut Counts) -> Result<(), String> {
     command
         .args(["nextest", "run", "--workspace", "--locked", "--no-fail-fast"])
         .args(["--cargo-quiet", "--no-tests", "fail"])
+        // The fault suite is only there with the points that it injects at.
+        .args(["--features", "orlop-engine/faults"])
         .env("PATH", install::path())
         // A golden file that differs fails; nothing is written into the repository.
         .env("INSTA_UPDATE", "no")
