@@ -4,7 +4,7 @@ use orlop_api::{ApplyOptions, Client};
 use orlop_model::{Error, ErrorKind, Result, VolumeManifest, WorkspaceName, resource::Outcome};
 
 use crate::{
-    engines::{self, Change},
+    engines::Known,
     exit::Exit,
     grammar::resource::ApplyArgs,
     output::Console,
@@ -39,8 +39,8 @@ pub(super) async fn run(args: ApplyArgs, client: &Client, console: &mut Console)
             }
         }
     }
-    if !applied.is_empty() && !args.registration.no_register {
-        engines::tell(client.socket(), &applied, Change::Register, console).await;
+    if !args.registration.no_register {
+        Known::of(client.socket(), &applied).await.register(&applied, console).await;
     }
     Ok(exit)
 }

@@ -5,7 +5,7 @@ use orlop_model::{Error, ErrorKind, Result, VolumeName, WorkspaceName, resource:
 
 use super::flag_is_for_volumes;
 use crate::{
-    engines::{self, Change},
+    engines::Known,
     exit::Exit,
     grammar::{identifier::Target, resource::DeleteArgs},
     output::Console,
@@ -50,6 +50,13 @@ pub(super) async fn run(args: DeleteArgs, client: &Client, console: &mut Console
         }
     };
 
+    let known = if args.registration.no_register {
+        None
+    } else {
+        // An engine whose plugin is away answers late; without the daemon it need not be asked.
+        client.version().await?;
+        Some(Known::of(client.socket(), &volumes).await)
+    };
     let mut exit = Exit::Success;
     let mut gone = Vec::new();
     for (workspace, name) in volumes {
@@ -69,8 +76,8 @@ pub(super) async fn run(args: DeleteArgs, client: &Client, console: &mut Console
             }
         }
     }
-    if !gone.is_empty() && !args.registration.no_register {
-        engines::tell(client.socket(), &gone, Change::Deregister, console).await;
+    if let Some(known) = known {
+        known.deregister(&gone, console).await;
     }
     Ok(exit)
 }

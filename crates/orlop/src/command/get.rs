@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{flag_is_for_volumes, live::Changes};
 use crate::{
-    engines,
+    engines::Known,
     exit::Exit,
     grammar::{
         identifier::Target,
@@ -37,8 +37,8 @@ pub(super) async fn run(args: GetArgs, client: &Client, console: &mut Console) -
         if let Some(note) = view.note {
             console.note(&note);
         }
-        if args.format.output == Output::Wide && !view.volumes.is_empty() {
-            engines::warn_of_others(client.socket(), &view.volumes, console).await;
+        if args.format.output == Output::Wide {
+            Known::of(client.socket(), &view.volumes).await.warn_of_others(&view.volumes, console);
         }
         return Ok(Exit::Success);
     }
@@ -176,7 +176,7 @@ async fn nothing(args: &GetArgs, workspace: &WorkspaceName, shape: Shape, client
         Output::Table | Output::Wide | Output::Yaml => String::new(),
         Output::Json => document::many::<Volume>(&[], Notation::Json)?,
     };
-    let note = format!("no {kind}{whose}{tagged} in workspace {workspace}{hint}");
+    let note = format!("no {kind}s{whose}{tagged} in workspace {workspace}{hint}");
     Ok(View { text, note: Some(note), volumes: Vec::new() })
 }
 

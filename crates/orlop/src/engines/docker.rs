@@ -33,7 +33,7 @@ impl Docker {
     }
 
     pub(super) async fn volumes(&self) -> Result<Vec<(String, String)>, String> {
-        self.api.volumes().await
+        self.api.volumes(&[]).await
     }
 
     pub(super) async fn create(&self, name: &str) -> Result<(), String> {

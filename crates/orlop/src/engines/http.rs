@@ -40,9 +40,10 @@ struct Refusal {
 }
 
 impl Api {
-    /// Every volume's name and driver.
-    pub(super) async fn volumes(&self) -> Result<Vec<(String, String)>, String> {
-        let body = self.call(Method::GET, "/volumes", None).await?;
+    /// The names and drivers of the volumes, where `names` is empty of all. Others may come too.
+    pub(super) async fn volumes(&self, names: &[String]) -> Result<Vec<(String, String)>, String> {
+        let path = if names.is_empty() { "/volumes".to_owned() } else { filtered(names) };
+        let body = self.call(Method::GET, &path, None).await?;
         let listed: Listed =
             serde_json::from_slice(&body).map_err(|fault| format!("its list can't be read: {fault}"))?;
         let volumes = listed.volumes.unwrap_or_default();
@@ -87,9 +88,36 @@ impl Api {
     }
 }
 
+/// The path of a list of those names only; engines match them as patterns.
+fn filtered(names: &[String]) -> String {
+    let patterns: Vec<String> = names.iter().map(|name| format!("^{name}$")).collect();
+    let filters = serde_json::json!({ "name": patterns }).to_string();
+    let escaped: String = filters
+        .bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' => char::from(byte).to_string(),
+            byte => format!("%{byte:02X}"),
+        })
+        .collect();
+    format!("/volumes?filters={escaped}")
+}
+
 fn refusal(status: StatusCode, body: &[u8]) -> String {
     match serde_json::from_slice::<Refusal>(body) {
         Ok(refusal) => refusal.message,
         Err(_) => format!("it answered {status}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_escaped_in_the_path() {
+        assert_eq!(
+            filtered(&["a-b".to_owned(), "team.c".to_owned()]),
+            "/volumes?filters=%7B%22name%22%3A%5B%22%5Ea-b%24%22%2C%22%5Eteam.c%24%22%5D%7D"
+        );
     }
 }

@@ -28,15 +28,7 @@ use crate::output::Console;
 pub(crate) const DRIVER: &str = "orlop";
 /// No call to an engine takes longer. Docker waits 15 s for a plugin that is down.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// What the engines are to do with names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Change {
-    /// Know them as volumes of the driver `orlop`.
-    Register,
-    /// Forget them.
-    Deregister,
-}
+const NO_ANSWER: &str = "no answer";
 
 /// An engine of this host.
 enum Engine {
@@ -63,35 +55,28 @@ impl Engine {
         }
     }
 
-    async fn volumes(&self) -> Result<Drivers, String> {
+    /// Which driver holds each of the names, of those that are held.
+    async fn drivers(&self, names: &[String]) -> Result<Drivers, String> {
         bounded(async {
             match self {
                 Self::Docker(docker) => docker.volumes().await,
-                Self::Podman(podman) => podman.volumes().await,
+                Self::Podman(podman) => podman.volumes(names).await,
             }
         })
         .await
         .map(drivers)
     }
 
-    async fn create(&self, name: &str) -> Result<(), String> {
+    async fn create(&self, name: &str, driver: Option<&str>) -> Result<(), String> {
         bounded(async {
             match self {
+                // What Docker lists may be the plugin's list, and not what Docker keeps.
                 Self::Docker(docker) => docker.create(name).await,
+                Self::Podman(_) if driver == Some(DRIVER) => Ok(()),
                 Self::Podman(podman) => podman.create(name).await,
             }
         })
         .await
-    }
-
-    /// What a list needs first, where volumes were deleted. Its failure shows in the list.
-    async fn forget_gone(&self) {
-        match self {
-            Self::Docker(_) => {}
-            Self::Podman(podman) => {
-                let _ = bounded(async { podman.forget_gone().await.unwrap_or(Ok(())) }).await;
-            }
-        }
     }
 
     async fn remove(&self, name: &str) -> Result<(), String> {
@@ -108,7 +93,7 @@ impl Engine {
 async fn bounded<T>(call: impl Future<Output = Result<T, String>>) -> Result<T, String> {
     tokio::time::timeout(PATIENCE, call)
         .await
-        .unwrap_or_else(|_| Err(format!("no answer within {} seconds", PATIENCE.as_secs())))
+        .unwrap_or_else(|_| Err(format!("{NO_ANSWER} within {} seconds", PATIENCE.as_secs())))
 }
 
 /// Name to driver. A name that two drivers hold counts as the other's: that one is in the way.
@@ -123,108 +108,133 @@ fn drivers(volumes: Vec<(String, String)>) -> Drivers {
     drivers
 }
 
-/// The engines of this host whose plugin is the daemon behind that socket.
-async fn found(socket: &Path) -> Vec<Engine> {
-    let Some(run_dir) = socket.parent() else { return Vec::new() };
-    let docker = docker::Docker::find(run_dir).await.map(Engine::Docker);
-    let podman = podman::Podman::find(run_dir).map(Engine::Podman);
-    docker.into_iter().chain(podman).collect()
-}
-
 /// What an engine calls a volume.
 pub(crate) fn external_name(workspace: &WorkspaceName, name: &VolumeName) -> String {
     if *workspace == WorkspaceName::public() { name.to_string() } else { format!("{workspace}.{name}") }
 }
 
-/// Tells every engine of the change. Never fails; warnings say what a user can do.
-pub(crate) async fn tell(
-    socket: &Path,
-    volumes: &[(WorkspaceName, VolumeName)],
-    change: Change,
-    console: &mut Console,
-) {
-    for engine in found(socket).await {
-        let (engine_name, program) = (engine.name(), engine.program());
-        if change == Change::Deregister {
-            engine.forget_gone().await;
-        }
-        let drivers = match engine.volumes().await {
-            Ok(drivers) => drivers,
-            Err(reason) => {
-                console.warning(
-                    format!("{engine_name} was not told of the change: {reason}"),
-                    match change {
-                        Change::Register => format!(
-                            "when {engine_name} answers, apply again, or {program} volume create -d {DRIVER} NAME"
-                        ),
-                        Change::Deregister => format!("when {engine_name} answers: {program} volume rm NAME"),
-                    },
-                );
-                continue;
+/// A volume as its users name it.
+type Key = (WorkspaceName, VolumeName);
+
+/// The engines of this host whose plugin is the daemon in use, and what they know of some volumes.
+pub(crate) struct Known {
+    engines: Vec<(Engine, Result<Drivers, String>)>,
+}
+
+impl Known {
+    /// Asks every engine what it knows of those volumes, on behalf of the daemon behind the socket.
+    /// For a deletion this comes first: Podman can say nothing of a volume that is gone.
+    pub(crate) async fn of(socket: &Path, volumes: &[Key]) -> Self {
+        let mut engines = Vec::new();
+        if let Some(run_dir) = socket.parent().filter(|_| !volumes.is_empty()) {
+            let names: Vec<String> = volumes.iter().map(|(w, name)| external_name(w, name)).collect();
+            let docker = docker::Docker::find(run_dir).await.map(Engine::Docker);
+            let podman = podman::Podman::find(run_dir).map(Engine::Podman);
+            for engine in docker.into_iter().chain(podman) {
+                let drivers = engine.drivers(&names).await;
+                engines.push((engine, drivers));
             }
-        };
-        for (workspace, name) in volumes {
-            let external = external_name(workspace, name);
-            let others = drivers.get(&external).filter(|driver| *driver != DRIVER);
-            let (done, remedy) = match (change, others) {
-                (Change::Register, Some(driver)) => {
-                    warn_of_other(&engine, workspace, name, driver, console);
+        }
+        Self { engines }
+    }
+
+    /// Makes the names known as Orlop's. Never fails; warnings say what a user can do.
+    pub(crate) async fn register(&self, volumes: &[Key], console: &mut Console) {
+        for (engine, drivers) in &self.engines {
+            let program = engine.program();
+            let drivers = match drivers {
+                Ok(drivers) => drivers,
+                Err(reason) => {
+                    let remedy = format!("apply again, or {program} volume create -d {DRIVER} NAME");
+                    engine.unheard(reason, &remedy, console);
                     continue;
                 }
-                // What another driver holds is not ours to remove.
-                (Change::Deregister, Some(_)) => continue,
-                (Change::Register, None) => (
-                    engine.create(&external).await,
-                    format!("{program} volume create -d {DRIVER} {external}"),
-                ),
-                (Change::Deregister, None) => {
-                    (engine.remove(&external).await, format!("{program} volume rm {external}"))
+            };
+            for key in volumes {
+                let name = external_name(&key.0, &key.1);
+                let driver = drivers.get(&name).map(String::as_str);
+                if let Some(other) = driver.filter(|driver| *driver != DRIVER) {
+                    warn_of_other(engine, key, other, console);
+                    continue;
+                }
+                if let Err(reason) = engine.create(&name, driver).await {
+                    let remedy = format!("{program} volume create -d {DRIVER} {name}");
+                    if engine.refused("does not know", key, &reason, &remedy, console) {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Makes the names of deleted volumes unknown. What another driver holds is not ours to remove.
+    pub(crate) async fn deregister(&self, volumes: &[Key], console: &mut Console) {
+        for (engine, drivers) in &self.engines {
+            let program = engine.program();
+            let drivers = match drivers {
+                Ok(drivers) => drivers,
+                Err(reason) => {
+                    engine.unheard(reason, &format!("{program} volume rm NAME"), console);
+                    continue;
                 }
             };
-            if let Err(reason) = done {
-                let what = match change {
-                    Change::Register => "does not know",
-                    Change::Deregister => "still knows",
-                };
-                console.warning(
-                    format!("{engine_name} {what} the volume {workspace}/{name} as {external}: {reason}"),
-                    format!("when the cause is gone: {remedy}"),
-                );
-                // The others would wait as long.
-                if reason.starts_with("no answer") {
+            for key in volumes {
+                let name = external_name(&key.0, &key.1);
+                if drivers.get(&name).map(String::as_str) != Some(DRIVER) {
+                    continue;
+                }
+                if let Err(reason) = engine.remove(&name).await
+                    && engine.refused(
+                        "still knows",
+                        key,
+                        &reason,
+                        &format!("{program} volume rm {name}"),
+                        console,
+                    )
+                {
                     break;
                 }
             }
         }
     }
-}
 
-/// Warns of names that an engine holds under another driver.
-pub(crate) async fn warn_of_others(
-    socket: &Path,
-    volumes: &[(WorkspaceName, VolumeName)],
-    console: &mut Console,
-) {
-    for engine in found(socket).await {
-        // An engine that doesn't answer is no matter of a listing.
-        let Ok(drivers) = engine.volumes().await else { continue };
-        for (workspace, name) in volumes {
-            if let Some(driver) = drivers.get(&external_name(workspace, name))
-                && driver != DRIVER
-            {
-                warn_of_other(&engine, workspace, name, driver, console);
+    /// Warns of names that an engine holds under another driver. An engine that doesn't answer is
+    /// no matter of a listing.
+    pub(crate) fn warn_of_others(&self, volumes: &[Key], console: &mut Console) {
+        for (engine, drivers) in &self.engines {
+            let Ok(drivers) = drivers else { continue };
+            for key in volumes {
+                if let Some(driver) = drivers.get(&external_name(&key.0, &key.1))
+                    && driver != DRIVER
+                {
+                    warn_of_other(engine, key, driver, console);
+                }
             }
         }
     }
 }
 
-fn warn_of_other(
-    engine: &Engine,
-    workspace: &WorkspaceName,
-    name: &VolumeName,
-    driver: &str,
-    console: &mut Console,
-) {
+impl Engine {
+    fn unheard(&self, reason: &str, remedy: &str, console: &mut Console) {
+        let name = self.name();
+        console.warning(
+            format!("{name} was not told of the change: {reason}"),
+            format!("when the cause is gone: {remedy}"),
+        );
+    }
+
+    /// Warns that one volume could not be told. True where the others would wait as long.
+    fn refused(&self, what: &str, key: &Key, reason: &str, remedy: &str, console: &mut Console) -> bool {
+        let name = external_name(&key.0, &key.1);
+        console.warning(
+            format!("{} {what} the volume {}/{} as {name}: {reason}", self.name(), key.0, key.1),
+            format!("when the cause is gone: {remedy}"),
+        );
+        reason.starts_with(NO_ANSWER)
+    }
+}
+
+fn warn_of_other(engine: &Engine, (workspace, name): &Key, driver: &str, console: &mut Console) {
     let (engine_name, program) = (engine.name(), engine.program());
     let external = external_name(workspace, name);
     console.warning(

@@ -5,7 +5,7 @@
 
 use std::{
     collections::VecDeque,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs,
     path::{Path, PathBuf},
     process::Stdio,
@@ -15,6 +15,8 @@ use super::{DRIVER, http::Api, same_file, unix_path};
 
 /// Root's service, where `podman.socket` is enabled.
 const SOCKET: &str = "/run/podman/podman.sock";
+/// More names would make a command line or a path too long.
+const NAMES_AT_ONCE: usize = 100;
 
 pub(super) struct Podman {
     access: Access,
@@ -39,22 +41,28 @@ impl Podman {
         same_file(&plugin, &run_dir.join("podman.sock")).then_some(Self { access })
     }
 
-    pub(super) async fn volumes(&self) -> Result<Vec<(String, String)>, String> {
-        match &self.access {
-            Access::Socket(api) => api.volumes().await,
-            Access::Program(words) => {
-                let listed = run(words, &["volume", "ls", "--format", "{{.Driver}} {{.Name}}"]).await?;
-                let row = |line: &str| line.split_once(' ').map(|(d, n)| (n.to_owned(), d.to_owned()));
-                Ok(listed.lines().filter_map(row).collect())
-            }
+    /// The names and drivers of those volumes that Podman knows. Podman can't list the volumes of a
+    /// plugin that doesn't know one of them any more, so no others are asked for.
+    pub(super) async fn volumes(&self, names: &[String]) -> Result<Vec<(String, String)>, String> {
+        let mut volumes = Vec::new();
+        for names in names.chunks(NAMES_AT_ONCE) {
+            volumes.extend(match &self.access {
+                Access::Socket(api) => api.volumes(names).await?,
+                Access::Program(words) => {
+                    let mut arguments =
+                        ["volume", "ls", "--format", "{{.Driver}} {{.Name}}"].map(str::to_owned).to_vec();
+                    arguments.extend(names.iter().map(|name| format!("--filter=name=^{name}$")));
+                    let listed = run(words, &arguments).await?;
+                    let row = |line: &str| line.split_once(' ').map(|(d, n)| (n.to_owned(), d.to_owned()));
+                    listed.lines().filter_map(row).collect()
+                }
+            });
         }
+        Ok(volumes)
     }
 
+    /// Makes a name known that isn't yet.
     pub(super) async fn create(&self, name: &str) -> Result<(), String> {
-        // Podman refuses a name that it knows.
-        if self.volumes().await?.iter().any(|(known, _)| known == name) {
-            return Ok(());
-        }
         match &self.access {
             Access::Socket(api) => api.create(name).await,
             Access::Program(words) => {
@@ -63,25 +71,17 @@ impl Podman {
         }
     }
 
-    /// Makes Podman forget a volume that is deleted, after [`Self::forget_gone`].
+    /// Makes Podman forget a name that it knows as Orlop's.
     pub(super) async fn remove(&self, name: &str) -> Result<(), String> {
-        match &self.access {
-            Access::Socket(api) => match api.remove(name).await {
-                // It tells that the plugin no longer had it.
-                Err(reason) if reason.contains("has been removed from Podman") => Ok(()),
-                done => done,
-            },
-            Access::Program(_) => Ok(()),
-        }
-    }
-
-    /// Makes Podman's program forget all that its plugins no longer have; nothing else is removed.
-    /// While it knows one of those, its own list is an error. None where a service is asked, which
-    /// has no such call and no such fault.
-    pub(super) async fn forget_gone(&self) -> Option<Result<(), String>> {
-        match &self.access {
-            Access::Socket(_) => None,
-            Access::Program(words) => Some(run(words, &["volume", "reload"]).await.map(|_| ())),
+        let removed = match &self.access {
+            Access::Socket(api) => api.remove(name).await,
+            // Never with --force, which would remove the containers that use it.
+            Access::Program(words) => run(words, &["volume", "rm", name]).await.map(|_| ()),
+        };
+        // It complains of a volume that its plugin doesn't know any more, and forgets it all the same.
+        match (removed, self.volumes(&[name.to_owned()]).await.as_deref()) {
+            (Err(_), Ok([])) => Ok(()),
+            (removed, _) => removed,
         }
     }
 }
@@ -110,7 +110,7 @@ fn access() -> Option<Access> {
 }
 
 /// Runs Podman to its end; its last line on standard error is the reason of a failure.
-async fn run(words: &[OsString], arguments: &[&str]) -> Result<String, String> {
+async fn run(words: &[OsString], arguments: &[impl AsRef<OsStr>]) -> Result<String, String> {
     let mut words = words.iter().collect::<VecDeque<_>>();
     let program = words.pop_front().ok_or("no program is named")?;
     let output = tokio::process::Command::new(program)

@@ -198,25 +198,16 @@ pub(crate) fn pools(console: &Console, pools: &[Pool], wide: bool, now: Timestam
     lines(&table)
 }
 
-/// Events, a line each. They come one by one, so the columns have fixed widths and no header.
+/// Events, a line each. They come one by one, so the columns have fixed widths and no header. The
+/// message names what it is about.
 pub(crate) fn event(event: &Event, wide: bool) -> String {
     let severity = match event.severity {
         Severity::Info => "info",
         Severity::Warning => "warning",
         Severity::Error => "error",
     };
-    let object = match (&event.workspace, &event.volume, &event.pool) {
-        (Some(workspace), Some(volume), _) => format!("volume {workspace}/{volume}"),
-        (_, _, Some(pool)) => format!("pool {pool}"),
-        (Some(workspace), None, None) => format!("workspace {workspace}"),
-        (None, _, None) => "daemon".to_owned(),
-    };
-    let mut line = format!(
-        "{}  {severity:<7}  {object}  {}: {}",
-        event.at.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        event.reason,
-        plain(&event.message)
-    );
+    let at = event.at.strftime("%Y-%m-%dT%H:%M:%SZ");
+    let mut line = format!("{at}  {severity:<7}  {:<12}  {}", event.reason, plain(&event.message));
     if wide {
         let by = event.actor_uid.map_or_else(|| "the daemon".to_owned(), uid);
         let through = event.front.map_or_else(String::new, |front| format!(" through {}", front.as_str()));

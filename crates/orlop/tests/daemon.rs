@@ -1,0 +1,368 @@
+//! The command line against a real daemon: transcripts of a user's day, and what scripts rely on.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    os::unix::process::CommandExt,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use orlop_testkit::{OrlopDaemon, Part, command::eventually, process, require};
+use serde_json::Value;
+
+const DATA: &str = "\
+name: data
+version: v1beta
+type: volume
+tags: [example]
+owner: iamgroot
+volume: {size: 64Mi, accessMode: ReadWriteMany, type: persistent}
+";
+const SCRATCH: &str = "\
+name: scratch
+version: v1beta
+type: volume
+volume: {size: 32Mi, accessMode: ReadWriteOnce, type: temp}
+";
+
+/// A user at a prompt: what is typed, what comes back, and what is different every time taken out.
+struct Session {
+    daemon: OrlopDaemon,
+    text: String,
+}
+
+impl Session {
+    fn new() -> Self {
+        let daemon = OrlopDaemon::start();
+        fs::write(daemon.scratch().join("data.yaml"), DATA).unwrap();
+        fs::write(daemon.scratch().join("scratch.yaml"), SCRATCH).unwrap();
+        Self { daemon, text: String::new() }
+    }
+
+    fn command(&self, line: &str) -> Command {
+        let mut words = vec![String::new()];
+        let mut quoted = false;
+        for c in line.chars() {
+            match c {
+                '\'' => quoted = !quoted,
+                ' ' if !quoted => words.push(String::new()),
+                c => words.last_mut().unwrap().push(c),
+            }
+        }
+        let mut command = Command::new(orlop_testkit::daemon::binary());
+        command
+            .args(&words[1..])
+            .env_clear()
+            .env("ORLOP_SOCKET", self.daemon.socket())
+            .env("DOCKER_HOST", "unix:///nonexistent/docker.sock")
+            .env("CONTAINER_HOST", "unix:///nonexistent/podman.sock")
+            .current_dir(self.daemon.scratch().path());
+        command
+    }
+
+    /// Types a line, `orlop …`.
+    fn type_in(&mut self, line: &str) {
+        let output = self.command(line).output().unwrap();
+        let out = String::from_utf8_lossy(&output.stdout).into_owned();
+        let err = String::from_utf8_lossy(&output.stderr).into_owned();
+        self.text.push_str(&format!("$ {line}\n{out}"));
+        err.lines().for_each(|line| self.text.push_str(&format!("! {line}\n")));
+        match output.status.code() {
+            Some(0) => {}
+            code => self.text.push_str(&format!("=> {}\n", code.unwrap())),
+        }
+    }
+
+    fn json(&self, line: &str) -> Value {
+        let output = self.command(line).output().unwrap();
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Runs one command's output into another's input.
+    fn pipe(&self, from: &str, to: &str) -> String {
+        let output = self.command(from).output().unwrap();
+        assert!(output.status.success(), "{from}: {}", String::from_utf8_lossy(&output.stderr));
+        let mut child = self
+            .command(to)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(&output.stdout).unwrap();
+        let answer = child.wait_with_output().unwrap();
+        format!("{}{}", String::from_utf8_lossy(&answer.stdout), String::from_utf8_lossy(&answer.stderr))
+    }
+
+    /// The transcript, without what is different every time.
+    fn transcript(&self) -> String {
+        let dir = self.daemon.scratch().path().display().to_string();
+        let varying = [
+            ("[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", "[ID]"),
+            (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z| UTC)", "[TIME]"),
+            (r"\(\d+s ago\)", "([AGE] ago)"),
+            (r"for \d+s, on \S+", "for [AGE], on [NODE]"),
+            (r"(node: +)\S+", "${1}[NODE]"),
+            (r"(On disk: +)\S+", "${1}[BYTES]"),
+            (r"(Used: +)\S+", "${1}[BYTES]"),
+            (r"allocatedBytes: \d+", "allocatedBytes: [BYTES]"),
+        ];
+        varying.iter().fold(self.text.replace(&dir, "[DIR]"), |text, (pattern, with)| {
+            regex_lite::Regex::new(pattern).unwrap().replace_all(&text, *with).into_owned()
+        })
+    }
+}
+
+#[test]
+fn a_first_day() {
+    require!(Part::Loop);
+    let mut session = Session::new();
+    for line in [
+        "orlop status",
+        "orlop get",
+        "orlop apply -f data.yaml -f scratch.yaml",
+        "orlop apply -f data.yaml -f scratch.yaml",
+        "orlop get -t volume",
+        "orlop get -i 'data | v1beta | volume | public' --tags",
+        "orlop get --id volume:v1beta:data:public -d",
+        "orlop resource get -t volume -n scratch -o yaml",
+        "orlop get --tag example",
+        "orlop get --tag example --tag other",
+        "orlop log -t volume -n data",
+        "orlop delete -f data.yaml",
+        "orlop delete -t volume -n scratch",
+        "orlop get --released",
+        "orlop get --released -n data -d",
+        "orlop get -n data",
+        "orlop delete -n data",
+        "orlop delete -f data.yaml -f scratch.yaml",
+        "orlop log -t volume -n data",
+    ] {
+        session.type_in(line);
+    }
+    insta::assert_snapshot!("a_first_day", session.transcript());
+    session.daemon.assert_nothing_left();
+}
+
+#[test]
+fn changes_in_place_and_changes_that_are_refused() {
+    require!(Part::Loop);
+    let mut session = Session::new();
+    let dir = session.daemon.scratch().path().to_owned();
+    fs::write(dir.join("tagged.yaml"), DATA.replace("[example]", "[example, more]")).unwrap();
+    fs::write(dir.join("larger.yaml"), DATA.replace("64Mi", "128Mi")).unwrap();
+    fs::write(dir.join("huge.yaml"), SCRATCH.replace("32Mi", "4Pi").replace("scratch", "huge")).unwrap();
+    fs::write(dir.join("cloud.yaml"), SCRATCH.replace("temp", "CloudTemp").replace("scratch", "cloud"))
+        .unwrap();
+    fs::write(dir.join("typo.yaml"), SCRATCH.replace("size", "sise").replace("scratch", "typo")).unwrap();
+    for line in [
+        "orlop apply -f data.yaml",
+        "orlop apply -f tagged.yaml",
+        "orlop apply -f larger.yaml",
+        "orlop apply -f cloud.yaml",
+        // Nothing of a run with a fault is applied.
+        "orlop apply -f scratch.yaml -f typo.yaml",
+        "orlop get -n scratch",
+        // A refused one does not stop the others; two reasons make the status 1.
+        "orlop apply -f larger.yaml -f cloud.yaml -f scratch.yaml",
+        "orlop apply -f data.yaml -w nowhere",
+    ] {
+        session.type_in(line);
+    }
+    insta::assert_snapshot!("changes", session.transcript());
+    let output = session.command("orlop apply -f huge.yaml").output().unwrap();
+    assert_eq!(output.status.code(), Some(6));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("4Pi does not fit in pool default"));
+}
+
+#[test]
+fn workspaces_pools_and_mounts() {
+    require!(Part::Loop);
+    let mut session = Session::new();
+    let dir = session.daemon.scratch().path().to_owned();
+    fs::create_dir(dir.join("here")).unwrap();
+    for line in [
+        "orlop workspace create team --grant 1000",
+        "orlop workspace create team --grant 1000",
+        "orlop workspace create -n team --grant 1001",
+        "orlop workspace get",
+        "orlop get -t workspace -n team -d",
+        "orlop apply -f scratch.yaml -w team",
+        "orlop workspace delete team",
+        "orlop mount -n scratch -w team here",
+        "orlop mount -n scratch -w team here",
+        "orlop get -w team -n scratch -d",
+        "orlop delete -n scratch -w team",
+        "orlop delete -n scratch -w team --force",
+        "orlop get -w team",
+        "orlop unmount here",
+        "orlop unmount here",
+    ] {
+        session.type_in(line);
+    }
+    assert!(eventually(Duration::from_secs(30), || {
+        session.command("orlop get -n scratch -w team").output().unwrap().status.code() == Some(4)
+    }));
+    for line in [
+        "orlop workspace delete team",
+        "orlop workspace get team",
+        "orlop pool create small --path pools/small --capacity 100Mi --overcommit 1.5",
+        "orlop pool create small --path pools/small --capacity 100Mi --overcommit 1.5",
+        "orlop pool create small --path pools/other",
+        "orlop get -t pool -n nothing",
+        "orlop delete -t pool -n small",
+        "orlop log -t pool -n small",
+    ] {
+        session.type_in(line);
+    }
+    insta::assert_snapshot!("workspaces_pools_and_mounts", session.transcript());
+    let pool = session.json("orlop pool show small -o json");
+    assert_eq!((&pool["name"], &pool["overcommit"]), (&"small".into(), &1.5.into()));
+    let pools = session.json("orlop get -t pool -o json");
+    assert_eq!(pools.as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn what_get_prints_can_be_applied_again_unchanged() {
+    require!(Part::Loop);
+    let session = Session::new();
+    let dir = session.daemon.scratch().path().to_owned();
+    let odd = "name: odd\nversion: v1beta\ntype: volume\nowner: \"no\"\ndescription: 'costs $$5, ${PRICE} says: # it'\n\
+               tags: [\"0123\", \"a: b\", \"#x\", \"\u{2603}\", \"null\", \"1.10\", \"$$HOME\", \" padded \"]\nlayer: system\n\
+               volume: {size: 64Mi, accessMode: ReadOnlyMany, type: temp, pool: default, filesystem: ext4,\n\
+               \x20 uid: 1000, gid: 0, mode: \"0770\", mountOptions: [noatime, noexec]}\n";
+    fs::write(dir.join("odd.yaml"), odd).unwrap();
+    let applied =
+        session.command("orlop apply -f odd.yaml -f data.yaml").env("PRICE", "$5").output().unwrap();
+    assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
+
+    let volume = session.json("orlop get -n odd -o json");
+    assert_eq!(volume["volume"]["mode"], "0770");
+    assert_eq!(volume["status"]["state"], "active");
+    assert_eq!(volume["workspace"], "public");
+    let all = session.json("orlop get -o json");
+    let names: Vec<_> = all.as_array().unwrap().iter().map(|v| v["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["data", "odd"]);
+
+    for format in ["json", "yaml"] {
+        for (from, said) in [
+            (format!("orlop get -n odd -o {format}"), "volume public/odd: unchanged\n"),
+            (
+                format!("orlop get -o {format}"),
+                "volume public/data: unchanged\nvolume public/odd: unchanged\n",
+            ),
+        ] {
+            assert_eq!(session.pipe(&from, "orlop apply -f -"), said, "{from}");
+        }
+    }
+    let wrong = session.pipe("orlop get -n odd -o yaml", "orlop apply -f - -w team");
+    assert!(wrong.contains("the manifest is for the workspace public, the command for team"), "{wrong}");
+    // Deleting by what get prints works too.
+    let deleted = session.pipe("orlop get -o yaml", "orlop delete -f -");
+    assert!(deleted.contains("public/odd: deleted, its data is destroyed"), "{deleted}");
+}
+
+#[test]
+fn owners_see_their_own_unless_they_ask_for_all() {
+    require!(Part::Loop);
+    let session = Session::new();
+    fs::set_permissions(session.daemon.socket(), std::os::unix::fs::PermissionsExt::from_mode(0o666))
+        .unwrap();
+    let run = |line: &str, uid: u32| {
+        let mut command = session.command(line);
+        // The program is where the other user can run it.
+        let program = session.daemon.scratch().join("orlop");
+        if !program.exists() {
+            fs::copy(orlop_testkit::daemon::binary(), &program).unwrap();
+        }
+        fs::set_permissions(
+            session.daemon.scratch().path(),
+            std::os::unix::fs::PermissionsExt::from_mode(0o755),
+        )
+        .unwrap();
+        let mut as_user = Command::new(&program);
+        as_user.args(command.get_args()).env_clear();
+        for (name, value) in command.get_envs() {
+            as_user.env(name, value.unwrap());
+        }
+        as_user.current_dir(session.daemon.scratch().path()).uid(uid).gid(uid);
+        command = as_user;
+        let mut output = None;
+        // A process that another test starts may hold the copy open for writing for a moment.
+        eventually(Duration::from_secs(10), || {
+            output = command.output().ok();
+            output.is_some()
+        });
+        let output = output.unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned(), {
+            String::from_utf8_lossy(&output.stderr).into_owned()
+        })
+    };
+    assert_eq!(run("orlop apply -f data.yaml", 0).0, Some(0));
+    assert_eq!(run("orlop apply -f scratch.yaml", 1000).0, Some(0));
+
+    let (_, out, _) = run("orlop get", 1000);
+    assert!(out.contains("scratch") && !out.contains("data"), "{out}");
+    let (_, out, err) = run("orlop get", 1001);
+    assert_eq!(
+        (out.as_str(), err.as_str()),
+        ("", "no volumes of yours in workspace public; -a shows those of all owners\n")
+    );
+    let (_, out, _) = run("orlop get -a", 1001);
+    assert!(out.contains("scratch") && out.contains("data") && out.contains("uid 1000"), "{out}");
+    let (_, out, _) = run("orlop get -n data", 1001);
+    assert!(out.contains("iamgroot"), "{out}");
+
+    let (code, _, err) = run("orlop delete -n data", 1000);
+    assert_eq!(code, Some(7), "{err}");
+    let (code, _, err) = run("orlop pool create mine --path /tmp/x", 1000);
+    assert_eq!(code, Some(7), "{err}");
+}
+
+#[test]
+fn live_views_follow_and_end_cleanly() {
+    require!(Part::Loop);
+    let session = Session::new();
+    let follow = |line: &str| {
+        let mut child = session.command(line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        (child, lines)
+    };
+    assert!(session.command("orlop apply -f data.yaml").output().unwrap().status.success());
+    let (mut table, mut rows) = follow("orlop get -r");
+    let (mut log, mut events) = follow("orlop log -t volume -f -o json");
+    // Both have shown what is there before something new happens.
+    assert!(rows.by_ref().any(|line| line.unwrap().contains(" data ")));
+    assert!(events.by_ref().any(|line| line.unwrap().contains("\"volume\":\"data\"")));
+    assert!(session.command("orlop apply -f scratch.yaml").output().unwrap().status.success());
+    assert!(rows.by_ref().any(|line| line.unwrap().contains(" scratch ")));
+    let event = events.by_ref().map(Result::unwrap).find(|line| line.contains("\"volume\":\"scratch\""));
+    let event: Value = serde_json::from_str(&event.unwrap()).unwrap();
+    assert_eq!(event["workspace"], "public");
+
+    for child in [&mut table, &mut log] {
+        let id = i32::try_from(child.id()).unwrap();
+        process::signal(id, rustix::process::Signal::INT);
+        assert_eq!(child.wait().unwrap().code(), Some(0), "Ctrl-C is the way to end it");
+    }
+    assert!(!rows.any(|line| line.unwrap().contains("\x1b")), "no escape codes without a terminal");
+    let output = session.command("orlop get -r -o json").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn a_daemon_that_goes_away_is_said_to_be_away() {
+    require!(Part::Loop);
+    let mut session = Session::new();
+    assert!(session.command("orlop apply -f data.yaml").output().unwrap().status.success());
+    session.daemon.kill9();
+    let output = session.command("orlop apply -f data.yaml -f scratch.yaml").output().unwrap();
+    assert_eq!(output.status.code(), Some(8));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(said.matches("error:").count(), 1, "said once, not for each: {said}");
+    session.daemon.restart();
+    assert!(session.command("orlop apply -f data.yaml").output().unwrap().status.success());
+}
