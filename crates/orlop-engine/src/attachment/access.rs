@@ -31,10 +31,23 @@ pub(crate) struct Lingerer {
     pub(crate) process: String,
     /// Where, as that process sees it.
     pub(crate) mount_point: String,
+    /// It is in our own namespace: no process has to end for it to go.
+    pub(crate) own: bool,
+    /// Nothing can be written through it.
+    pub(crate) read_only: bool,
+}
+
+impl Lingerer {
+    fn remedy(&self) -> String {
+        if self.own { format!("unmount {}", self.mount_point) } else { format!("end process {}", self.pid) }
+    }
 }
 
 impl std::fmt::Display for Lingerer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.own {
+            return write!(f, "this host, which still has it mounted on {}", self.mount_point);
+        }
         write!(
             f,
             "process {} ({}), which still has it mounted on {}",
@@ -101,13 +114,18 @@ pub(crate) fn decide(
         return Err(taken(asked, &[*filler], &[], wish, "is being filled")
             .hint("wait until its owner has filled it and unmounted it"));
     }
+    let writer = lingerers.iter().find(|lingerer| !lingerer.read_only);
+    if let (AccessMode::ReadOnlyMany, Some(writer)) = (asked.mode, writer) {
+        return Err(taken(asked, &[], std::slice::from_ref(writer), wish, "can still be written")
+            .hint(writer.remedy()));
+    }
     let one_only = |hint: &str| {
         if holders.is_empty() && lingerers.is_empty() {
             return Ok(Grant { read_only: wish.access == Access::ReadOnly, already: false });
         }
         let hint = match lingerers {
             [] => hint.to_owned(),
-            [lingerer, ..] => format!("end process {}, or {hint}", lingerer.pid),
+            [lingerer, ..] => format!("{}, or {hint}", lingerer.remedy()),
         };
         Err(taken(asked, holders, lingerers, wish, "is in use").hint(hint))
     };
@@ -137,11 +155,10 @@ pub(crate) fn decide(
     }
 }
 
-/// Whether nobody else may have it beside one who is granted that.
-pub(crate) fn excludes_others(mode: AccessMode, access: Access) -> bool {
+/// Whether somebody without a record could stand in the way of the first who has one.
+pub(crate) fn excludes_others(mode: AccessMode) -> bool {
     match mode {
-        AccessMode::ReadWriteOnce | AccessMode::ReadWriteOncePod => true,
-        AccessMode::ReadOnlyMany => access == Access::Fill,
+        AccessMode::ReadWriteOnce | AccessMode::ReadWriteOncePod | AccessMode::ReadOnlyMany => true,
         AccessMode::ReadWriteMany => false,
     }
 }
@@ -219,8 +236,12 @@ mod tests {
         Wish { front, scope, shared: false, access }
     }
 
+    fn lingerer(read_only: bool) -> Lingerer {
+        Lingerer { pid: 7, process: "sh".into(), mount_point: "/data".into(), own: false, read_only }
+    }
+
     fn asks(mode: AccessMode, holders: &[Holder<'_>], lingers: bool, wish: Wish<'_>) -> Option<(bool, bool)> {
-        let lingerer = Lingerer { pid: 7, process: "sh".into(), mount_point: "/data".into() };
+        let lingerer = lingerer(true);
         let lingerers = if lingers { vec![lingerer] } else { Vec::new() };
         let decided = decide(Asked { title: "public/a", mode }, holders, &lingerers, wish);
         if let Err(error) = &decided {
@@ -292,6 +313,25 @@ mod tests {
         let error = decide(asked, &[holder("a", false)], &[], wish("b", Access::ByMode)).unwrap_err();
         assert!(error.message.contains("two targets counts as two"), "{error}");
         assert!(error.message.contains("since 1970-01-01"), "{error}");
+    }
+
+    #[test]
+    fn nobody_reads_what_somebody_without_a_record_still_writes() {
+        let asked = Asked { title: "public/a", mode: ReadOnlyMany };
+        for access in [Access::ByMode, Access::ReadOnly, Access::Fill] {
+            let error =
+                decide(asked, &[], &[lingerer(true), lingerer(false)], wish("a", access)).unwrap_err();
+            assert!(error.message.contains("can still be written by process 7"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_mount_of_our_own_namespace_is_unmounted_and_no_process_ended() {
+        let own = Lingerer { own: true, ..lingerer(false) };
+        let asked = Asked { title: "public/a", mode: ReadWriteOnce };
+        let error = decide(asked, &[], &[own], wish("a", Access::ByMode)).unwrap_err();
+        assert!(error.message.contains("this host"), "{error}");
+        assert!(error.hint.unwrap().starts_with("unmount /data"));
     }
 
     #[test]

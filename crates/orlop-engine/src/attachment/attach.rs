@@ -110,7 +110,7 @@ fn decide(
     let alone = recorded.is_empty();
     match by(&recorded, &[]) {
         // Where one alone is allowed, the kernel may know another who has no record.
-        Ok(grant) if !(alone && access::excludes_others(asked.mode, wish.access)) => Ok(grant),
+        Ok(grant) if !(alone && access::excludes_others(asked.mode)) => Ok(grant),
         Ok(_) | Err(_) => {
             let survey = stale::survey(core, Some(caller), row, image)?;
             by(&survey.attachments, &survey.lingerers())

@@ -169,7 +169,7 @@ pub(crate) fn take_down(core: &Core, row: &VolumeRow, image: &Image) -> Result<R
             Ok(Released::Free)
         }
         Remaining::Somebody(device) => {
-            let view = kernel::look(&core.places, row.id, Some(device), &[], &image.object)?;
+            let view = kernel::look(&core.places, row.id, &[device], &[], &image.object)?;
             let who = match view.holders().as_slice() {
                 [] => "a mount namespace without a visible process, or a program that claims the device"
                     .to_owned(),

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use orlop_model::{Error, ErrorKind, Result, resource::Front};
 use orlop_sys::{
-    SysError,
+    DeviceNumber, SysError,
     target::{self, TargetPlace},
 };
 
@@ -19,8 +19,8 @@ use super::{
 };
 use crate::{
     authority,
-    backend::image::attach as image_attach,
-    core::{Core, object},
+    backend::image::Image,
+    core::Core,
     host::On,
     locks::{Deadline, Lock},
     request::{Attached, Caller, MountAccess, MountRequest, VolumeRef},
@@ -96,16 +96,22 @@ pub(crate) fn unmount(core: &Core, caller: &Caller, path: &Path) -> Result<()> {
     core.authorise(caller, &row)?;
     let _held = core.locks.take(Lock::Volume(row.id), Deadline::usual())?;
     let row = core.again(row.id)?;
+    let now = core.store.read(|r| attachments::by_target(r, &core.config.node, place.path()))?;
+    // Somebody else ended it meanwhile.
+    let Some(attachment) = now.filter(|now| now.id == attachment.id) else { return Ok(()) };
     let image = core.image(&row)?;
-    let device = image_attach::device_of(&image)?.map(|device| device.device());
-    detach::end(core, caller, &row, &image, attachment, || {
-        let Some(device) = device else { return Ok(()) };
-        unbind(&place, device, &object(&row))
-    })
+    detach::end(core, caller, &row, &image, attachment, || unbind(core, &place, &image))
 }
 
-/// Unmounts a target. That it is not mounted, or something else is, is no error: the consumer is gone.
-pub(crate) fn unbind(place: &TargetPlace, device: orlop_sys::DeviceNumber, object: &str) -> Result<()> {
+/// Unmounts a target of that volume. That it is not mounted, or something else is, is no error: the consumer is gone.
+pub(crate) fn unbind(core: &Core, place: &TargetPlace, image: &Image) -> Result<()> {
+    for device in kernel::devices(&core.places, image)? {
+        unmount_one(place, device, &image.object)?;
+    }
+    Ok(())
+}
+
+fn unmount_one(place: &TargetPlace, device: DeviceNumber, object: &str) -> Result<()> {
     match place.unmount(device) {
         Ok(())
         | Err(SysError::NotMounted { .. } | SysError::WrongDevice { .. } | SysError::NotFound { .. }) => {

@@ -9,17 +9,20 @@ use orlop_model::{Result, VolumeId};
 use orlop_sys::{
     DeviceNumber, FileIdentity,
     filesystem::DATA_DIRECTORY,
-    loopdev,
+    loopdev, mount,
     mountinfo::{self, DeviceMount},
 };
 
 use super::{access::Lingerer, place::Places};
-use crate::{backend::image::Image, host::On};
+use crate::{
+    backend::image::{Image, attach},
+    host::On,
+};
 
 /// Every mount of a volume's device, by what it is to us.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct KernelView {
-    /// The device, where the volume has one.
+    /// The device of the image, where it has one.
     pub(crate) device: Option<DeviceNumber>,
     /// Targets of host mounts, in our own namespace.
     pub(crate) targets: Vec<PathBuf>,
@@ -30,17 +33,31 @@ pub(crate) struct KernelView {
     pub(crate) copies: Vec<DeviceMount>,
 }
 
-/// Looks at every namespace. `targets` are the recorded targets of host mounts of this volume.
+/// Looks at every namespace, for mounts of these devices. `targets` are the recorded targets of host mounts of this volume.
 pub(crate) fn look(
     places: &Places,
     id: VolumeId,
-    device: Option<DeviceNumber>,
+    devices: &[DeviceNumber],
     targets: &[PathBuf],
     object: &str,
 ) -> Result<KernelView> {
-    let Some(number) = device else { return Ok(KernelView::default()) };
-    let mounts = mountinfo::mounts_of_device(number).on(object)?;
-    Ok(classify(places.root(), id, number, targets, mounts))
+    if devices.is_empty() {
+        return Ok(KernelView::default());
+    }
+    let mounts = mountinfo::mounts_of_devices(|device| devices.contains(&device)).on(object)?;
+    Ok(classify(places.root(), id, devices.first().copied(), targets, mounts))
+}
+
+/// The devices through which a volume can be in use: that of its image, and the one on its base
+/// mount, which is another where the image was exchanged or hidden under those who use it.
+pub(crate) fn devices(places: &Places, image: &Image) -> Result<Vec<DeviceNumber>> {
+    let of_image = attach::device_of(image)?.map(|device| device.device());
+    let on_base = match mount::mounted_at(&places.base(image.id)) {
+        Ok(mounted) => mounted.map(|mounted| mounted.device),
+        Err(error) if error.is_not_found() => None,
+        Err(error) => return Err(crate::host::failure(&error, &image.object)),
+    };
+    Ok(of_image.into_iter().chain(on_base.filter(|device| Some(*device) != of_image)).collect())
 }
 
 /// One look at every namespace, for many volumes: at start each of hundreds would else look at each
@@ -67,12 +84,19 @@ impl Snapshot {
         Ok(Self { devices, mounts })
     }
 
-    /// What it shows of one volume.
-    pub(crate) fn view(&self, places: &Places, image: &Image, targets: &[PathBuf]) -> KernelView {
+    /// What it shows of one volume, on whose base mount is that device.
+    pub(crate) fn view(
+        &self,
+        places: &Places,
+        image: &Image,
+        targets: &[PathBuf],
+        base: Option<DeviceNumber>,
+    ) -> KernelView {
         let identity = FileIdentity::of_path(image.path()).ok();
         let device = identity.and_then(|identity| self.devices.get(&identity)).copied();
-        let Some(device) = device else { return KernelView::default() };
-        let mounts = self.mounts.get(&device).cloned().unwrap_or_default();
+        let others = base.filter(|base| Some(*base) != device);
+        let mounts = device.iter().chain(&others).filter_map(|device| self.mounts.get(device));
+        let mounts = mounts.flatten().cloned().collect();
         classify(places.root(), image.id, device, targets, mounts)
     }
 }
@@ -80,7 +104,7 @@ impl Snapshot {
 fn classify(
     mount_dir: &Path,
     id: VolumeId,
-    device: DeviceNumber,
+    device: Option<DeviceNumber>,
     targets: &[PathBuf],
     mounts: Vec<DeviceMount>,
 ) -> KernelView {
@@ -88,7 +112,7 @@ fn classify(
     // A process with another root directory sees our mounts below a prefix of its own.
     let shown_elsewhere = Path::new(&id.to_string()).join("ro");
     let users = Path::new("/").join(DATA_DIRECTORY);
-    let mut view = KernelView { device: Some(device), ..KernelView::default() };
+    let mut view = KernelView { device, ..KernelView::default() };
     for mount in mounts {
         if mount.own && mount.mount_point.starts_with(&ours) {
             continue;
@@ -120,13 +144,17 @@ impl KernelView {
 
 fn name(mounts: &[DeviceMount]) -> Vec<Lingerer> {
     let mut seen = BTreeSet::new();
-    mounts
-        .iter()
+    // One that can be written stands for its namespace before one that can't.
+    let writable = mounts.iter().filter(|mount| !mount.read_only);
+    let named = writable.chain(mounts.iter().filter(|mount| mount.read_only));
+    named
         .filter(|mount| seen.insert(mount.namespace))
         .map(|mount| Lingerer {
             pid: mount.pid,
             process: mount.comm.clone(),
             mount_point: mount.mount_point.display().to_string(),
+            own: mount.own,
+            read_only: mount.read_only,
         })
         .collect()
 }
@@ -194,7 +222,7 @@ mod tests {
             mount(4, false, "/more", "/data/more"),
         ];
         let targets = [PathBuf::from("/mnt/target")];
-        let view = classify(dir, id, DeviceNumber { major: 7, minor: 1 }, &targets, mounts);
+        let view = classify(dir, id, Some(DeviceNumber { major: 7, minor: 1 }), &targets, mounts);
         assert_eq!(view.targets, targets);
         let places: Vec<_> = view.consumers.iter().map(|m| m.mount_point.display().to_string()).collect();
         assert_eq!(places, ["/somewhere/else", "/data", "/more"]);

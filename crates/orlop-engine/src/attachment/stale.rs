@@ -13,7 +13,7 @@ use super::{
     kernel::{self, KernelView},
 };
 use crate::{
-    backend::image::{Image, attach},
+    backend::image::Image,
     core::Core,
     events::event,
     request::Caller,
@@ -65,8 +65,8 @@ pub(crate) fn survey_but(
 ) -> Result<Survey> {
     let recorded = core.store.read(|r| attachments::of_volume(r, row.id))?;
     let targets: Vec<_> = recorded.iter().filter_map(|attachment| attachment.target.clone()).collect();
-    let device = attach::device_of(image)?.map(|device| device.device());
-    let kernel = kernel::look(&core.places, row.id, device, &targets, &image.object)?;
+    let devices = kernel::devices(&core.places, image)?;
+    let kernel = kernel::look(&core.places, row.id, &devices, &targets, &image.object)?;
     let now = Core::now();
     let (stale, attachments): (Vec<_>, Vec<_>) = recorded
         .into_iter()
@@ -112,6 +112,8 @@ pub(crate) fn drop_all(
         })
         .collect();
     let ids: Vec<AttachmentId> = stale.iter().map(|attachment| attachment.id).collect();
+    // Where they were the last, nobody else takes the volume down.
+    core.signal.suspect(row.id);
     core.store.write(move |tx| {
         for id in ids {
             attachments::delete(tx, id)?;

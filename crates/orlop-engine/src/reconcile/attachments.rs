@@ -86,9 +86,9 @@ fn reconcile(
         }
     }
     let targets: Vec<_> = here.iter().filter_map(|attachment| attachment.target.clone()).collect();
-    let view = kernel.view(&core.places, &image, &targets);
     let base = core.places.base(row.id);
     let mounted = mount::mounted_at(&base).ok().flatten().map(|mounted| mounted.device);
+    let view = kernel.view(&core.places, &image, &targets, mounted);
     if mounted.is_some() && mounted != view.device {
         // Says what is wrong with it; those who use it go on with what they have.
         state::settle(core, row, &image, image_attach::staged(&image, &base))?;

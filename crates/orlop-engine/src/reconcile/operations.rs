@@ -6,7 +6,7 @@ use orlop_sys::target;
 
 use crate::{
     attachment::{detach, host_mount},
-    backend::image::{attach as image_attach, health},
+    backend::image::health,
     core::Core,
     events::{event, note},
     pool,
@@ -98,8 +98,14 @@ fn settle_attach(
     target: Option<&str>,
 ) -> Result<Fate> {
     let image = core.image(row)?;
-    unbind(core, row, target)?;
-    if core.store.read(|r| attachments::of_volume(r, row.id))?.is_empty() {
+    let recorded = core.store.read(|r| attachments::of_volume(r, row.id))?;
+    // A later attach succeeded where this one failed: what is mounted there is in use.
+    let taken = target
+        .is_some_and(|target| recorded.iter().any(|other| other.target.as_deref() == Some(target.as_ref())));
+    if !taken {
+        unbind(core, row, target)?;
+    }
+    if recorded.is_empty() {
         detach::take_down(core, row, &image)?;
     }
     let id = operation.id;
@@ -111,10 +117,9 @@ fn settle_attach(
 fn unbind(core: &Core, row: &VolumeRow, target: Option<&str>) -> Result<()> {
     let Some(target) = target else { return Ok(()) };
     let image = core.image(row)?;
-    let Some(device) = image_attach::device_of(&image)? else { return Ok(()) };
     // A path that its user changed meanwhile leads to nothing of ours.
     let Ok(place) = target::open_place(target.as_ref()) else { return Ok(()) };
-    host_mount::unbind(&place, device.device(), &image.object)
+    host_mount::unbind(core, &place, &image)
 }
 
 fn settle_pool(core: &Core, operation: &OperationRow, pool: PoolId, path: &str) -> Result<Fate> {

@@ -57,6 +57,25 @@ fn read_only_many_is_filled_by_its_owner_alone() {
     world.assert_nothing_mounted();
 }
 
+#[test]
+fn a_read_only_volume_has_no_readers_while_a_moved_mount_still_fills_it() {
+    require!(Part::Loop);
+    let world = World::new("rox-moved");
+    world.make("data", "ReadOnlyMany", "temp");
+    let target = world.mkdir("area/fill");
+    world.mount("data", &target, MountAccess::ReadWrite).unwrap();
+    // A mount point stays where it is; the directory above it moves, and the mount with it.
+    std::fs::rename(world.join("area"), world.join("moved")).unwrap();
+    for _ in 0..2 {
+        fails(world.attach("data", "reader"), ErrorKind::AccessRefused);
+    }
+    std::fs::write(world.join("moved/fill/file"), "cargo").unwrap();
+    orlop_sys::mount::unmount(&world.join("moved/fill")).unwrap();
+    world.attach("data", "reader").unwrap();
+    world.detach("data", "reader").unwrap();
+    world.assert_nothing_mounted();
+}
+
 fn rustix_rofs() -> i32 {
     orlop_sys::Errno::ROFS.raw_os_error()
 }
