@@ -191,3 +191,51 @@ fn a_list_sees_a_missing_image_and_its_return() {
     assert!(eventually(Duration::from_secs(60), || world.state("data") == VolumeState::Active));
     world.assert_nothing_mounted();
 }
+
+#[test]
+fn an_xfs_that_shut_down_is_told_and_can_be_left_deleted_and_used_again() {
+    require!(Part::Loop, Part::Xfs);
+    let world = World::new("xfs-shutdown");
+    world.apply("data", "size: 320Mi, accessMode: ReadWriteMany, type: temp, filesystem: xfs").unwrap();
+    let path = world.attach("data", "one").unwrap().path;
+    std::fs::write(path.join("file"), "cargo").unwrap();
+    std::fs::File::open(path.join("file")).unwrap().sync_all().unwrap();
+    // What a failed write of its log does, where the pool's disk is full or broken.
+    let done =
+        std::process::Command::new("xfs_io").args(["-x", "-c", "shutdown"]).arg(&path).status().unwrap();
+    assert!(done.success());
+    fails(world.attach("data", "two"), ErrorKind::Damaged);
+    assert_eq!(world.state("data"), VolumeState::Error);
+    world.detach("data", "one").unwrap();
+    world.assert_nothing_mounted();
+    let path = world.attach("data", "three").unwrap().path;
+    assert_eq!(std::fs::read_to_string(path.join("file")).unwrap(), "cargo", "its log is replayed");
+    assert_eq!(world.state("data"), VolumeState::Active);
+    world.detach("data", "three").unwrap();
+    world.destroy("data");
+}
+
+#[test]
+fn an_image_that_was_exchanged_or_hidden_does_not_hide_who_uses_the_volume() {
+    require!(Part::Loop);
+    let world = World::new("hidden");
+    let made = world.make("data", "ReadWriteOnce", "temp");
+    let path = world.attach("data", "one").unwrap().path;
+    let container = Container::start(&path, &world.mkdir("place"), &world.config.mount_dir, false);
+    std::thread::sleep(Duration::from_millis(400));
+    let image = world.image(&made);
+    let away = image.with_extension("away");
+    std::fs::rename(&image, &away).unwrap();
+    let error = fails(world.attach("data", "two"), ErrorKind::AccessRefused);
+    assert!(error.message.contains("docker mount one"), "{error}");
+    fails(world.delete("data"), ErrorKind::InUse);
+    std::fs::copy(&away, &image).unwrap();
+    let error = fails(world.attach("data", "two"), ErrorKind::AccessRefused);
+    assert!(error.message.contains("docker mount one"), "{error}");
+    fails(world.delete("data"), ErrorKind::InUse);
+    assert_eq!(world.volume("data").status.attachments.len(), 1);
+    std::fs::rename(&away, &image).unwrap();
+    container.end();
+    world.detach("data", "one").unwrap();
+    world.destroy("data");
+}

@@ -301,11 +301,23 @@ pub fn mounted_at(path: &Path) -> Result<Option<Mounted>> {
 }
 
 fn mounted_on(fd: &OwnedFd) -> Result<Option<Mounted>> {
-    let found = look(fd)?;
+    let found = match look(fd) {
+        // An XFS that shut down answers so for its root too, and still has to be unmounted.
+        Err(error) if error.errno() == Some(Errno::IO) => return mounted_by_table(fd),
+        other => other?,
+    };
     if !found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) {
         return Ok(None);
     }
     Ok(Some(from_statx(&found)))
+}
+
+/// The same by the mount table, which asks no filesystem.
+fn mounted_by_table(fd: &OwnedFd) -> Result<Option<Mounted>> {
+    let link = PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()));
+    let path = std::fs::read_link(&link).map_err(|error| SysError::io("look at", &link, &error))?;
+    let entry = crate::mountinfo::mounted_at(&path)?;
+    Ok(entry.map(|entry| Mounted { device: entry.device, mount_id: entry.id }))
 }
 
 fn describe(tree: &OwnedFd) -> Result<Mounted> {
