@@ -45,7 +45,7 @@ pub(crate) fn create(core: &Core, caller: &Caller, request: &PoolRequest) -> Res
         None => {
             apart(core, &path)?;
             let row = make(core, Some(caller), request, path)?;
-            Ok(Applied { outcome: Outcome::Created, changes: Vec::new(), resource: view(core, &row)? })
+            Ok(Applied { outcome: Outcome::Created, changes: Vec::new(), resource: view(core, &row) })
         }
     }
 }
@@ -68,12 +68,22 @@ pub(crate) fn undo(core: &Core, operation: OperationId, path: &Path, pool: PoolI
     let ours = super::read_short(&paths.marker())
         .is_ok_and(|bytes| PoolFile::decode(&bytes, &paths.marker()).is_ok_and(|file| file.id == pool));
     if ours {
-        durable::remove_file(&paths.marker()).on(&object)?;
         for directory in [paths.volumes(), paths.blanks()] {
             durable::remove_dir(&directory).on(&object)?;
         }
+        // Last: without it a second attempt would not know that the rest is ours.
+        durable::remove_file(&paths.marker()).on(&object)?;
+    }
+    // The directory was empty when the intent was recorded, so what a kill left of the marker is ours.
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| is_half_written_marker(&entry.file_name())) {
+        durable::remove_file(&entry.path()).on(&object)?;
     }
     core.store.write(move |tx| operations::finish(tx, operation))
+}
+
+fn is_half_written_marker(name: &std::ffi::OsStr) -> bool {
+    name.to_str().is_some_and(|name| name.starts_with(".orlop.pool.") && name.ends_with(".new"))
 }
 
 fn make(core: &Core, caller: Option<&Caller>, request: &PoolRequest, path: PathBuf) -> Result<PoolRow> {
@@ -167,7 +177,7 @@ fn change(
         changes.push("overcommit".to_owned());
     }
     if changes.is_empty() {
-        return Ok(Applied { outcome: Outcome::Unchanged, changes, resource: view(core, &row)? });
+        return Ok(Applied { outcome: Outcome::Unchanged, changes, resource: view(core, &row) });
     }
     row.capacity = capacity;
     row.overcommit = overcommit;
@@ -193,7 +203,7 @@ fn change(
         events::append(tx, &told)?;
         pools::by_id(tx, row.id)?.ok_or_else(|| missing(&name))
     })?;
-    Ok(Applied { outcome: Outcome::Configured, changes, resource: view(core, &row)? })
+    Ok(Applied { outcome: Outcome::Configured, changes, resource: view(core, &row) })
 }
 
 /// Absolute, and without anything that a reader could misread. Symbolic links on the way are root's

@@ -9,7 +9,10 @@ use std::{
     sync::{PoisonError, RwLock},
 };
 
-use orlop_model::{Error, ErrorKind, PoolId, PoolName, Result, Size, resource::Pool};
+use orlop_model::{
+    Error, ErrorKind, PoolId, PoolName, Result, Size,
+    resource::{Capacity, Pool},
+};
 
 use crate::{
     core::Core,
@@ -68,17 +71,24 @@ pub(crate) fn read_short(path: &std::path::Path) -> std::io::Result<Vec<u8>> {
 /// One pool as users see it.
 pub(crate) fn show(core: &Core, name: &PoolName) -> Result<Pool> {
     let row = core.store.read(|r| pools::by_name(r, name))?.ok_or_else(|| missing(name))?;
-    view(core, &row)
+    Ok(view(core, &row))
 }
 
 /// All pools.
 pub(crate) fn list(core: &Core) -> Result<Vec<Pool>> {
-    core.store.read(pools::all)?.iter().map(|row| view(core, row)).collect()
+    Ok(core.store.read(pools::all)?.iter().map(|row| view(core, row)).collect())
 }
 
-fn view(core: &Core, row: &PoolRow) -> Result<Pool> {
-    let room = core.rooms.current(core, row)?;
-    Ok(Pool {
+/// A pool that is not there is shown too, with the reason and without figures of its disk.
+fn view(core: &Core, row: &PoolRow) -> Pool {
+    let (room, capacity_status) = match core.rooms.current(core, row) {
+        Ok(room) => {
+            let status = room.status();
+            (room, status)
+        }
+        Err(error) => (room::unknown(row), Capacity::Advisory { why: error.message }),
+    };
+    Pool {
         id: row.id,
         name: row.name.clone(),
         backend: row.backend,
@@ -92,9 +102,9 @@ fn view(core: &Core, row: &PoolRow) -> Result<Pool> {
         low_water: Size::from_bytes(room.low_water),
         host_filesystem: room.host_filesystem.clone(),
         volumes: row.volumes,
-        capacity_status: room.status(),
+        capacity_status,
         created_at: row.created_at,
-    })
+    }
 }
 
 pub(crate) fn missing(name: &PoolName) -> Error {

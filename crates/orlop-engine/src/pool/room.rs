@@ -17,6 +17,7 @@ use crate::{
     core::Core,
     events::{event, note},
     host::On,
+    pool,
     store::{PoolRow, attachments, pools, volumes},
 };
 
@@ -59,7 +60,12 @@ impl Figures {
 
 impl Rooms {
     /// The room now, from figures that are at most a few seconds old.
+    ///
+    /// # Errors
+    /// [`orlop_model::ErrorKind::Unavailable`] where the pool is not there: what the directory says
+    /// then is of another disk.
     pub(crate) fn current(&self, core: &Core, row: &PoolRow) -> Result<Room> {
+        pool::confirm(core, row.id, &row.name)?;
         let gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh =
             gathered.get(&row.id).filter(|(at, _)| at.elapsed() < FRESH).map(|(_, found)| found.clone());
@@ -70,6 +76,12 @@ impl Rooms {
         };
         Ok(figures.room(row))
     }
+}
+
+/// What is known of a pool that is not there: what it promised, and nothing of its disk.
+pub(crate) fn unknown(row: &PoolRow) -> Room {
+    let figures = Figures { grown: 0, host_free: 0, low_water: 0, host_filesystem: "unknown".to_owned() };
+    figures.room(row)
 }
 
 /// Asks the host. Also remembered, for those who only look.
@@ -105,7 +117,8 @@ fn grown(core: &Core, pool: &PoolRow) -> Result<i64> {
 /// Looks whether promises of pools became advisory, or hard again, and tells of it.
 pub(crate) fn watch(core: &Core) -> Result<()> {
     for row in core.store.read(pools::all)? {
-        let status = match gather(core, &row) {
+        let gathered = pool::confirm(core, row.id, &row.name).and_then(|_| gather(core, &row));
+        let status = match gathered {
             Ok(figures) => figures.room(&row).status(),
             Err(error) => Capacity::Advisory { why: error.message },
         };

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use orlop_model::{
-    AccessMode, PoolId, Result, VolumeId,
+    AccessMode, Error, ErrorKind, PoolId, Result, VolumeId,
     resource::{Capacity, Front, Volume, VolumeState, VolumeStatus},
 };
 use orlop_sys::{
@@ -29,9 +29,8 @@ pub(crate) fn one(core: &Core, row: VolumeRow) -> Result<Volume> {
         row
     };
     let earlier = earlier(core, &row)?;
-    let mut volume = many(core, vec![row])?
-        .pop()
-        .ok_or_else(|| orlop_model::Error::new(orlop_model::ErrorKind::NotFound, "the volume is gone"))?;
+    let mut volume =
+        many(core, vec![row])?.pop().ok_or_else(|| Error::new(ErrorKind::NotFound, "the volume is gone"))?;
     volume.status.notes.extend(earlier);
     Ok(volume)
 }
@@ -51,10 +50,24 @@ pub(crate) fn many(core: &Core, rows: Vec<VolumeRow>) -> Result<Vec<Volume>> {
         pools.iter().map(|pool| (pool.id, core.rooms.current(core, pool))).collect();
     let views = rows.into_iter().map(|row| {
         let attachments = attached.remove(&row.id).unwrap_or_default();
-        let capacity = capacity(rooms.get(&row.placement.pool), &row);
-        view(core, row, &attachments, capacity)
+        let room = rooms.get(&row.placement.pool);
+        let capacity = capacity(room, &row);
+        let missing = room.and_then(|room| room.as_ref().err());
+        view(core, unreachable(row, missing), &attachments, capacity)
     });
     Ok(views.collect())
+}
+
+/// A volume whose pool is not there is shown as not usable for as long as that lasts. Nothing is
+/// recorded of it: nothing is known of the volume itself.
+fn unreachable(mut row: VolumeRow, missing: Option<&Error>) -> VolumeRow {
+    if let (VolumeState::Active | VolumeState::Error, Some(missing)) = (row.state, missing)
+        && matches!(missing.kind, ErrorKind::Unavailable | ErrorKind::NewerFormat)
+    {
+        row.state = VolumeState::Error;
+        row.reason = Some(missing.to_string());
+    }
+    row
 }
 
 fn view(core: &Core, row: VolumeRow, attachments: &[AttachmentRow], capacity: Capacity) -> Volume {

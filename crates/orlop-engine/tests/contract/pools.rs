@@ -154,6 +154,18 @@ fn a_pool_whose_disk_is_missing_loses_nothing() {
     let away = world.join("away");
     std::fs::rename(&path, &away).unwrap();
     std::fs::create_dir(&path).unwrap();
+    let seen = world.by_id(&made).unwrap().status;
+    assert_eq!(seen.state, orlop_model::resource::VolumeState::Error);
+    assert!(seen.reason.is_some_and(|reason| reason.contains("pool disk is not at")));
+    let pools = world.engine().pools(&ROOT).unwrap();
+    assert_eq!(pools.len(), 2);
+    let pool = pools.iter().find(|pool| pool.name.as_str() == "disk").unwrap();
+    assert!(matches!(&pool.capacity_status, Capacity::Advisory { why } if why.contains("is not at")));
+    assert_eq!(
+        (pool.available.bytes(), pool.host_free.bytes()),
+        (0, 0),
+        "another disk's figures are not its"
+    );
     fails(world.attach("data", "one"), ErrorKind::Unavailable);
     fails(world.delete("data"), ErrorKind::Unavailable);
     fails(

@@ -160,3 +160,49 @@ fn a_clean_stop_leaves_mounts_and_an_idle_one_leaves_nothing() {
     world.crash();
     world.start();
 }
+
+#[test]
+fn a_first_start_that_was_killed_at_the_pool_is_repeated() {
+    require!(Part::Loop, Part::Sqlite3);
+    let mut world = World::new("first-start");
+    world.crash();
+    let pool = world.config.state_dir.join("pool");
+    let begun = format!(
+        "DELETE FROM pools; INSERT INTO operations (id, node, intent, boot_id, started_at) VALUES
+         ('018f0000-0000-7000-8000-000000000001', 'test', '{{\"kind\":\"createPool\",\"pool\":\"018f0000-0000-7000-8000-000000000002\",\"path\":\"{}\"}}', 'x', '2026-01-01T00:00:00Z')",
+        pool.display()
+    );
+    let store = world.config.state_dir.join("orlop.db");
+    orlop_testkit::run(std::process::Command::new("sqlite3").arg(store).arg(begun)).ok();
+    std::fs::remove_dir_all(&pool).unwrap();
+    std::fs::create_dir(&pool).unwrap();
+    // What a kill leaves while the marker is written.
+    std::fs::write(pool.join(".orlop.pool.7.0.new"), "half").unwrap();
+    let recovery = world.start();
+    assert_eq!(recovery.undone, 1);
+    world.apply("data", "size: 16Mi, accessMode: ReadWriteMany, type: temp").unwrap();
+}
+
+#[test]
+fn what_a_failed_attach_left_in_the_journal_does_not_unmount_a_later_one() {
+    require!(Part::Loop, Part::Sqlite3);
+    let mut world = World::new("left-attach");
+    let made = world.make("data", "ReadWriteMany", "temp");
+    let target = world.mkdir("target");
+    world.mount("data", &target, MountAccess::ByMode).unwrap();
+    std::fs::write(target.join("file"), "cargo").unwrap();
+    world.crash();
+    let left = format!(
+        "INSERT INTO operations (id, node, volume_id, intent, boot_id, started_at) VALUES
+         ('018f0000-0000-7000-8000-000000000001', 'test', '{}', '{{\"kind\":\"attach\",\"attachment\":\"018f0000-0000-7000-8000-000000000002\",\"target\":\"{}\"}}', 'x', '2026-01-01T00:00:00Z')",
+        made.status.id,
+        target.display()
+    );
+    let store = world.config.state_dir.join("orlop.db");
+    orlop_testkit::run(std::process::Command::new("sqlite3").arg(store).arg(left)).ok();
+    world.start();
+    assert_eq!(std::fs::read_to_string(target.join("file")).unwrap(), "cargo");
+    assert_eq!(world.volume("data").status.attachments.len(), 1);
+    world.engine().unmount(&ROOT, &target).unwrap();
+    world.destroy("data");
+}
