@@ -98,7 +98,12 @@ fn agree(core: &Core, caller: &Caller, request: &AliasedRequest, row: VolumeRow)
     if !is_open(row.state) {
         crate::core::usable(&row)?;
     }
-    let differences = differences(&request.manifest, &row);
+    let mut differences = differences(&request.manifest, &row);
+    // Whoever names no workspace asks for `public`, and means whichever volume has the name.
+    let (said, is) = (&request.workspace, &row.workspace);
+    if said != is && *said != orlop_model::WorkspaceName::public() {
+        differences.insert(0, format!("workspace ({is}, not {said})"));
+    }
     if !differences.is_empty() {
         return Err(Error::new(
             ErrorKind::AlreadyExists,
@@ -111,6 +116,13 @@ fn agree(core: &Core, caller: &Caller, request: &AliasedRequest, row: VolumeRow)
     let known = core.store.read(|r| aliases::find(r, caller.front, &request.external))?;
     if known.as_ref().map(|known| known.volume) != Some(row.id) {
         core.store.write(move |tx| {
+            // It may have gone since it was looked at; an alias of a released one is worth nothing.
+            let there = volumes::by_id(tx, alias.volume)?;
+            if there.is_none_or(|there| there.state == VolumeState::Released) {
+                return Err(Error::new(ErrorKind::Recovering, "the volume was deleted meanwhile")
+                    .object(format!("volume {}", alias.external))
+                    .hint("try again, and it is made anew"));
+            }
             // One of a released volume is in the way of the new.
             if known.is_some() {
                 aliases::delete(tx, alias.front, &alias.external)?;

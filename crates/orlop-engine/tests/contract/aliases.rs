@@ -125,3 +125,18 @@ fn anonymous_volumes_are_scratch_and_other_workspaces_have_full_names() {
     assert!(world.engine().resolve(&DOCKER, "data").unwrap().is_none());
     assert_eq!(world.engine().aliased(&DOCKER).unwrap()[0].external, "team.data");
 }
+
+#[test]
+fn a_volume_of_another_workspace_is_not_taken_for_the_one_that_is_asked_for() {
+    require!(Part::Loop);
+    let world = World::new("alias-workspace");
+    let team: orlop_model::WorkspaceName = "team".parse().unwrap();
+    world.engine().put_workspace(&ROOT, &team, None).unwrap();
+    world.make("data", "ReadWriteMany", "temp");
+    let asked = AliasedRequest { workspace: team, ..asked("data") };
+    let error = fails(create(&world, &DOCKER, &asked), ErrorKind::AlreadyExists);
+    assert!(error.message.contains("workspace (public, not team)"), "{error}");
+    let elsewhere = AliasedRequest { external: "own".to_owned(), ..asked };
+    create(&world, &DOCKER, &elsewhere).unwrap();
+    assert_eq!(create(&world, &DOCKER, &elsewhere).unwrap().outcome, Outcome::Unchanged);
+}
