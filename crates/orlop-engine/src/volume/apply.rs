@@ -98,7 +98,10 @@ fn workspace(core: &Core, caller: &Caller, name: &WorkspaceName, make: bool) -> 
 /// taken back first.
 fn settled(core: &Core, caller: &Caller, row: VolumeRow, request: &ApplyRequest) -> Result<VolumeRow> {
     match row.state {
-        VolumeState::Active | VolumeState::Error => Ok(row),
+        VolumeState::Active | VolumeState::Error => {
+            change::resume(core, &row)?;
+            Ok(row)
+        }
         VolumeState::Pending => {
             reconcile::operations::settle_volume(core, &row)?;
             match core.store.read(|r| volumes::by_id(r, row.id))? {
