@@ -58,6 +58,10 @@ fn look_locked(core: &Core, id: VolumeId) -> Result<()> {
     let Some(row) = row.filter(|_| !busy) else { return Ok(()) };
     pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
     let image = core.image(&row)?;
+    if row.state == VolumeState::Active && !used {
+        // The records of its last users were dropped, as they had gone without a word.
+        detach::take_down(core, &row, &image)?;
+    }
     let found = match row.state {
         VolumeState::Pending | VolumeState::Deleting => return Ok(()),
         VolumeState::Released => health::examine(&image),
