@@ -55,13 +55,14 @@ pub fn read_file(root: impl AsFd, path: &Path, limit: usize) -> Result<Vec<u8>> 
 }
 
 /// Creates a file inside the volume with exactly these bytes and flushes it and its directory; a
-/// file of that name is replaced. Not atomic: a reader can see a part of it.
+/// file of that name is overwritten in place, so that one no longer than before needs no new space.
+/// Not atomic: a reader can see a part of it, and after a crash the rest of a longer one may follow.
 pub fn write_file(root: impl AsFd, path: &Path, content: &[u8], mode: u32) -> Result<()> {
     let root = root.as_fd();
-    let flags =
-        OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let mut file = std::fs::File::from(create(root, path, flags, Mode::from_raw_mode(mode))?);
     std::io::Write::write_all(&mut file, content)
+        .and_then(|()| file.set_len(content.len() as u64))
         .and_then(|()| file.sync_all())
         .map_err(|error| SysError::io("write", path, &error))?;
     sync_parent(root, path)

@@ -20,6 +20,9 @@ use crate::{
 
 const MARKER: &str = "volume";
 const FORMAT: u32 = 1;
+/// Markers are filled up with spaces to this length, in bytes: within one sector and always the same,
+/// so that a new one takes the place of the old as a whole, also in a volume that is full.
+const LENGTH: usize = 256;
 /// No marker is longer, in bytes.
 const LONGEST: usize = 4096;
 
@@ -65,8 +68,9 @@ pub(crate) fn settle(image: &Image, root: impl AsFd, wanted: Ownership) -> Resul
     fault::point(Point::AttachOwned)?;
     let marker =
         Marker { format: FORMAT, volume: image.id, uid: wanted.uid, gid: wanted.gid, mode: wanted.mode };
-    let bytes = serde_json::to_vec(&marker)
+    let mut bytes = serde_json::to_vec(&marker)
         .map_err(|error| health::damaged(image, &format!("its marker can't be written: {error}")))?;
+    bytes.resize(bytes.len().max(LENGTH), b' ');
     beneath::write_file(&root, &path(), &bytes, 0o600).on(&image.object)?;
     fault::point(Point::AttachMarked)
 }
