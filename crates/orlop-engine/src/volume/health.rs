@@ -8,9 +8,6 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use orlop_model::{ErrorKind, Result, VolumeId, resource::VolumeState};
-use orlop_sys::space;
-
 use super::state;
 use crate::{
     attachment::{attach, detach},
@@ -20,6 +17,7 @@ use crate::{
     pool,
     store::{VolumeRow, attachments, operations, volumes},
 };
+use orlop_model::{ErrorKind, Result, VolumeId, resource::VolumeState};
 
 /// What was found out, for as long as it matters.
 #[derive(Debug, Default)]
@@ -88,12 +86,7 @@ fn works(core: &Core, image: &Image) -> Result<()> {
     let base = core.places.base(image.id);
     let Some(device) = image_attach::staged(image, &base)? else { return Ok(()) };
     image_attach::confirm(image, &base, device)?;
-    if space::usage(&base).is_ok_and(|usage| usage.read_only) {
-        return Err(health::damaged(image, "its filesystem met an error and takes no more writes").hint(
-            "see the kernel's log (dmesg); stop what uses the volume, and it is checked at the next use",
-        ));
-    }
-    Ok(())
+    health::takes_writes(image, &base)
 }
 
 /// Whether the filesystem mounts, by trying it.

@@ -239,3 +239,32 @@ fn an_image_that_was_exchanged_or_hidden_does_not_hide_who_uses_the_volume() {
     world.detach("data", "one").unwrap();
     world.destroy("data");
 }
+
+#[test]
+fn an_ext4_that_met_an_error_is_told_and_checked_before_it_is_used_again() {
+    require!(Part::Loop);
+    let world = World::new("ext4-error");
+    let made = world.make("data", "ReadWriteMany", "temp");
+    let path = world.attach("data", "one").unwrap().path;
+    std::fs::write(path.join("file"), "cargo").unwrap();
+    std::fs::File::open(path.join("file")).unwrap().sync_all().unwrap();
+    let device = orlop_sys::mount::mounted_at(path.parent().unwrap()).unwrap().unwrap().device;
+    let trigger = format!("/sys/fs/ext4/loop{}/trigger_fs_error", device.minor);
+    std::fs::write(trigger, "damaged metadata").unwrap();
+    let stopped = || std::fs::write(path.join("more"), "x").is_err();
+    assert!(eventually(Duration::from_secs(10), stopped));
+    let error = fails(world.attach("data", "two"), ErrorKind::Damaged);
+    assert!(error.message.contains("takes no more writes"), "{error}");
+    assert_eq!(world.state("data"), VolumeState::Error);
+    world.detach("data", "one").unwrap();
+    world.assert_nothing_mounted();
+    let met_error = || orlop_sys::filesystem::superblock(&world.image(&made)).unwrap().unwrap().met_error;
+    assert_eq!(met_error(), Some(true));
+    let path = world.attach("data", "three").unwrap().path;
+    assert_eq!(met_error(), Some(false), "it was checked");
+    assert_eq!(std::fs::read_to_string(path.join("file")).unwrap(), "cargo");
+    std::fs::write(path.join("more"), "x").unwrap();
+    assert_eq!(world.state("data"), VolumeState::Active);
+    world.detach("data", "three").unwrap();
+    world.destroy("data");
+}

@@ -13,6 +13,7 @@ use crate::error::{Result, SysError};
 const HEAD: usize = 2048;
 const EXT4_AT: usize = 1024;
 const EXT4_NEEDS_RECOVERY: u32 = 0x4;
+const EXT4_ERROR_STATE: u16 = 0x2;
 const EXT4_64BIT: u32 = 0x80;
 
 /// The main facts of a filesystem's superblock. Untrusted: the user of the volume can write any.
@@ -27,6 +28,8 @@ pub struct Superblock {
     /// The log holds changes that the next mount replays. Only ext4 says so in its superblock;
     /// `None` for XFS.
     pub needs_recovery: Option<bool>,
+    /// It met an error and was not checked since. Only ext4 says so; `None` for XFS.
+    pub met_error: Option<bool>,
 }
 
 /// Reads the superblock of an image; `None` when it holds neither filesystem.
@@ -64,6 +67,7 @@ fn parse_xfs(head: &[u8]) -> Option<Superblock> {
         uuid: array(head, 32)?,
         size: blocks.checked_mul(u64::from(block_size))?,
         needs_recovery: None,
+        met_error: None,
     })
 }
 
@@ -83,6 +87,7 @@ fn parse_ext4(head: &[u8]) -> Option<Superblock> {
         uuid: array(block, 0x68)?,
         size: blocks.checked_mul(block_size)?,
         needs_recovery: Some(incompatible & EXT4_NEEDS_RECOVERY != 0),
+        met_error: Some(u16::from_le_bytes(array(block, 0x3a)?) & EXT4_ERROR_STATE != 0),
     })
 }
 

@@ -404,8 +404,22 @@ pub fn make_shared_mount(directory: &Path) -> Result<bool> {
     Ok(true)
 }
 
-/// Whether the filesystem mounted on exactly this path is itself read-only, as one becomes that met
-/// damaged metadata; `None` when nothing is mounted there.
+/// Whether the filesystem mounted on exactly this path takes no writes, as one does that met damaged
+/// metadata; `None` when nothing is mounted there. The mount itself is one that can be written.
+///
+/// Reads no mount table: asked of each mount of many, that would cost the square of their number.
 pub fn filesystem_is_read_only(path: &Path) -> Result<Option<bool>> {
-    Ok(crate::mountinfo::mounted_at(path)?.map(|entry| entry.filesystem_read_only))
+    let Some(mounted) = mounted_at(path)? else { return Ok(None) };
+    Ok(Some(crate::space::usage(path)?.read_only || ext4_has_stopped(mounted.device)))
+}
+
+/// Since Linux 6.15 an ext4 that met an error no longer becomes read-only for all the world to see:
+/// only its options tell.
+fn ext4_has_stopped(device: DeviceNumber) -> bool {
+    let link = format!("/sys/dev/block/{}:{}", device.major, device.minor);
+    let name = std::fs::read_link(link).ok().and_then(|path| path.file_name().map(OsStr::to_owned));
+    let Some(name) = name else { return false };
+    let options = Path::new("/proc/fs/ext4").join(name).join("options");
+    std::fs::read_to_string(options)
+        .is_ok_and(|options| options.lines().any(|word| matches!(word, "emergency_ro" | "shutdown")))
 }

@@ -84,7 +84,8 @@ fn fields(line: &[u8]) -> Option<MountEntry> {
     let filesystem = text(fields.next()?);
     let source = path(fields.next()?);
     let filesystem_options = text(fields.next()?);
-    let filesystem_read_only = has_option(&filesystem_options, "ro");
+    let filesystem_read_only =
+        ["ro", "emergency_ro"].iter().any(|option| has_option(&filesystem_options, option));
     Some(MountEntry {
         id,
         parent,

@@ -66,6 +66,7 @@ pub(crate) enum Remaining {
 pub(crate) fn stage(image: &Image, base: &Path, using: Use<'_>) -> Result<DeviceNumber> {
     health::examine(image)?;
     if let Some(device) = staged(image, base)? {
+        health::takes_writes(image, base)?;
         let root = mount::open_directory(base).on(&image.object)?;
         marker::settle(image, &root, using.ownership)?;
         return Ok(device);
@@ -191,6 +192,7 @@ fn loop_device(image: &Image) -> Result<LoopDevice> {
     if let Some(device) = device_of(image)? {
         return Ok(device);
     }
+    health::settle_error(image)?;
     let options =
         LoopOptions { block_size: image.placement.loop_block_size, direct_io: true, read_only: false };
     loopdev::attach(image.path(), options).map_err(|error| match error {

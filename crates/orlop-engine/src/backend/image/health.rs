@@ -1,16 +1,17 @@
 //! What is wrong with an image, said in words a user can act on. Nothing here repairs more than the
 //! filesystem's own journal would.
 
-use std::{os::unix::fs::FileTypeExt, time::Duration};
+use std::{os::unix::fs::FileTypeExt, path::Path, time::Duration};
 
 use orlop_model::{Error, ErrorKind, Result};
 use orlop_sys::{
     Errno, SysError,
-    filesystem::{CheckMode, CheckOutcome, check},
+    filesystem::{CheckMode, CheckOutcome, check, superblock},
+    mount,
 };
 
 use super::Image;
-use crate::admission::human;
+use crate::{admission::human, host::On};
 
 /// A check reads all metadata of a large volume.
 const CHECK_LIMIT: Duration = Duration::from_secs(15 * 60);
@@ -56,6 +57,39 @@ pub(crate) fn examine(image: &Image) -> Result<()> {
     Ok(())
 }
 
+/// Whether what is mounted still takes writes.
+///
+/// # Errors
+/// [`ErrorKind::Damaged`] where it met an error and stopped.
+pub(crate) fn takes_writes(image: &Image, base: &Path) -> Result<()> {
+    if mount::filesystem_is_read_only(base).on(&image.object)? == Some(true) {
+        return Err(damaged(image, "its filesystem met an error and takes no more writes").hint(
+            "see the kernel's log (dmesg); stop what uses the volume, and it is checked at the next use",
+        ));
+    }
+    Ok(())
+}
+
+/// Before it is mounted: an ext4 that met an error would mount as if nothing were wrong, and write
+/// on with damaged metadata. It is checked first, and only what loses nothing is repaired. The image
+/// has no loop device now.
+///
+/// # Errors
+/// [`ErrorKind::Damaged`] where that is not enough.
+pub(crate) fn settle_error(image: &Image) -> Result<()> {
+    if superblock(image.path()).on(&image.object)?.and_then(|found| found.met_error) != Some(true) {
+        return Ok(());
+    }
+    let program = image.kind().check_program().name;
+    let detail = match check(image.path(), image.kind(), CheckMode::Safe, CHECK_LIMIT).on(&image.object)? {
+        CheckOutcome::Clean | CheckOutcome::Repaired { .. } => return Ok(()),
+        CheckOutcome::LogDirty => "its log can't be replayed".to_owned(),
+        CheckOutcome::Damaged { detail } => detail,
+    };
+    Err(damaged(image, &format!("its filesystem met an error, and {program} says: {}", one_line(&detail)))
+        .hint(remedy(image)))
+}
+
 /// What may be done with an image that would not mount.
 #[derive(Debug)]
 pub(crate) enum Verdict {
@@ -87,13 +121,23 @@ pub(crate) fn diagnose(image: &Image, refusal: &SysError) -> Verdict {
 
 /// The image does not mount, and a check said `detail` of it.
 pub(crate) fn unmountable(image: &Image, refusal: &SysError, detail: &str) -> Error {
-    let path = image.path().display();
     let program = image.kind().check_program().name;
-    let detail: Vec<&str> = detail.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let detail = detail.join("; ");
-    damaged(image, &format!("its filesystem can't be mounted: {refusal}; {program} says: {detail}")).hint(format!(
-        "copy {path} away first, then repair it with {program}, or put it back from a copy; it is tried again at the next use"
-    ))
+    let detail = one_line(detail);
+    damaged(image, &format!("its filesystem can't be mounted: {refusal}; {program} says: {detail}"))
+        .hint(remedy(image))
+}
+
+fn one_line(detail: &str) -> String {
+    let lines: Vec<&str> = detail.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    lines.join("; ")
+}
+
+fn remedy(image: &Image) -> String {
+    format!(
+        "copy {} away first, then repair it with {}, or put it back from a copy; it is tried again at the next use",
+        image.path().display(),
+        image.kind().check_program().name
+    )
 }
 
 /// Whether the kernel's refusal to mount speaks of what is in the image, and not of the host: what
