@@ -18,6 +18,7 @@ use crate::{
     core::{Core, object, rule},
     format::Placement,
     locks::{Deadline, Lock},
+    reconcile,
     request::{Aliased, AliasedManifest, AliasedRequest, Applied, Caller, VolumeKey, VolumeRef},
     store::{NameRow, Reader, VolumeRow, aliases, volumes},
 };
@@ -64,7 +65,7 @@ pub(crate) fn create(
             Err(_) => Ok(None),
         }
     })?;
-    if let Some(row) = found {
+    if let Some(row) = made(core, found, deadline)? {
         return agree(core, caller, request, row);
     }
     authority::make_volume(caller, &rule(&workspace))?;
@@ -75,6 +76,12 @@ pub(crate) fn create(
         let name = alias::name(&request.external, &unique())?;
         let key = VolumeKey { workspace: request.workspace.clone(), name: name.clone() };
         let _name = core.locks.take(Lock::name(&key), deadline)?;
+        // Another front, or an apply, made it while this waited for the name.
+        if name.as_str() == request.external
+            && let Some(row) = made(core, core.store.read(|r| volumes::by_key(r, &key))?, deadline)?
+        {
+            return agree(core, caller, request, row);
+        }
         let new = New {
             workspace: key.workspace,
             manifest: VolumeManifest { name, ..manifest.clone() },
@@ -91,6 +98,21 @@ pub(crate) fn create(
     }
     Err(last
         .unwrap_or_else(|| Error::new(ErrorKind::Conflict, "no free name was found").object("volume name")))
+}
+
+/// One that is being made is waited for; what a failed attempt left is finished or taken back.
+fn made(core: &Core, found: Option<VolumeRow>, deadline: Deadline) -> Result<Option<VolumeRow>> {
+    let Some(row) = found else { return Ok(None) };
+    if row.state != VolumeState::Pending {
+        return Ok(Some(row));
+    }
+    let _held = core.locks.take(Lock::Volume(row.id), deadline)?;
+    let now = core.store.read(|r| volumes::by_id(r, row.id))?;
+    if now.as_ref().is_none_or(|now| now.state != VolumeState::Pending) {
+        return Ok(now);
+    }
+    reconcile::operations::settle_volume(core, &row)?;
+    core.store.read(|r| volumes::by_id(r, row.id))
 }
 
 /// Records the alias of a volume that is there, if it is what was asked for.

@@ -29,20 +29,19 @@ pub(crate) fn apply(core: &Core, caller: &Caller, request: &ApplyRequest) -> Res
     let deadline = Deadline::usual();
     let _name = core.locks.take(Lock::name(&key), deadline)?;
     let workspace = workspace(core, caller, &request.workspace, request.create_workspace)?;
-    let found = core.store.read(|r| volumes::by_key(r, &key))?;
-    let Some(row) = found else {
+    let make = || {
         authority::make_volume(caller, &rule(&workspace))?;
-        let new = New { workspace: key.workspace, manifest: request.manifest.clone(), alias: None };
+        let new = New { workspace: key.workspace.clone(), manifest: request.manifest.clone(), alias: None };
         let row = create::create(core, caller, new)?;
-        return Ok(Applied {
-            outcome: Outcome::Created,
-            changes: Vec::new(),
-            resource: view::one(core, row)?,
-        });
+        Ok(Applied { outcome: Outcome::Created, changes: Vec::new(), resource: view::one(core, row)? })
     };
+    let Some(row) = core.store.read(|r| volumes::by_key(r, &key))? else { return make() };
     authority::rule_volume(caller, &rule(&workspace), row.owner_uid, &row.title())?;
     let _volume = core.locks.take(Lock::Volume(row.id), deadline)?;
-    let row = settled(core, caller, core.again(row.id)?, request)?;
+    // While this waited, a deletion may have ended and freed the name.
+    let now = core.store.read(|r| volumes::by_id(r, row.id))?;
+    let Some(row) = now.filter(|now| now.state != VolumeState::Released) else { return make() };
+    let row = settled(core, caller, row, request)?;
     let Placement::Image(placement) = &row.placement.detail;
     let title = row.title();
     let existing = Existing {

@@ -24,7 +24,8 @@ use crate::{
 pub(crate) fn one(core: &Core, row: VolumeRow) -> Result<Volume> {
     let row = if looks_wrong(&row, space_of(core, &row)) {
         health::look(core, &row);
-        core.again(row.id)?
+        // Where it was deleted meanwhile, this is how it was.
+        core.store.read(|r| volumes::by_id(r, row.id))?.unwrap_or(row)
     } else {
         row
     };

@@ -140,3 +140,20 @@ fn a_volume_of_another_workspace_is_not_taken_for_the_one_that_is_asked_for() {
     create(&world, &DOCKER, &elsewhere).unwrap();
     assert_eq!(create(&world, &DOCKER, &elsewhere).unwrap().outcome, Outcome::Unchanged);
 }
+
+#[test]
+fn fronts_that_ask_for_one_name_at_once_get_one_volume() {
+    require!(Part::Loop);
+    let world = World::new("alias-race");
+    for round in 0..10 {
+        let asked = asked(&format!("both{round}"));
+        let made: Vec<_> = std::thread::scope(|scope| {
+            let asking = [DOCKER, PODMAN].map(|front| {
+                let (world, asked) = (&world, &asked);
+                scope.spawn(move || create(world, &front, asked).unwrap().resource.status.id)
+            });
+            asking.into_iter().map(|asking| asking.join().unwrap()).collect()
+        });
+        assert_eq!(made[0], made[1]);
+    }
+}

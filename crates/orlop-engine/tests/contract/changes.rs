@@ -146,3 +146,23 @@ fn a_forced_delete_waits_for_the_last_holder() {
     assert!(!world.config.state_dir.join("pool/volumes").join(made.status.id.to_string()).exists());
     world.assert_nothing_mounted();
 }
+
+#[test]
+fn an_apply_that_meets_a_deletion_makes_the_volume_anew() {
+    require!(Part::Loop);
+    let world = World::new("apply-delete");
+    for kind in ["temp", "persistent"] {
+        std::thread::scope(|scope| {
+            let deleting = scope.spawn(|| {
+                for _ in 0..40 {
+                    if let Err(error) = world.delete("data") {
+                        assert!(matches!(error.kind, ErrorKind::NotFound | ErrorKind::Conflict), "{error}");
+                    }
+                }
+            });
+            while !deleting.is_finished() {
+                world.make("data", "ReadWriteMany", kind);
+            }
+        });
+    }
+}
