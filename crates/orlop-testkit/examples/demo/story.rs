@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use orlop_testkit::{OrlopDaemon, Podman, command::eventually};
+use orlop_testkit::{OrlopDaemon, Podman, command::eventually, run};
 
 use crate::narration::Narration;
 
@@ -19,7 +19,12 @@ pub(crate) fn tell() {
     let mut daemon = OrlopDaemon::start();
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/manifests/volumetest.yaml");
     let manifest = manifest.canonicalize().unwrap_or(manifest);
-    let applied = daemon.cli(["apply", "-f", &manifest.display().to_string()]).ok();
+    let podman = Podman::builder().plugin("orlop", daemon.podman_socket()).start();
+    podman.import_busybox();
+    // Where Podman is, so that apply finds it and registers the volume with it.
+    let mut apply =
+        daemon.client_within(podman.namespace(), ["apply", "-f", &manifest.display().to_string()]);
+    let applied = run(&mut apply).ok();
     say.shows("orlop apply -f examples/manifests/volumetest.yaml", &applied);
     let listed = daemon.cli(["get", "-t", "volume", "-o", "wide"]).ok();
     say.shows("orlop get -t volume -o wide", &listed);
@@ -27,9 +32,14 @@ pub(crate) fn tell() {
     let again = daemon.cli(["apply", "-f", &manifest.display().to_string()]).ok();
     say.proves(again.contains("unchanged"), "Applying the same manifest again changes nothing.", &again);
 
-    let podman = Podman::builder().plugin("orlop", daemon.podman_socket()).start();
-    podman.import_busybox();
-    podman.run(["volume", "create", "--driver", "orlop", VOLUME]).ok();
+    let known = podman.run(["volume", "ls"]).ok();
+    say.shows("podman volume ls", &known);
+    let registered = known.lines().any(|line| line.contains("orlop") && line.contains(VOLUME));
+    say.proves(
+        registered,
+        "Podman knows it by Orlop's driver, so its name can't become another volume.",
+        &known,
+    );
 
     say.chapter("Two containers of a pod share it");
     podman.run(["pod", "create", "--infra=false", "--name", "demo"]).ok();
@@ -82,14 +92,17 @@ pub(crate) fn tell() {
     );
 
     say.chapter("Another tool's prune destroys nothing");
+    podman.run(["rm", "-f", "writer", "reader"]).ok();
     podman.run(["volume", "reload"]).ok();
     let pruned = podman.run(["volume", "prune", "-f"]);
     say.shows(
         "podman volume reload && podman volume prune -f",
         &format!("{}{}", pruned.stdout, pruned.stderr),
     );
+    podman.run(["volume", "reload"]).ok();
+    start_pair(&podman);
     let read = podman.run(["exec", "reader", "cat", "/data/note"]).ok();
-    say.proves(read == "written by one", "The data is still there.", &read);
+    say.proves(read == "written by one", "Nobody used the volume then, and the data is still there.", &read);
 
     say.chapter("The volume is filled to its size");
     let full = podman.run([
