@@ -10,7 +10,9 @@ use crate::{
     subject::{apply, counter, delete, manifest, mount, unmount},
 };
 
-const ROUNDS: usize = 40;
+const ROUNDS: usize = 30;
+/// Between two applies of a user; a blank is made while nobody waits.
+const PAUSE: Duration = Duration::from_millis(700);
 const SECTION: &str = "latency";
 
 pub(crate) fn measure(report: &mut Report) {
@@ -28,8 +30,7 @@ pub(crate) fn measure(report: &mut Report) {
 
         let prepared = OrlopDaemon::start();
         let before = blanks(&prepared);
-        // Time between applies, as between a user's: a blank is made while nobody waits.
-        let samples = run(&prepared, size, filesystem, Duration::from_millis(200));
+        let samples = run(&prepared, size, filesystem, PAUSE);
         let used = blanks(&prepared) - before;
         let detail = format!("{}, blank used {used:.0} of {ROUNDS}", samples.words());
         report.add(
@@ -44,13 +45,13 @@ pub(crate) fn measure(report: &mut Report) {
 }
 
 fn blanks(daemon: &OrlopDaemon) -> f64 {
-    counter(daemon, "orlop_volumes_created_from_blank")
+    counter(daemon, "orlop_volumes_created_total{from=\"blank\"}")
 }
 
 fn run(daemon: &OrlopDaemon, size: &str, filesystem: &str, pause: Duration) -> Samples {
     // The first of a size is what tells the daemon to prepare more of it.
     apply(daemon, &manifest("first", size, filesystem, None));
-    sleep(pause * 5);
+    sleep(pause * 2);
     let mut samples = Samples::default();
     for round in 0..ROUNDS {
         let name = format!("v{round}");
@@ -80,7 +81,7 @@ fn first_byte(report: &mut Report) {
         });
         unmount(&daemon, &name, "bench");
         delete(&daemon, &name);
-        sleep(Duration::from_millis(200));
+        sleep(PAUSE);
     }
     report.add(
         SECTION,
