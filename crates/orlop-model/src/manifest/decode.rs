@@ -219,11 +219,18 @@ fn volume(fields: &mut Fields<'_>, entries: &[Entry], start: Span) -> Volume {
             }
         }
     }
-    let has = |key: &str| entries.iter().any(|entry| &*entry.key.text == key);
-    let missing: Vec<&str> =
-        ["name", "version", "type", "volume"].into_iter().filter(|key| !has(key)).collect();
+    let missing = not_meant(entries, ["name", "version", "type", "volume"], &KEYS);
     fields.missing(&missing, "in this manifest", start);
     volume
+}
+
+/// Those of `required` that no key is and none was meant to be: a misspelt key is one fault, not two.
+fn not_meant<'a, const N: usize>(entries: &[Entry], required: [&'a str; N], known: &[&str]) -> Vec<&'a str> {
+    let meant = |entry: &Entry, key: &str| {
+        let text: &str = &entry.key.text;
+        text == key || (!known.contains(&text) && nearest(text, known) == Some(key))
+    };
+    required.into_iter().filter(|key| !entries.iter().any(|entry| meant(entry, key))).collect()
 }
 
 /// The section `volume`. Rules between fields are checked wherever the fields are there.
@@ -281,8 +288,7 @@ fn spec(fields: &mut Fields<'_>, section: &Entry) -> Option<VolumeSpec> {
             }
         }
     }
-    let has = |key: &str| entries.iter().any(|entry| &*entry.key.text == key);
-    let missing: Vec<&str> = ["size", "accessMode", "type"].into_iter().filter(|key| !has(key)).collect();
+    let missing = not_meant(entries, ["size", "accessMode", "type"], &VOLUME_KEYS);
     fields.missing(&missing, "under volume", section.key.span);
 
     let mut size_holds = true;

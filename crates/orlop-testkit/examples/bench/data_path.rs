@@ -91,12 +91,15 @@ pub(crate) fn measure(report: &mut Report) {
 
 fn fio(dir: &Path, arguments: &[&str], timed: bool) -> Value {
     let mut command = Command::new("fio");
-    command.args(["--name=bench", "--filename=bench.dat", "--size=1G", "--output-format=json"]);
-    command.arg(format!("--directory={}", dir.display())).args(arguments);
+    command.args(["--name=bench", "--size=1G", "--output-format=json"]);
+    // By its whole path: a name and a directory are put together or not by the order of the options.
+    let file = dir.join("bench.dat");
+    command.arg(format!("--filename={}", file.display())).args(arguments);
     if timed {
         command.args(["--time_based", "--runtime=6", "--ramp_time=1", "--overwrite=1"]);
     }
     let answer = run(&mut command).ok();
+    assert!(file.is_file(), "fio did not work on {}", file.display());
     serde_json::from_str(&answer)
         .unwrap_or_else(|error| panic!("fio did not answer in JSON ({error}):\n{answer}"))
 }
