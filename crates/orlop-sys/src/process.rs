@@ -307,14 +307,21 @@ mod tests {
 
     #[test]
     fn a_program_dies_with_the_process_that_started_it() {
+        if let Ok(mark) = std::env::var("ORLOP_TEST_MARK") {
+            // The child, to be killed while its program runs.
+            let _ = sh(&format!("echo $$ > {mark}; exec sleep 50"), Duration::from_secs(60));
+            return;
+        }
         let dir = tempfile::tempdir().unwrap();
         let mark = dir.path().join("pid");
-        let mut parent =
-            crate::testing::child_test(&[], "process::tests::child_that_runs_a_program_and_is_killed")
-                .env("ORLOP_TEST_MARK", &mark)
-                .stdout(Stdio::null())
-                .spawn()
-                .unwrap();
+        let mut parent = crate::testing::child_test(
+            &[],
+            "process::tests::a_program_dies_with_the_process_that_started_it",
+        )
+        .env("ORLOP_TEST_MARK", &mark)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
         let pid = || std::fs::read_to_string(&mark).unwrap_or_default();
         crate::testing::wait_until("the program runs", || pid().ends_with('\n'));
         let stat = format!("/proc/{}/stat", pid().trim());
@@ -324,13 +331,6 @@ mod tests {
         crate::testing::wait_until("the program is gone", || {
             std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "))
         });
-    }
-
-    #[test]
-    #[ignore = "runs as a child of a_program_dies_with_the_process_that_started_it"]
-    fn child_that_runs_a_program_and_is_killed() {
-        let mark = std::env::var("ORLOP_TEST_MARK").unwrap();
-        let _ = sh(&format!("echo $$ > {mark}; exec sleep 50"), Duration::from_secs(60));
     }
 
     #[test]

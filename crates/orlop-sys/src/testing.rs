@@ -129,13 +129,14 @@ impl Drop for KilledAtEnd {
     }
 }
 
-/// A command that runs one ignored test of this program as a child, behind the given wrapper.
+/// A command that runs one test of this program again as a child, behind the given wrapper. By a
+/// variable of its environment the test knows that it is the child, and does the child's part.
 pub(crate) fn child_test(wrapper: &[&str], name: &str) -> Command {
     let program = std::env::current_exe().unwrap();
     let mut words: Vec<&std::ffi::OsStr> = wrapper.iter().map(std::ffi::OsStr::new).collect();
     words.push(program.as_os_str());
     let mut command = Command::new(words[0]);
-    command.args(&words[1..]).args(["--ignored", "--exact", "--nocapture", name]).stdin(Stdio::null());
+    command.args(&words[1..]).args(["--exact", "--nocapture", name]).stdin(Stdio::null());
     command
 }
 

@@ -208,6 +208,13 @@ fn a_probe_says_free_without_a_mount_and_gone_without_the_image() {
 
 #[test]
 fn killing_the_process_that_attached_leaks_no_device() {
+    if let Some(image) = std::env::var_os(IMAGE).map(PathBuf::from) {
+        // The child.
+        let _device = attach(&image, PLAIN).unwrap();
+        std::fs::write(std::env::var_os(READY).unwrap(), b"").unwrap();
+        std::thread::sleep(PATIENCE);
+        return;
+    }
     if !may_mount() {
         return;
     }
@@ -216,7 +223,7 @@ fn killing_the_process_that_attached_leaks_no_device() {
     let identity = FileIdentity::of_path(&image).unwrap();
     let ready = scratch.path("ready");
     let mut child = KilledAtEnd(
-        child_test(&[], "loopdev::tests::child_that_attaches_and_waits")
+        child_test(&[], "loopdev::tests::killing_the_process_that_attached_leaks_no_device")
             .env(IMAGE, &image)
             .env(READY, &ready)
             .stdout(Stdio::null())
@@ -231,16 +238,17 @@ fn killing_the_process_that_attached_leaks_no_device() {
 }
 
 #[test]
-#[ignore = "runs as a child of killing_the_process_that_attached_leaks_no_device"]
-fn child_that_attaches_and_waits() {
-    let image = PathBuf::from(std::env::var_os(IMAGE).unwrap());
-    let _device = attach(&image, PLAIN).unwrap();
-    std::fs::write(std::env::var_os(READY).unwrap(), b"").unwrap();
-    std::thread::sleep(PATIENCE);
-}
-
-#[test]
 fn a_missing_device_node_is_made() {
+    if let Some(image) = std::env::var_os(IMAGE).map(PathBuf::from) {
+        // The child.
+        let device = attach(&image, PLAIN).unwrap();
+        assert!(device.node().exists());
+        std::fs::remove_file(device.node()).unwrap();
+        let found = find_by_backing(device.identity()).unwrap().unwrap();
+        assert_eq!(found.number(), device.number());
+        found.detach().unwrap();
+        return;
+    }
     if !may_mount() {
         return;
     }
@@ -251,7 +259,7 @@ fn a_missing_device_node_is_made() {
     let script = "mount -t tmpfs none /dev && mknod /dev/loop-control c 10 237 && \
                   mknod /dev/null c 1 3 && exec \"$@\"";
     let wrapper = ["unshare", "-m", "sh", "-c", script, "sh"];
-    let done = child_test(&wrapper, "loopdev::tests::child_that_finds_no_nodes")
+    let done = child_test(&wrapper, "loopdev::tests::a_missing_device_node_is_made")
         .env(IMAGE, &image)
         .output()
         .unwrap();
@@ -261,19 +269,12 @@ fn a_missing_device_node_is_made() {
 }
 
 #[test]
-#[ignore = "runs as a child of a_missing_device_node_is_made, in a namespace with an empty /dev"]
-fn child_that_finds_no_nodes() {
-    let image = PathBuf::from(std::env::var_os(IMAGE).unwrap());
-    let device = attach(&image, PLAIN).unwrap();
-    assert!(device.node().exists());
-    std::fs::remove_file(device.node()).unwrap();
-    let found = find_by_backing(device.identity()).unwrap().unwrap();
-    assert_eq!(found.number(), device.number());
-    found.detach().unwrap();
-}
-
-#[test]
 fn a_node_that_is_something_else_is_not_used() {
+    if let Some(image) = std::env::var_os(IMAGE).map(PathBuf::from) {
+        // The child.
+        assert!(attach(&image, PLAIN).is_err());
+        return;
+    }
     if !may_mount() {
         return;
     }
@@ -283,19 +284,12 @@ fn a_node_that_is_something_else_is_not_used() {
                   mknod /dev/null c 1 3 && for n in $(seq 0 300); do : > /dev/loop$n; done && \
                   exec \"$@\"";
     let wrapper = ["unshare", "-m", "sh", "-c", script, "sh"];
-    let done = child_test(&wrapper, "loopdev::tests::child_that_finds_false_nodes")
+    let done = child_test(&wrapper, "loopdev::tests::a_node_that_is_something_else_is_not_used")
         .env(IMAGE, &image)
         .output()
         .unwrap();
     assert!(done.status.success(), "{done:?}");
     assert!(String::from_utf8_lossy(&done.stdout).contains("1 passed"));
-}
-
-#[test]
-#[ignore = "runs as a child of a_node_that_is_something_else_is_not_used"]
-fn child_that_finds_false_nodes() {
-    let image = PathBuf::from(std::env::var_os(IMAGE).unwrap());
-    assert!(attach(&image, PLAIN).is_err());
 }
 
 #[test]

@@ -17,9 +17,9 @@ fn in_hosts_namespace() -> bool {
     same
 }
 
-/// The verdict of a child in a new mount namespace.
-fn verdict_in(wrapper: &[&str], mount_dir: &Path) -> String {
-    let done = child_test(wrapper, "propagation::tests::child_that_probes")
+/// The verdict of a child in a new mount namespace: `test`, run again behind `wrapper`.
+fn verdict_in(wrapper: &[&str], test: &str, mount_dir: &Path) -> String {
+    let done = child_test(wrapper, &format!("propagation::tests::{test}"))
         .env(MOUNT_DIR, mount_dir)
         .output()
         .unwrap();
@@ -27,12 +27,12 @@ fn verdict_in(wrapper: &[&str], mount_dir: &Path) -> String {
     String::from_utf8(done.stdout).unwrap()
 }
 
-#[test]
-#[ignore = "runs as a child of the tests of this module, in namespaces of their making"]
-fn child_that_probes() {
-    let mount_dir = PathBuf::from(std::env::var_os(MOUNT_DIR).unwrap());
+/// In the child, tries it out and says the verdict; whether this is the child.
+fn probes_as_child() -> bool {
+    let Some(mount_dir) = std::env::var_os(MOUNT_DIR).map(PathBuf::from) else { return false };
     println!("verdict: {:?}", probe(&mount_dir).unwrap());
     assert_eq!(std::fs::read_dir(&mount_dir).unwrap().count(), 0);
+    true
 }
 
 #[test]
@@ -52,14 +52,18 @@ fn in_the_hosts_own_namespace_mounts_are_seen() {
 
 #[test]
 fn in_a_namespace_that_sends_nothing_they_are_not_seen_and_the_reason_is_told() {
-    if !may_mount() || !in_hosts_namespace() {
+    if probes_as_child() || !may_mount() || !in_hosts_namespace() {
         return;
     }
     let scratch = Scratch::new();
     let mount_dir = scratch.directory("mounts");
     mount::make_shared_mount(&mount_dir).unwrap();
     for (kind, reason) in [("slave", "only receive from the host's"), ("private", "are private")] {
-        let verdict = verdict_in(&["unshare", "-m", "--propagation", kind], &mount_dir);
+        let verdict = verdict_in(
+            &["unshare", "-m", "--propagation", kind],
+            "in_a_namespace_that_sends_nothing_they_are_not_seen_and_the_reason_is_told",
+            &mount_dir,
+        );
         assert!(verdict.contains("verdict: NotSeen"), "{kind}: {verdict}");
         assert!(verdict.contains(reason), "{kind}: {verdict}");
         assert!(scratch.mounts().len() <= 1, "nothing stays mounted");
@@ -68,7 +72,7 @@ fn in_a_namespace_that_sends_nothing_they_are_not_seen_and_the_reason_is_told() 
 
 #[test]
 fn mounts_shared_within_a_private_namespace_are_not_seen() {
-    if !may_mount() || !in_hosts_namespace() {
+    if probes_as_child() || !may_mount() || !in_hosts_namespace() {
         return;
     }
     let scratch = Scratch::new();
@@ -77,21 +81,21 @@ fn mounts_shared_within_a_private_namespace_are_not_seen() {
     // What systemd's sandboxing makes: received from the host, and shared only below.
     let script = "mount --make-rslave / && mount --make-rshared / && exec \"$@\"";
     let wrapper = ["unshare", "-m", "--propagation", "unchanged", "sh", "-c", script, "sh"];
-    let verdict = verdict_in(&wrapper, &mount_dir);
+    let verdict = verdict_in(&wrapper, "mounts_shared_within_a_private_namespace_are_not_seen", &mount_dir);
     assert!(verdict.contains("verdict: NotSeen"), "{verdict}");
     assert!(verdict.contains("only receives from the host"), "{verdict}");
 }
 
 #[test]
 fn a_shared_mount_dir_is_seen_from_another_namespace() {
-    if !may_mount() || !in_hosts_namespace() {
+    if probes_as_child() || !may_mount() || !in_hosts_namespace() {
         return;
     }
     let scratch = Scratch::new();
     let mount_dir = scratch.directory("mounts");
     mount::make_shared_mount(&mount_dir).unwrap();
     let wrapper = ["unshare", "-m", "--propagation", "unchanged"];
-    let verdict = verdict_in(&wrapper, &mount_dir);
+    let verdict = verdict_in(&wrapper, "a_shared_mount_dir_is_seen_from_another_namespace", &mount_dir);
     assert!(verdict.contains("verdict: Seen"), "{verdict}");
     assert!(verdict.contains("trial mount appeared"), "{verdict}");
     assert!(scratch.mounts().len() <= 1, "nothing stays mounted");
@@ -99,12 +103,16 @@ fn a_shared_mount_dir_is_seen_from_another_namespace() {
 
 #[test]
 fn without_the_right_to_look_at_process_1_nothing_is_claimed() {
-    if !may_mount() || !in_hosts_namespace() {
+    if probes_as_child() || !may_mount() || !in_hosts_namespace() {
         return;
     }
     let scratch = Scratch::new();
     let mount_dir = scratch.directory("mounts");
-    let verdict = verdict_in(&["setpriv", "--bounding-set", "-sys_ptrace"], &mount_dir);
+    let verdict = verdict_in(
+        &["setpriv", "--bounding-set", "-sys_ptrace"],
+        "without_the_right_to_look_at_process_1_nothing_is_claimed",
+        &mount_dir,
+    );
     assert!(verdict.contains("verdict: Unknown"), "{verdict}");
     assert!(verdict.contains("CAP_SYS_PTRACE"), "{verdict}");
 }
