@@ -26,7 +26,7 @@ use crate::image;
 /// | 16 MiB | 3 ms | 40 KiB | | |
 /// | 64 MiB | 3 ms | 88 KiB | | |
 /// | 512 MiB | 3 ms | 336 KiB | 3 ms | 436 KiB |
-/// | 1 GiB | 3 ms | 104 KiB | 4 ms | 436 KiB |
+/// | 1 GiB | 3 ms | 104 KiB | 13 ms | 436 KiB |
 /// | 10 GiB | 4 ms | 256 KiB | 3 ms | 436 KiB |
 /// | 225 GiB | 17 ms | 3,992 KiB | 4 ms | 436 KiB |
 ///

@@ -1,15 +1,20 @@
 //! The kernel's mount tables, of our own and of every other mount namespace.
 //!
 //! A mount namespace is seen through a process in it. One that no process is in (held only by a
-//! descriptor or a bind mount of `ns/mnt`), or that only a single thread entered, is not seen, and
-//! without CAP_SYS_PTRACE neither are those of processes with more privileges than ours. So, before
-//! data is deleted, [`crate::loopdev::probe_exclusive`] asks the kernel itself.
+//! descriptor or a bind mount of `ns/mnt`), or that only a single thread entered, is not seen. So,
+//! before data is deleted, [`crate::loopdev::probe_exclusive`] asks the kernel itself.
+//!
+//! Which namespace a process is in can be hidden from us (it takes CAP_SYS_PTRACE to follow
+//! `ns/mnt` of a process with more privileges than ours) where its table is not. A mount is in one
+//! namespace only and its id is unique, so the id of a table's first mount tells namespaces apart.
 
 mod parse;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashSet;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Result, SysError};
@@ -20,7 +25,7 @@ pub use parse::{MountEntry, parse, parse_line};
 /// The mounts of one mount namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamespaceMounts {
-    /// The namespace's inode number: its identity while it lives.
+    /// The id of the table's first mount, which no other namespace has while it lives.
     pub namespace: u64,
     /// Whether it is the one this process is in.
     pub own: bool,
@@ -37,7 +42,7 @@ pub struct NamespaceMounts {
 pub struct DeviceMount {
     /// The device it is a mount of.
     pub device: DeviceNumber,
-    /// The namespace's inode number.
+    /// The namespace, as in [`NamespaceMounts`].
     pub namespace: u64,
     /// Whether it is the one this process is in.
     pub own: bool,
@@ -128,19 +133,20 @@ struct SeenNamespace {
     pid: u32,
 }
 
-/// Reads the table of each distinct mount namespace once. Processes that vanish meanwhile, or that
-/// may not be looked into, are passed over; another process of the same namespace then serves.
+/// Reads the table of each distinct mount namespace once. Processes that vanish meanwhile are passed
+/// over; another process of the same namespace then serves.
 fn for_each_namespace(mut visit: impl FnMut(&SeenNamespace, &[u8]) -> Result<()>) -> Result<()> {
-    let own_pid = std::process::id();
-    let own = namespace_of("self").ok_or_else(|| SysError::Invalid {
-        what: "/proc/self/ns/mnt",
-        detail: "it can't be read; is /proc mounted?".to_owned(),
-    })?;
     let own_table = read(Path::new("/proc/self/mountinfo"))?;
-    visit(&SeenNamespace { namespace: own, own: true, pid: own_pid }, &own_table)?;
+    let own = first_mount(&own_table).ok_or_else(|| SysError::Invalid {
+        what: "/proc/self/mountinfo",
+        detail: "it has no mount; is /proc mounted?".to_owned(),
+    })?;
+    visit(&SeenNamespace { namespace: own, own: true, pid: std::process::id() }, &own_table)?;
     drop(own_table);
 
     let mut visited = HashSet::from([own]);
+    // Most processes share few namespaces: where the link can be read, it saves reading the table.
+    let mut links: HashSet<u64> = namespace_of("self").into_iter().collect();
     let proc = Path::new("/proc");
     let entries = std::fs::read_dir(proc).map_err(|error| SysError::io("read", proc, &error))?;
     for entry in entries.flatten() {
@@ -148,38 +154,49 @@ fn for_each_namespace(mut visit: impl FnMut(&SeenNamespace, &[u8]) -> Result<()>
         let Some((text, pid)) = name.to_str().and_then(|text| Some((text, text.parse::<u32>().ok()?))) else {
             continue;
         };
-        let Some(namespace) = namespace_of(text).filter(|found| !visited.contains(found)) else {
-            continue;
-        };
-        let Ok(table) = std::fs::read(format!("/proc/{text}/mountinfo")) else {
-            continue;
-        };
-        // A process that left the namespace, or ended, between the two reads shows another table or
-        // an empty one.
-        if table.is_empty() || namespace_of(text) != Some(namespace) {
+        let link = namespace_of(text);
+        if link.is_some_and(|link| links.contains(&link)) {
             continue;
         }
-        visited.insert(namespace);
-        visit(&SeenNamespace { namespace, own: false, pid }, &table)?;
+        let path = format!("/proc/{text}/mountinfo");
+        if link.is_none() && first_mount_of(&path).is_none_or(|first| visited.contains(&first)) {
+            continue;
+        }
+        // A process that ends shows an empty table.
+        let Ok(table) = std::fs::read(&path) else { continue };
+        let Some(namespace) = first_mount(&table) else { continue };
+        // Not where it went elsewhere between the two: the link's namespace was not seen then.
+        if link == namespace_of(text) {
+            links.extend(link);
+        }
+        if visited.insert(namespace) {
+            visit(&SeenNamespace { namespace, own: false, pid }, &table)?;
+        }
     }
     Ok(())
+}
+
+/// The id of the first mount of a table.
+fn first_mount(table: &[u8]) -> Option<u64> {
+    std::str::from_utf8(table.split(|byte| *byte == b' ').next()?).ok()?.parse().ok()
+}
+
+/// The same of a file, of which only the beginning is made and read.
+fn first_mount_of(path: &str) -> Option<u64> {
+    let mut beginning = [0_u8; 64];
+    let length = File::open(path).and_then(|mut file| file.read(&mut beginning)).ok()?;
+    first_mount(beginning.get(..length)?)
+}
+
+/// Whether two tables are of the same mount namespace.
+pub fn same_namespace(one: &[MountEntry], other: &[MountEntry]) -> bool {
+    one.iter().any(|mount| other.iter().any(|found| found.id == mount.id))
 }
 
 /// The inode in `mnt:[4026531841]`.
 fn namespace_of(process: &str) -> Option<u64> {
     let link = std::fs::read_link(format!("/proc/{process}/ns/mnt")).ok()?;
     link.to_str()?.strip_prefix("mnt:[")?.strip_suffix(']')?.parse().ok()
-}
-
-/// The inode of the mount namespace that a process is in; `None` when it is gone or may not be
-/// looked into.
-pub fn namespace_of_pid(pid: u32) -> Option<u64> {
-    namespace_of(&pid.to_string())
-}
-
-/// The inode of the mount namespace that this process is in.
-pub fn own_namespace() -> Option<u64> {
-    namespace_of("self")
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

@@ -96,23 +96,18 @@ impl Probe {
             .iter()
             .find(|entry| entry.device == self.device)
             .ok_or_else(|| SysError::NotMounted { path: self.path.clone() })?;
-        let same_namespace =
-            mountinfo::namespace_of_pid(INIT).map(|init| Some(init) == mountinfo::own_namespace());
-        if same_namespace == Some(true) {
-            return Ok(Propagation::Seen {
-                reason: "this process is in the host's own mount namespace".to_owned(),
-            });
-        }
-        // Whose namespace it is may be hidden where the table is not; the trial mount in it is proof.
-        let shows = |init: &[MountEntry]| init.iter().any(|entry| entry.device == self.device);
+        // What is shared with whom is a matter of the mount that the trial was mounted on.
+        let below = own.iter().find(|entry| entry.id == ours.parent).unwrap_or(ours);
+        // Whose namespace it is may be hidden where the table is not.
         Ok(match mountinfo::of_pid(INIT) {
-            Ok(init) if same_namespace.is_some() || shows(&init) => {
-                from_other_table(&init, self.device, ours)
+            Ok(init) if mountinfo::same_namespace(&own, &init) => {
+                Propagation::Seen { reason: "this process is in the host's own mount namespace".to_owned() }
             }
+            Ok(init) if !init.is_empty() => from_other_table(&init, self.device, below),
             Ok(_) | Err(_) => Propagation::Unknown {
                 reason: format!(
-                    "the mounts of process 1 can't be looked at (it takes CAP_SYS_PTRACE), and {}",
-                    describe_sharing(ours)
+                    "the mounts of process 1 can't be looked at, and {}",
+                    describe_sharing(below)
                 ),
             },
         })
@@ -161,7 +156,7 @@ fn mount_tiny(target: &Path) -> Result<DeviceNumber> {
 }
 
 /// The verdict when process 1 is in another mount namespace.
-fn from_other_table(init: &[MountEntry], device: DeviceNumber, ours: &MountEntry) -> Propagation {
+fn from_other_table(init: &[MountEntry], device: DeviceNumber, below: &MountEntry) -> Propagation {
     if init.iter().any(|entry| entry.device == device) {
         return Propagation::Seen {
             reason: "a trial mount appeared in the host's mount namespace".to_owned(),
@@ -173,13 +168,13 @@ fn from_other_table(init: &[MountEntry], device: DeviceNumber, ours: &MountEntry
              the host's: {}. Run it in the host's mount namespace (with systemd: without \
              PrivateTmp, ProtectSystem, ProtectHome, ReadOnlyPaths and the like; in a container: \
              with the mount directory bound rshared)",
-            describe_sharing(ours)
+            describe_sharing(below)
         ),
     }
 }
 
-fn describe_sharing(ours: &MountEntry) -> &'static str {
-    match (ours.shared, ours.master) {
+fn describe_sharing(below: &MountEntry) -> &'static str {
+    match (below.shared, below.master) {
         (Some(_), None) => "its mounts are shared, but not with that namespace",
         (Some(_), Some(_)) => {
             "its mounts are shared, but it only receives from the host's and sends it nothing"
