@@ -28,8 +28,8 @@ pub(crate) struct KernelView {
     pub(crate) targets: Vec<PathBuf>,
     /// Mounts of consumers: parts of the users' directory, anywhere else.
     pub(crate) consumers: Vec<DeviceMount>,
-    /// Copies of our own mounts in other namespaces. Nobody works through them, but they keep the
-    /// device busy.
+    /// Copies of our own mounts, and of host mounts, in other namespaces. Nobody works through them
+    /// without an attachment, but they keep the device busy.
     pub(crate) copies: Vec<DeviceMount>,
 }
 
@@ -112,6 +112,7 @@ fn classify(
     // A process with another root directory sees our mounts below a prefix of its own.
     let shown_elsewhere = Path::new(&id.to_string()).join("ro");
     let users = Path::new("/").join(DATA_DIRECTORY);
+    let groups = groups_of(&mounts, targets);
     let mut view = KernelView { device, ..KernelView::default() };
     for mount in mounts {
         if mount.own && mount.mount_point.starts_with(&ours) {
@@ -119,13 +120,40 @@ fn classify(
         }
         if mount.own && targets.contains(&mount.mount_point) {
             view.targets.push(mount.mount_point);
-        } else if mount.root.starts_with(&users) && !mount.mount_point.ends_with(&shown_elsewhere) {
+        } else if mount.root.starts_with(&users)
+            && !mount.mount_point.ends_with(&shown_elsewhere)
+            && !is_received(&mount, &groups)
+        {
             view.consumers.push(mount);
         } else {
             view.copies.push(mount);
         }
     }
     view
+}
+
+/// The peer groups of host mounts. Each sandboxed service of systemd (udevd and logind on any host)
+/// has a namespace that receives a copy of a host mount, and loses it again with that mount: it is
+/// accounted for by the attachment of the host mount, and is no user of its own.
+fn groups_of(mounts: &[DeviceMount], targets: &[PathBuf]) -> BTreeSet<u64> {
+    let own = mounts.iter().filter(|mount| mount.own && targets.contains(&mount.mount_point));
+    let mut groups: BTreeSet<u64> = own.filter_map(|mount| mount.shared).collect();
+    // A namespace made from a receiving one receives from that one's group.
+    loop {
+        let received = mounts.iter().filter(|mount| is_received(mount, &groups));
+        let more: Vec<u64> =
+            received.filter_map(|mount| mount.shared).filter(|group| !groups.contains(group)).collect();
+        if more.is_empty() {
+            return groups;
+        }
+        groups.extend(more);
+    }
+}
+
+/// Whether a mount of another namespace came there from one of these groups. One that was made
+/// private since is no longer in any, stays when the host mount goes, and so is not.
+fn is_received(mount: &DeviceMount, groups: &BTreeSet<u64>) -> bool {
+    !mount.own && [mount.shared, mount.master].into_iter().flatten().any(|group| groups.contains(&group))
 }
 
 impl KernelView {
@@ -200,6 +228,8 @@ mod tests {
             mount_point: mount_point.into(),
             root: root.into(),
             read_only: false,
+            shared: None,
+            master: None,
         }
     }
 
@@ -228,5 +258,37 @@ mod tests {
         assert_eq!(places, ["/somewhere/else", "/data", "/more"]);
         assert_eq!(view.copies.len(), 3);
         assert_eq!(view.lingerers().len(), 2, "one for each namespace");
+    }
+
+    #[test]
+    fn what_services_receive_of_a_host_mount_is_no_user_and_what_stays_after_it_is() {
+        let target = "/mnt/target";
+        let in_groups = |namespace, own, shared, master| DeviceMount {
+            shared,
+            master,
+            ..mount(namespace, own, target, "/data")
+        };
+        let mounts = vec![
+            in_groups(1, true, Some(90), None),
+            DeviceMount { mount_point: "/bound/again".into(), ..in_groups(1, true, Some(90), None) },
+            in_groups(2, false, Some(92), Some(90)),
+            in_groups(3, false, None, Some(92)),
+            in_groups(4, false, Some(90), None),
+            in_groups(5, false, None, None),
+            in_groups(6, false, Some(93), Some(87)),
+        ];
+        let device = DeviceNumber { major: 7, minor: 1 };
+        let look = |targets: &[PathBuf]| {
+            let view = classify(
+                Path::new("/run/orlop/mounts"),
+                VolumeId(Uuid::nil()),
+                Some(device),
+                targets,
+                mounts.clone(),
+            );
+            view.consumers.iter().map(|mount| mount.namespace).collect::<Vec<_>>()
+        };
+        assert_eq!(look(&[target.into()]), [1, 5, 6], "bound again, private, from elsewhere");
+        assert_eq!(look(&[]), [1, 1, 2, 3, 4, 5, 6], "without the host mount nothing stands for them");
     }
 }

@@ -56,6 +56,10 @@ pub struct DeviceMount {
     pub root: PathBuf,
     /// This mount can't be written through.
     pub read_only: bool,
+    /// The peer group it shares mounts with.
+    pub shared: Option<u64>,
+    /// The peer group it receives mounts from.
+    pub master: Option<u64>,
 }
 
 /// Our own mount table.
@@ -119,6 +123,8 @@ pub fn mounts_of_devices(wanted: impl Fn(DeviceNumber) -> bool) -> Result<Vec<De
                 mount_point: entry.mount_point,
                 root: entry.root,
                 read_only: entry.read_only,
+                shared: entry.shared,
+                master: entry.master,
             });
         }
         Ok(())
