@@ -168,3 +168,43 @@ fn a_deletion_that_waits_goes_on_after_a_restart() {
     assert!(world.image(&made).exists());
     world.assert_nothing_mounted();
 }
+
+/// As haproxy and unbound do: the only process of its namespace gives up its root directory, and from
+/// then on sees no mount outside of the new one.
+fn jailed(source: &std::path::Path, place: &std::path::Path, world: &World) -> std::process::Child {
+    use std::io::BufRead;
+    let script = "mount --make-rprivate / && mount --bind \"$0\" \"$1\" && \
+         for m in $(awk -v h=\"$2/\" 'index($5,h)==1 {print $5}' /proc/self/mountinfo | sort -r); do umount $m; done; \
+         exec perl -e 'chroot $ARGV[0] or die; chdir \"/\"; $|=1; print \"ready\\n\"; <STDIN>' \"$3\"";
+    let mut child = std::process::Command::new("unshare")
+        .args(["-m", "sh", "-c", script])
+        .args([source, place, &world.config.mount_dir, &world.mkdir("jail")])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    std::io::BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    child
+}
+
+#[test]
+fn a_container_that_gave_up_its_root_directory_is_still_a_holder() {
+    require!(Part::Loop);
+    let world = World::new("jailed");
+    world.make("data", "ReadWriteOnce", "temp");
+    let path = world.attach("data", "one").unwrap().path;
+    let mut child = jailed(&path, &world.mkdir("place"), &world);
+    std::thread::sleep(Duration::from_millis(400));
+    let error = fails(world.attach("data", "two"), ErrorKind::AccessRefused);
+    assert!(error.message.contains("docker mount one"), "{error}");
+    world.detach("data", "one").unwrap();
+    let error = fails(world.attach("data", "two"), ErrorKind::AccessRefused);
+    assert!(error.message.contains("(perl)"), "{error}");
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    world.attach("data", "two").unwrap();
+    world.detach("data", "two").unwrap();
+    world.destroy("data");
+}

@@ -8,11 +8,12 @@
 //! `ns/mnt` of a process with more privileges than ours) where its table is not. A mount is in one
 //! namespace only and its id is unique, so the id of a table's first mount tells namespaces apart.
 
+mod enter;
 mod parse;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -153,6 +154,7 @@ fn for_each_namespace(mut visit: impl FnMut(&SeenNamespace, &[u8]) -> Result<()>
     let mut visited = HashSet::from([own]);
     // Most processes share few namespaces: where the link can be read, it saves reading the table.
     let mut links: HashSet<u64> = namespace_of("self").into_iter().collect();
+    let mut partial: HashMap<u64, (u32, Vec<u8>)> = HashMap::new();
     let proc = Path::new("/proc");
     let entries = std::fs::read_dir(proc).map_err(|error| SysError::io("read", proc, &error))?;
     for entry in entries.flatten() {
@@ -168,14 +170,33 @@ fn for_each_namespace(mut visit: impl FnMut(&SeenNamespace, &[u8]) -> Result<()>
         if link.is_none() && first_mount_of(&path).is_none_or(|first| visited.contains(&first)) {
             continue;
         }
+        let Ok(mut table) = std::fs::read(&path) else { continue };
+        // A process that gave up its root directory sees only what is below the new one, and in a
+        // container it may be the only process there is.
+        if let Some(link) = link.filter(|_| !parse::shows_root(&table)) {
+            match enter::whole_table(pid, link) {
+                Some(whole) => table = whole,
+                None => {
+                    partial.entry(link).or_insert((pid, table));
+                    continue;
+                }
+            }
+        }
         // A process that ends shows an empty table.
-        let Ok(table) = std::fs::read(&path) else { continue };
         let Some(namespace) = first_mount(&table) else { continue };
         // Not where it went elsewhere between the two: the link's namespace was not seen then.
         if link == namespace_of(text) {
             links.extend(link);
         }
         if visited.insert(namespace) {
+            visit(&SeenNamespace { namespace, own: false, pid }, &table)?;
+        }
+    }
+    // Of those that could not be entered and have no other process, what there is to see.
+    for (link, (pid, table)) in partial {
+        if let Some(namespace) = first_mount(&table).filter(|_| !links.contains(&link))
+            && visited.insert(namespace)
+        {
             visit(&SeenNamespace { namespace, own: false, pid }, &table)?;
         }
     }

@@ -55,6 +55,12 @@ pub fn parse_line(line: &[u8]) -> Result<MountEntry> {
     })
 }
 
+/// Whether the table has a mount on the root directory. One without was asked of a process whose root
+/// directory is somewhere inside a mount.
+pub(super) fn shows_root(table: &[u8]) -> bool {
+    table.split(|byte| *byte == b'\n').any(|line| line.split(|byte| *byte == b' ').nth(4) == Some(b"/"))
+}
+
 /// Only the third field: what a search by device needs of most lines.
 pub(super) fn device_of_line(line: &[u8]) -> Option<DeviceNumber> {
     device(line.split(|byte| *byte == b' ').nth(2)?)
