@@ -7,7 +7,7 @@ use std::{os::fd::AsFd, path::Path};
 
 use jiff::Timestamp;
 use orlop_model::{
-    AttachmentId, Error, ErrorKind, Result,
+    AttachmentId, Error, ErrorKind, OperationId, Result,
     resource::{Front, VolumeState},
 };
 use orlop_sys::{
@@ -154,6 +154,7 @@ fn perform(
         core.store.write(move |tx| operations::begin(tx, &operation))?;
         Some(id)
     };
+    let abandoned = if grant.already { abandoned(core, row, consumer)? } else { Vec::new() };
     let done = fault::point(Point::AttachRecorded).and_then(|()| {
         pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
         let device = stage(core, row, image)?;
@@ -165,6 +166,9 @@ fn perform(
             if !already {
                 attachments::insert(tx, &attachment)?;
                 events::append(tx, &told)?;
+            }
+            for id in abandoned {
+                operations::finish(tx, id)?;
             }
             operation.map_or(Ok(()), |id| operations::finish(tx, id))
         })?;
@@ -188,6 +192,20 @@ fn perform(
             Err(error)
         }
     }
+}
+
+/// Detaches of that scope that failed half-way: now that it is attached again, the next start must
+/// not finish them.
+fn abandoned(core: &Core, row: &VolumeRow, consumer: &Consumer<'_>) -> Result<Vec<OperationId>> {
+    let node = &core.config.node;
+    let (found, journal) = core.store.read(|r| {
+        let found = attachments::find(r, row.id, node, consumer.front, consumer.scope)?;
+        Ok((found, operations::of_volume(r, row.id)?))
+    })?;
+    let Some(found) = found else { return Ok(Vec::new()) };
+    let of_it =
+        |intent: &Intent| matches!(intent, Intent::Detach { attachment, .. } if *attachment == found.id);
+    Ok(journal.into_iter().filter(|entry| of_it(&entry.intent)).map(|entry| entry.id).collect())
 }
 
 /// Makes sure that the volume is on its base mount.

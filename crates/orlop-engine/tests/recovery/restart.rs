@@ -206,3 +206,25 @@ fn what_a_failed_attach_left_in_the_journal_does_not_unmount_a_later_one() {
     world.engine().unmount(&ROOT, &target).unwrap();
     world.destroy("data");
 }
+
+#[test]
+fn a_detach_that_failed_is_not_finished_after_the_same_scope_came_back() {
+    require!(Part::Loop, Part::Sqlite3);
+    let mut world = World::new("left-detach");
+    let made = world.make("data", "ReadWriteMany", "temp");
+    world.attach("data", "one").unwrap();
+    let attachment = world.volume("data").status.attachments[0].id;
+    let left = format!(
+        "INSERT INTO operations (id, node, volume_id, intent, boot_id, started_at) VALUES
+         ('018f0000-0000-7000-8000-000000000001', 'test', '{}', '{{\"kind\":\"detach\",\"attachment\":\"{attachment}\",\"target\":null}}', 'x', '2026-01-01T00:00:00Z')",
+        made.status.id,
+    );
+    let store = world.config.state_dir.join("orlop.db");
+    orlop_testkit::run(std::process::Command::new("sqlite3").arg(store).arg(left)).ok();
+    let path = world.attach("data", "one").unwrap().path;
+    world.restart();
+    assert_eq!(world.volume("data").status.attachments.len(), 1);
+    std::fs::write(path.join("file"), "cargo").unwrap();
+    world.detach("data", "one").unwrap();
+    world.destroy("data");
+}
