@@ -3,7 +3,7 @@
 //! Queries are small functions in the module of their table. Those that read take a [`Reader`],
 //! those that change take a [`Tx`], which is also a reader:
 //!
-//! ```ignore
+//! ```text
 //! let row = store.read(|r| volumes::by_id(r, id))?;
 //! store.write(move |tx| {
 //!     let pool = pools::by_id(tx, pool)?;   // admission and insertion see the same sums
