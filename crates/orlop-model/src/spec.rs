@@ -125,8 +125,8 @@ pub struct VolumeSpec {
     #[serde(default, skip_serializing_if = "is_default")]
     pub filesystem: FilesystemChoice,
     /// The user id that owns the volume's root directory, for containers that don't run as root:
-    /// 0 to 4294967294.
-    #[schemars(extend("x-change" = "in place, at the root directory only", "default" = 0, "maximum" = 4_294_967_294_u32))]
+    /// 0 to 4294967294. Where none is said it is the user who applied it.
+    #[schemars(extend("x-change" = "in place, at the root directory only", "maximum" = 4_294_967_294_u32))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
     /// The group id that owns the volume's root directory: 0 to 4294967294.

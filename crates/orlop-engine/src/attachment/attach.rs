@@ -213,7 +213,8 @@ pub(crate) fn stage(core: &Core, row: &VolumeRow, image: &Image) -> Result<Devic
     core.places.prepare(row.id, &image.object)?;
     let spec = &row.manifest.volume;
     let ownership = Ownership {
-        uid: spec.uid,
+        // Whoever applied it can write to it, where the manifest doesn't say who should.
+        uid: spec.uid.or(Some(row.owner_uid).filter(|uid| *uid != 0)),
         gid: spec.gid,
         mode: spec.mode.map(orlop_model::spec::DirectoryMode::bits),
     };

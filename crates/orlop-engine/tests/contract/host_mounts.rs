@@ -1,7 +1,7 @@
 //! `orlop mount`: a volume on a directory of the host, whatever its user does to that directory.
 
 use std::{
-    os::unix::fs::symlink,
+    os::unix::fs::{MetadataExt, symlink},
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -39,6 +39,23 @@ fn mounted_where_it_was_asked_for_and_unmounted() {
     fails(world.engine().unmount(&ROOT, &target), ErrorKind::NotFound);
     assert_eq!(std::fs::read_dir(&target).unwrap().count(), 0);
     world.detach("data", "container").unwrap();
+    world.assert_nothing_mounted();
+}
+
+#[test]
+fn who_applied_it_can_write_to_it() {
+    require!(Part::Loop);
+    let world = World::new("host-owner");
+    let plain = "size: 16Mi, accessMode: ReadWriteMany, type: temp";
+    world.apply_as(&ANNA, "hers", plain).unwrap();
+    world.apply_as(&ANNA, "given", &format!("{plain}, uid: 1001")).unwrap();
+    world.apply("roots", plain).unwrap();
+    for (name, uid) in [("hers", 1000), ("given", 1001), ("roots", 0)] {
+        let target = world.mkdir(name);
+        world.mount(name, &target, MountAccess::ByMode).unwrap();
+        assert_eq!(std::fs::metadata(&target).unwrap().uid(), uid, "{name}");
+        world.engine().unmount(&ROOT, &target).unwrap();
+    }
     world.assert_nothing_mounted();
 }
 
