@@ -111,6 +111,15 @@ fn a_mount_that_somebody_unmounted_by_hand_is_no_holder() {
     world.assert_nothing_mounted();
 }
 
+/// Ends a thread that looks at the flag, however its maker ends.
+struct Stops<'a>(&'a AtomicBool);
+
+impl Drop for Stops<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_swapped_directory_never_leads_elsewhere() {
     require!(Part::Loop);
@@ -131,6 +140,8 @@ fn a_swapped_directory_never_leads_elsewhere() {
                 std::thread::sleep(std::time::Duration::from_micros(300));
             }
         });
+        // Also when something fails below: the scope waits for the swapper.
+        let _stops = Stops(&stop);
         while (mounted == 0 || refused == 0 || mounted + refused < 150) && mounted + refused < 5000 {
             match world.mount("data", &target, MountAccess::ByMode) {
                 Ok(_) => {
@@ -146,7 +157,6 @@ fn a_swapped_directory_never_leads_elsewhere() {
                 .collect();
             assert!(elsewhere.is_empty(), "{elsewhere:?}");
         }
-        stop.store(true, Ordering::Relaxed);
     });
     println!("mounted {mounted} times, refused {refused} times");
     assert!(mounted > 0 && refused > 0, "mounted {mounted} times, refused {refused} times");

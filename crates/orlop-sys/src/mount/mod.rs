@@ -12,6 +12,7 @@ mod tests;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use linux_raw_sys::general::{
     MOUNT_ATTR__ATIME, MOUNT_ATTR_NOATIME, MOUNT_ATTR_NODEV, MOUNT_ATTR_NODIRATIME, MOUNT_ATTR_NOEXEC,
@@ -30,6 +31,9 @@ use crate::error::{Result, SysError};
 use crate::filesystem::FsKind;
 use crate::identity::DeviceNumber;
 use crate::syscall;
+
+/// The longest pause, and so half of the time, for which what is busy is tried again.
+const BUSY_MOMENT: Duration = Duration::from_millis(32);
 
 /// What one mount allows, beyond `nosuid,nodev`, which always hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -245,14 +249,25 @@ pub(crate) fn attach(tree: &OwnedFd, target: impl AsFd) -> rustix::io::Result<()
 /// # Errors
 /// [`SysError::Busy`] while files on it are open or other mounts are inside; [`SysError::NotMounted`].
 pub fn unmount(path: &Path) -> Result<()> {
-    match umount2(path, UnmountFlags::NOFOLLOW) {
-        Ok(()) => Ok(()),
-        Err(Errno::INVAL) => Err(SysError::NotMounted { path: path.to_owned() }),
-        Err(Errno::BUSY) => Err(SysError::Busy {
-            path: path.to_owned(),
-            detail: "files on it are open, or something is mounted inside".to_owned(),
-        }),
-        Err(errno) => Err(SysError::on("unmount", path, errno)),
+    // A child of ours between fork and exec still has copies of our descriptors, one on this mount
+    // perhaps: what is busy for that reason alone is free a moment later.
+    let mut pause = Duration::from_millis(1);
+    loop {
+        match umount2(path, UnmountFlags::NOFOLLOW) {
+            Ok(()) => return Ok(()),
+            Err(Errno::BUSY) if pause < BUSY_MOMENT => {
+                std::thread::sleep(pause);
+                pause *= 2;
+            }
+            Err(Errno::INVAL) => return Err(SysError::NotMounted { path: path.to_owned() }),
+            Err(Errno::BUSY) => {
+                return Err(SysError::Busy {
+                    path: path.to_owned(),
+                    detail: "files on it are open, or something is mounted inside".to_owned(),
+                });
+            }
+            Err(errno) => return Err(SysError::on("unmount", path, errno)),
+        }
     }
 }
 
