@@ -10,8 +10,8 @@ mod watch;
 use std::path::{Path, PathBuf};
 
 use orlop_model::{
-    Error, ErrorKind, PoolName, Result, VolumeId, VolumeManifest, VolumeName, WorkspaceName,
-    resource::{Pool, Volume, Workspace},
+    Error, ErrorKind, OperationId, PoolName, Result, VolumeId, VolumeManifest, VolumeName, WorkspaceName,
+    resource::{self, Pool, Volume, Workspace},
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -159,6 +159,17 @@ impl Client {
     pub async fn unmount(&self, target: impl Into<String>) -> Result<()> {
         let filter = MountFilter { target: target.into() };
         self.call(Operation::UnmountVolume, &[], &filter, EMPTY).await
+    }
+
+    /// The long work that is under way, oldest first.
+    pub async fn operations(&self) -> Result<Vec<resource::Operation>> {
+        let list: List<resource::Operation> = self.call(Operation::ListOperations, &[], &(), EMPTY).await?;
+        Ok(list.items)
+    }
+
+    /// Asks long work to stop.
+    pub async fn stop_operation(&self, id: OperationId) -> Result<resource::Operation> {
+        self.call(Operation::StopOperation, &[&id.to_string()], &(), EMPTY).await
     }
 
     /// What happened.

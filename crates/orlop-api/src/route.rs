@@ -2,8 +2,8 @@
 //! the client finds its paths in it.
 
 use orlop_model::{
-    PoolName, VolumeId, VolumeManifest, VolumeName, WorkspaceName,
-    resource::{Pool, Volume, Workspace},
+    OperationId, PoolName, VolumeId, VolumeManifest, VolumeName, WorkspaceName,
+    resource::{self, Pool, Volume, Workspace},
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
@@ -87,6 +87,7 @@ const WORKSPACE: (&str, SchemaOf) = ("workspace", of::<WorkspaceName>);
 const VOLUME: (&str, SchemaOf) = ("name", of::<VolumeName>);
 const POOL: (&str, SchemaOf) = ("name", of::<PoolName>);
 const ID: (&str, SchemaOf) = ("id", of::<VolumeId>);
+const OPERATION: (&str, SchemaOf) = ("id", of::<OperationId>);
 
 macro_rules! operations {
     ($($operation:ident, $id:literal: $method:ident $path:literal $parameters:expr, $summary:literal, $description:literal,
@@ -188,6 +189,14 @@ operations! {
         "Ends a mount of the host.",
         "Only one that was made by the operation above.",
         Some(inline::<MountFilter>), None, Answer::Nothing;
+    ListOperations, "listOperations": Get "/v1/operations" [],
+        "Lists the long work that is under way.",
+        "With how far it is; oldest first. What ends at once is not among it.",
+        None, None, Answer::Json(of::<List<resource::Operation>>);
+    StopOperation, "stopOperation": Delete "/v1/operations/{id}" [OPERATION],
+        "Asks long work to stop.",
+        "Answers at once; the request that began the work is answered when what it had begun is taken back. Only who began it may, and uid 0.",
+        None, None, Answer::Json(of::<resource::Operation>);
     ListEvents, "listEvents": Get "/v1/events" [],
         "Lists events.",
         "The newest, or those after a position.",

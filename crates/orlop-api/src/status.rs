@@ -27,6 +27,7 @@ pub fn status(kind: ErrorKind) -> StatusCode {
         ErrorKind::Expired => StatusCode::GONE,
         ErrorKind::NewerFormat => StatusCode::INTERNAL_SERVER_ERROR,
         ErrorKind::Locked => StatusCode::LOCKED,
+        ErrorKind::Interrupted => StatusCode::CONFLICT,
         ErrorKind::Unreachable => StatusCode::BAD_GATEWAY,
     }
 }
@@ -54,6 +55,7 @@ pub fn retry_after(kind: ErrorKind) -> Option<u32> {
         | ErrorKind::Expired
         | ErrorKind::NewerFormat
         | ErrorKind::Locked
+        | ErrorKind::Interrupted
         | ErrorKind::Unreachable => None,
     }
 }
@@ -88,6 +90,7 @@ mod tests {
         Expired 410
         NewerFormat 500
         Locked 423
+        Interrupted 409
         Unreachable 502
         ");
     }

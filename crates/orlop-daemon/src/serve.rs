@@ -89,6 +89,7 @@ async fn run(engine: Engine, sockets: &Sockets, drain: Duration) -> (Result<()>,
     }
     let deadline = Instant::now() + drain;
     service.enter(Phase::Stopping);
+    engine.stop_operations();
     notify(&[NotifyState::Stopping, NotifyState::Status("draining")]);
     tracing::info!("stopping: what was begun is brought to its end");
     let drained = async { while servers.join_next().await.is_some() {} };

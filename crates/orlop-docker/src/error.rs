@@ -35,6 +35,7 @@ pub(crate) fn meaning(kind: ErrorKind) -> Meaning {
         | ErrorKind::Expired
         | ErrorKind::NewerFormat
         | ErrorKind::Locked
+        | ErrorKind::Interrupted
         | ErrorKind::Unreachable => (false, None),
     };
     Meaning { absent, retry }

@@ -8,8 +8,8 @@ use std::{
 };
 
 use orlop_model::{
-    Error, ErrorKind, PoolName, Result, WorkspaceName,
-    resource::{Deletion, Event, Front, Pool, Volume, Workspace},
+    Error, ErrorKind, OperationId, PoolName, Result, WorkspaceName,
+    resource::{Deletion, Event, Front, Operation, Pool, Volume, Workspace},
 };
 use orlop_sys::{SysError, durable, durable::FileLock, propagation};
 
@@ -24,6 +24,7 @@ use crate::{
     pool::{self, Pools, room::Rooms},
     reconcile,
     request::*,
+    running::Running,
     statistics::{self, Tally},
     store::{Store, StoreOptions, VolumeRow, pools},
     volume::{aliased, apply, delete, health::Watch, view},
@@ -75,6 +76,7 @@ impl Engine {
             places,
             blanks: Blanks::default(),
             tally: Tally::default(),
+            running: Running::default(),
             watch: Watch::default(),
             signal: Signal::default(),
             recovered: AtomicBool::new(false),
@@ -266,6 +268,22 @@ impl Engine {
     /// Calls back with the newest sequence after every commit that added events. The callback must not block.
     pub fn on_event(&self, observer: Box<dyn Fn(u64) + Send + Sync>) {
         self.core().store.on_event(observer);
+    }
+
+    /// Long work that is under way, oldest first.
+    pub fn operations(&self, _: &Caller) -> Vec<Operation> {
+        self.core().running.all()
+    }
+
+    /// Asks long work to stop, and returns at once; the request that began it is answered with
+    /// [`ErrorKind::Interrupted`]. Only who began it may, and uid 0.
+    pub fn stop_operation(&self, caller: &Caller, id: OperationId) -> Result<Operation> {
+        self.run("operation.stop", |core| core.running.stop(caller, id))
+    }
+
+    /// Asks all long work to stop, now and from now on: the process is about to end.
+    pub fn stop_operations(&self) {
+        self.core().running.close();
     }
 
     /// Numbers for `/metrics`.

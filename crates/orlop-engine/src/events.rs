@@ -100,6 +100,7 @@ pub(crate) fn refusal(core: &Core, caller: &Caller, operation: &str, about: Abou
         | ErrorKind::Expired
         | ErrorKind::NewerFormat
         | ErrorKind::Locked
+        | ErrorKind::Interrupted
         | ErrorKind::Unreachable => return,
     };
     let told = event(reason, format!("{operation} refused: {error}")).by(caller);

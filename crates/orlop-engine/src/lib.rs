@@ -22,6 +22,7 @@ mod locks;
 mod pool;
 mod reconcile;
 pub mod request;
+mod running;
 mod statistics;
 pub mod store;
 mod volume;

@@ -50,13 +50,15 @@ pub enum ErrorKind {
     NewerFormat,
     /// Another daemon has it.
     Locked,
+    /// It was stopped before its end, because somebody asked or the daemon ended.
+    Interrupted,
     /// No daemon answers. Only clients say this.
     Unreachable,
 }
 
 impl ErrorKind {
     /// All kinds, for the golden matrix.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::InvalidArgument,
         Self::InvalidManifest,
         Self::PermissionDenied,
@@ -78,6 +80,7 @@ impl ErrorKind {
         Self::Expired,
         Self::NewerFormat,
         Self::Locked,
+        Self::Interrupted,
         Self::Unreachable,
     ];
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     access::AccessMode,
     filesystem::FilesystemKind,
-    id::{AttachmentId, PoolId, VolumeId},
+    id::{AttachmentId, OperationId, PoolId, VolumeId},
     name::{PoolName, VolumeName, WorkspaceName},
     size::Size,
     spec::VolumeManifest,
@@ -271,6 +271,34 @@ pub enum Severity {
     Warning,
     /// Something does not work.
     Error,
+}
+
+/// Long work that is under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Operation {
+    /// Its entry in the journal.
+    pub id: OperationId,
+    /// What is done, in one word, such as `migrate`.
+    pub kind: String,
+    /// What it is done to, such as `volume public/data`.
+    pub object: String,
+    /// The part of the work that is under way, such as `copying`.
+    pub phase: String,
+    /// How much of this part is done, in bytes.
+    pub done_bytes: u64,
+    /// How much there is to do in this part, in bytes, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_bytes: Option<u64>,
+    /// Whether it was told to stop.
+    pub stopping: bool,
+    /// When it was begun.
+    pub started_at: Timestamp,
+    /// When this part of it was begun.
+    pub phase_started_at: Timestamp,
+    /// The uid that asked for it; none for what the daemon does by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor_uid: Option<u32>,
 }
 
 /// What apply did.

@@ -18,11 +18,12 @@ pub(crate) enum Exit {
     Permission = 7,
     Unreachable = 8,
     NotReady = 9,
+    Interrupted = 10,
 }
 
 impl Exit {
     /// All of them, in order.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Success,
         Self::Failure,
         Self::Usage,
@@ -33,6 +34,7 @@ impl Exit {
         Self::Permission,
         Self::Unreachable,
         Self::NotReady,
+        Self::Interrupted,
     ];
 
     /// What it means, for help and the reference.
@@ -48,6 +50,7 @@ impl Exit {
             Self::Permission => "permission denied",
             Self::Unreachable => "no daemon answers",
             Self::NotReady => "the daemon is not ready, or still works on it: try again",
+            Self::Interrupted => "stopped before its end, as with Ctrl-C; nothing is lost",
         }
     }
 
@@ -85,6 +88,7 @@ impl From<ErrorKind> for Exit {
             | ErrorKind::Unsupported => Self::Refused,
             ErrorKind::Recovering | ErrorKind::Unavailable => Self::NotReady,
             ErrorKind::Unreachable => Self::Unreachable,
+            ErrorKind::Interrupted => Self::Interrupted,
             ErrorKind::Damaged
             | ErrorKind::HostLimit
             | ErrorKind::Host
@@ -132,6 +136,7 @@ mod tests {
         Expired 1
         NewerFormat 1
         Locked 1
+        Interrupted 10
         Unreachable 8
         ");
     }

@@ -142,6 +142,7 @@ fn is_passing(kind: ErrorKind) -> bool {
         | ErrorKind::Store
         | ErrorKind::Expired
         | ErrorKind::NewerFormat
-        | ErrorKind::Locked => false,
+        | ErrorKind::Locked
+        | ErrorKind::Interrupted => false,
     }
 }

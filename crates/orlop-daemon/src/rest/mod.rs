@@ -8,6 +8,7 @@ mod events;
 mod extract;
 mod mounts;
 mod observe;
+mod operations;
 mod pools;
 mod probes;
 mod reply;
@@ -63,6 +64,8 @@ fn serving(operation: Operation) -> MethodRouter<Service> {
         Operation::CreatePool => handle(operation, pools::create),
         Operation::MountVolume => handle(operation, mounts::mount),
         Operation::UnmountVolume => handle(operation, mounts::unmount),
+        Operation::ListOperations => handle(operation, operations::list),
+        Operation::StopOperation => handle(operation, operations::stop),
         Operation::ListEvents => handle(operation, events::list),
         Operation::Watch => handle(operation, watch::watch),
         Operation::GetVersion => handle(operation, probes::version),

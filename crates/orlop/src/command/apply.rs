@@ -7,7 +7,7 @@ use crate::{
     engines::Known,
     exit::Exit,
     grammar::resource::ApplyArgs,
-    output::Console,
+    output::{Console, progress},
     source::{self, Resource},
 };
 
@@ -29,8 +29,10 @@ pub(super) async fn run(args: ApplyArgs, client: &Client, console: &mut Console)
             Resource::Volume { workspace, manifest } => {
                 match volume(&workspace, &manifest, client, console).await {
                     Ok(()) => applied.push((workspace, manifest.name)),
-                    // The others would hear the same.
-                    Err(error) if error.kind == ErrorKind::Unreachable => return Err(error),
+                    // The others would hear the same, or are no longer wanted.
+                    Err(error) if matches!(error.kind, ErrorKind::Unreachable | ErrorKind::Interrupted) => {
+                        return Err(error);
+                    }
                     Err(error) => {
                         exit = exit.and(error.kind.into());
                         console.error(&refused(&workspace, &manifest, error));
@@ -51,7 +53,10 @@ async fn volume(
     client: &Client,
     console: &mut Console,
 ) -> Result<()> {
-    let applied = client.apply(workspace, manifest, &ApplyOptions { create_workspace: false }).await?;
+    let options = ApplyOptions { create_workspace: false };
+    let object = format!("volume {workspace}/{}", manifest.name);
+    let applied =
+        progress::follow(client, console, &object, client.apply(workspace, manifest, &options)).await?;
     let title = applied.resource.title();
     console.print(match applied.outcome {
         Outcome::Created => format!("volume {title}: created"),

@@ -6,6 +6,7 @@ mod delete;
 mod get;
 mod live;
 mod log;
+mod operation;
 mod serve;
 
 use std::{ffi::OsString, io::Write};
@@ -59,6 +60,7 @@ fn dispatch(cli: Cli, console: &mut Console) -> Result<Exit> {
         Command::Verb(command) | Command::Resource(command) => waiting(resource(command, &client, console)),
         Command::Workspace(command) => waiting(administration::workspace(command, &client, console)),
         Command::Pool(command) => waiting(administration::pool(command, &client, console)),
+        Command::Operation(command) => waiting(operation::run(command, &client, console)),
         Command::Mount(args) => waiting(administration::mount(args, &client, console)),
         Command::Unmount(args) => waiting(administration::unmount(args, &client, console)),
         Command::Status => waiting(administration::status(&client, console)),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use orlop_daemon::LogFormat;
-use orlop_model::{PoolName, Size, VolumeName, WorkspaceName};
+use orlop_model::{OperationId, PoolName, Size, VolumeName, WorkspaceName};
 
 use super::resource::Format;
 
@@ -103,6 +103,35 @@ overcommit. A manifest chooses a pool with `volume.pool`; the pool `default` ser
         name: PoolName,
         #[command(flatten)]
         format: Format,
+    },
+}
+
+/// `orlop operation …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum OperationCommand {
+    /// List the long work that is under way, and how far it is
+    #[command(after_help = "\
+Examples:
+  orlop operation list
+  orlop operation list --refresh            live, until Ctrl-C
+
+Only what takes its time is shown: copies between pools, checks, imports. Anybody may watch.")]
+    List {
+        #[command(flatten)]
+        format: Format,
+        /// Show it live, until Ctrl-C
+        #[arg(short, long)]
+        refresh: bool,
+    },
+    /// Stop long work; what it had begun is taken back
+    #[command(after_help = "\
+Examples:
+  orlop operation stop 019a9d2e-5f1a-7c07-9c0e-3d0a4f2f9f11
+
+Only the user who began it may, and root. Ctrl-C in the command that began it does the same.")]
+    Stop {
+        /// The operation, as `orlop operation list` shows it
+        id: OperationId,
     },
 }
 

@@ -74,6 +74,9 @@ pub(crate) enum Command {
     /// Where volumes live on this host
     #[command(subcommand)]
     Pool(PoolCommand),
+    /// Long work that is under way
+    #[command(subcommand)]
+    Operation(OperationCommand),
     /// Use a volume from the host
     Mount(MountArgs),
     /// End a mount of the host

@@ -101,6 +101,11 @@ impl Console {
         io::stdout().is_terminal()
     }
 
+    /// Whether standard error is a terminal, where something can be drawn anew.
+    pub(crate) fn is_attended(&self) -> bool {
+        io::stderr().is_terminal()
+    }
+
     /// Whether standard output takes colours.
     pub(crate) fn colour(&self) -> bool {
         self.colour

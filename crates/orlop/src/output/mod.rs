@@ -4,6 +4,7 @@
 pub(crate) mod console;
 pub(crate) mod details;
 pub(crate) mod document;
+pub(crate) mod progress;
 pub(crate) mod quantity;
 pub(crate) mod table;
 

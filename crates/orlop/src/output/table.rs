@@ -5,10 +5,10 @@ use comfy_table::{Cell, Color, ContentArrangement, ContentLineStyle, LineStyle, 
 use jiff::Timestamp;
 use orlop_model::{
     MANIFEST_VERSION,
-    resource::{Capacity, Event, Pool, Severity, Volume, VolumeState, Workspace},
+    resource::{Capacity, Event, Operation, Pool, Severity, Volume, VolumeState, Workspace},
 };
 
-use super::{Console, plain, quantity};
+use super::{Console, plain, progress, quantity};
 
 /// Bars between columns and a line below the header; nothing around.
 const LINES: TableStyle = TableStyle::new()
@@ -192,6 +192,30 @@ pub(crate) fn pools(console: &Console, pools: &[Pool], wide: bool, now: Timestam
                 Cell::new(&pool.host_filesystem),
                 Cell::new(quantity::age(pool.created_at, now)),
             ]);
+        }
+        table.add_row(row);
+    }
+    lines(&table)
+}
+
+/// Long work, a row each.
+pub(crate) fn operations(console: &Console, operations: &[Operation], wide: bool, now: Timestamp) -> String {
+    let mut header = vec!["ID", "OPERATION", "OBJECT", "PROGRESS", "AGE"];
+    if wide {
+        header.push("BY");
+    }
+    let mut table = table(console, &header);
+    for operation in operations {
+        let progress = progress::describe(operation, now);
+        let mut row = vec![
+            Cell::new(operation.id),
+            Cell::new(&operation.kind),
+            Cell::new(plain(&operation.object)),
+            Cell::new(if operation.stopping { format!("stopping; {progress}") } else { progress }),
+            Cell::new(quantity::age(operation.started_at, now)),
+        ];
+        if wide {
+            row.push(Cell::new(operation.actor_uid.map_or_else(|| "the daemon".to_owned(), uid)));
         }
         table.add_row(row);
     }
