@@ -118,6 +118,21 @@ pub enum SysError {
     },
 }
 
+/// Why long work, which tells of its progress, did not come to its end.
+#[derive(Debug)]
+pub enum Unfinished<E> {
+    /// The kernel or a program failed.
+    Failed(SysError),
+    /// Whoever is told of the progress wants it to stop.
+    Stopped(E),
+}
+
+impl<E> From<SysError> for Unfinished<E> {
+    fn from(error: SysError) -> Self {
+        Self::Failed(error)
+    }
+}
+
 /// How a program ended that did not succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ProgramOutcome {

@@ -11,6 +11,7 @@
 //! - Sizes are bytes; times are [`std::time::Duration`].
 
 pub mod beneath;
+mod content;
 pub mod durable;
 pub mod error;
 pub mod filesystem;
@@ -28,8 +29,10 @@ mod syscall;
 pub mod target;
 #[cfg(test)]
 mod testing;
+pub mod tree;
 pub mod user;
 
-pub use error::{Result, SysError};
+pub use content::Checksum;
+pub use error::{Result, SysError, Unfinished};
 pub use identity::{DeviceNumber, FileIdentity};
 pub use rustix::io::Errno;
