@@ -17,6 +17,7 @@ struct Package {
 /// What the tests need. Podman wants catatonit for pods, the fuzzer is C++.
 const FOR_TESTS: &[Package] = &[
     Package { name: "docker.io", programs: &["docker", "dockerd", "containerd"] },
+    Package { name: "docker-compose", programs: &["docker-compose"] },
     Package { name: "podman", programs: &["podman", "conmon"] },
     Package { name: "catatonit", programs: &["catatonit"] },
     Package { name: "runc", programs: &["runc"] },

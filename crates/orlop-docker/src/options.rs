@@ -4,7 +4,9 @@
 use std::{collections::BTreeMap, str::FromStr};
 
 use orlop_engine::AliasedManifest;
-use orlop_model::{Error, ErrorKind, MountOption, Result, WorkspaceName, error::expected};
+use orlop_model::{
+    Error, ErrorKind, MountOption, Result, WorkspaceName, error::expected, spec::DirectoryMode,
+};
 
 /// Every option there is, spelled as in the manifest.
 pub(crate) const NAMES: [&str; 11] = [
@@ -60,7 +62,7 @@ pub(crate) fn parse(options: &BTreeMap<String, String>) -> Result<Options> {
             "filesystem" => manifest.filesystem = Some(value(option, text)?),
             "uid" => manifest.uid = Some(id(option, text)?),
             "gid" => manifest.gid = Some(id(option, text)?),
-            "mode" => manifest.mode = Some(value(option, text)?),
+            "mode" => manifest.mode = Some(mode(option, text)?),
             "mountOptions" => manifest.mount_options = Some(mount_options(option, text)?),
             "preallocate" => manifest.preallocate = Some(boolean(option, text)?),
             _ => return Err(unknown(option)),
@@ -103,6 +105,17 @@ fn boolean(option: &str, text: &str) -> Result<bool> {
         _ => Err(invalid(option, format!("the option {option} is {text:?}"))
             .hint(expected(text, &["true", "false"]))),
     }
+}
+
+/// Permissions, of four digits only: an unquoted 0770 of a Compose file arrives here as the number 504,
+/// which would be a mode too.
+fn mode(option: &str, text: &str) -> Result<DirectoryMode> {
+    if text.len() < 4 {
+        return Err(invalid(option, format!("the mode {text:?} has not four digits")).hint(
+            "write it as 0770, in a Compose file in quotes: unquoted, YAML makes another number of it",
+        ));
+    }
+    value(option, text)
 }
 
 fn mount_options(option: &str, text: &str) -> Result<Vec<MountOption>> {
@@ -184,6 +197,8 @@ mod tests {
                 text(&[("uid", "-1")]),
                 text(&[("gid", "4294967295")]),
                 text(&[("mode", "rwx")]),
+                text(&[("mode", "504")]),
+                text(&[("mode", "0980")]),
                 text(&[("mountOptions", "noatime,suid")]),
                 text(&[("mountOptions", "noatime,")]),
                 text(&[("preallocate", "yes")]),

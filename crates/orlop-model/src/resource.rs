@@ -89,6 +89,9 @@ pub struct VolumeStatus {
     pub allocated_bytes: Option<u64>,
     /// Who uses it.
     pub attachments: Vec<Attachment>,
+    /// What container engines call it, where that is not its own name: `project_data` of Compose, say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<Alias>,
     /// What a user ought to know, such as that ReadWriteOnce is per host under Podman.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -102,6 +105,16 @@ pub struct VolumeStatus {
     /// The uid that deleted it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted_by: Option<u32>,
+}
+
+/// A name that a container engine has for a volume.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Alias {
+    /// Whose name.
+    pub front: Front,
+    /// The name, verbatim.
+    pub name: String,
 }
 
 /// Whether a volume's capacity is a promise.

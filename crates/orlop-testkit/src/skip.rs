@@ -23,6 +23,8 @@ pub enum Part {
     Btrfs,
     /// Docker's daemon and client, and a static busybox. Implies root.
     Docker,
+    /// Docker, and Compose as a program of its own.
+    Compose,
     /// Podman, runc, and a static busybox. Implies root.
     Podman,
     /// The `sqlite3` shell.
@@ -49,6 +51,9 @@ impl Part {
                 .or_else(|| missing_program("dockerd", "docker.io"))
                 .or_else(|| missing_program("docker", "docker.io"))
                 .or_else(missing_busybox),
+            Self::Compose => {
+                Self::Docker.missing().or_else(|| missing_program("docker-compose", "docker-compose"))
+            }
             Self::Podman => Self::Root
                 .missing()
                 .or_else(|| missing_program("podman", "podman"))
@@ -67,6 +72,7 @@ impl Part {
             | Self::Xfs
             | Self::Btrfs
             | Self::Docker
+            | Self::Compose
             | Self::Podman
             | Self::Sqlite3 => true,
             Self::Kvm => false,

@@ -1,5 +1,7 @@
 //! Aliases: the names by which a front's engine knows volumes, verbatim.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use orlop_model::{Error, ErrorKind, Result, VolumeId, resource::Front};
 use rusqlite::{Row, params};
@@ -7,7 +9,7 @@ use rusqlite::{Row, params};
 use super::{
     Reader, Tx,
     failure::is_duplicate,
-    value::{At, Word},
+    value::{At, Json, Word},
 };
 
 /// A front's name for a volume.
@@ -46,6 +48,17 @@ pub fn find(r: &Reader<'_>, front: Front, external: &str) -> Result<Option<Alias
 /// All aliases of a front, by name.
 pub fn of_front(r: &Reader<'_>, front: Front) -> Result<Vec<AliasRow>> {
     r.all("list aliases", &format!("{SELECT} WHERE front = ?1 ORDER BY external"), [Word(&front)], row)
+}
+
+/// The aliases of each of those volumes that has any, by name.
+pub fn of_volumes(r: &Reader<'_>, volumes: &[VolumeId]) -> Result<HashMap<VolumeId, Vec<AliasRow>>> {
+    let sql =
+        format!("{SELECT} WHERE volume_id IN (SELECT value FROM json_each(?1)) ORDER BY external, front");
+    let mut map: HashMap<_, Vec<_>> = HashMap::new();
+    for alias in r.all("list aliases", &sql, [Json(&volumes)], row)? {
+        map.entry(alias.volume).or_default().push(alias);
+    }
+    Ok(map)
 }
 
 /// Records an alias; the same again changes nothing, and one that means another volume is

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use orlop_model::{
     AccessMode, Error, ErrorKind, PoolId, Result, VolumeId,
-    resource::{Capacity, Front, Volume, VolumeState, VolumeStatus},
+    resource::{Alias, Capacity, Front, Volume, VolumeState, VolumeStatus},
 };
 use orlop_sys::{
     image::{self as host_image, ImageSpace},
@@ -14,10 +14,11 @@ use orlop_sys::{
 use super::health;
 use crate::{
     admission::Room,
+    alias,
     core::Core,
     format::Placement,
     request::{Page, VolumeQuery},
-    store::{AttachmentRow, VolumeRow, attachments, pools, volumes},
+    store::{AliasRow, AttachmentRow, VolumeRow, aliases, attachments, pools, volumes},
 };
 
 /// One volume, with all that is known of it. An image that looks wrong is looked at now.
@@ -45,8 +46,9 @@ pub(crate) fn page(core: &Core, query: &VolumeQuery) -> Result<Page<Volume>> {
 /// Many, with one question to the store for all.
 pub(crate) fn many(core: &Core, rows: Vec<VolumeRow>) -> Result<Vec<Volume>> {
     let ids: Vec<VolumeId> = rows.iter().map(|row| row.id).collect();
-    let (mut attached, pools) =
-        core.store.read(|r| Ok((attachments::of_volumes(r, &ids)?, pools::all(r)?)))?;
+    let (mut attached, mut named, pools) = core
+        .store
+        .read(|r| Ok((attachments::of_volumes(r, &ids)?, aliases::of_volumes(r, &ids)?, pools::all(r)?)))?;
     let rooms: HashMap<PoolId, Result<Room>> =
         pools.iter().map(|pool| (pool.id, core.rooms.current(core, pool))).collect();
     let views = rows.into_iter().map(|row| {
@@ -54,7 +56,8 @@ pub(crate) fn many(core: &Core, rows: Vec<VolumeRow>) -> Result<Vec<Volume>> {
         let room = rooms.get(&row.placement.pool);
         let capacity = capacity(room, &row);
         let missing = room.and_then(|room| room.as_ref().err());
-        view(core, unreachable(row, missing), &attachments, capacity)
+        let aliases = named.remove(&row.id).unwrap_or_default();
+        view(core, unreachable(row, missing), &attachments, aliases, capacity)
     });
     Ok(views.collect())
 }
@@ -71,7 +74,13 @@ fn unreachable(mut row: VolumeRow, missing: Option<&Error>) -> VolumeRow {
     row
 }
 
-fn view(core: &Core, row: VolumeRow, attachments: &[AttachmentRow], capacity: Capacity) -> Volume {
+fn view(
+    core: &Core,
+    row: VolumeRow,
+    attachments: &[AttachmentRow],
+    aliases: Vec<AliasRow>,
+    capacity: Capacity,
+) -> Volume {
     let Placement::Image(placement) = &row.placement.detail;
     let space = space_of(core, &row);
     if looks_wrong(&row, space) {
@@ -79,6 +88,8 @@ fn view(core: &Core, row: VolumeRow, attachments: &[AttachmentRow], capacity: Ca
     }
     let used = if attachments.is_empty() { None } else { used_now(core, row.id) };
     let notes = notes(&row, attachments);
+    let own = alias::external(&row.key());
+    let aliases = aliases.into_iter().filter(|alias| alias.external != own);
     Volume {
         status: VolumeStatus {
             id: row.id,
@@ -94,6 +105,7 @@ fn view(core: &Core, row: VolumeRow, attachments: &[AttachmentRow], capacity: Ca
             used_bytes: used.or(row.used_bytes),
             allocated_bytes: space.map(|space| space.allocated),
             attachments: attachments.iter().map(AttachmentRow::resource).collect(),
+            aliases: aliases.map(|alias| Alias { front: alias.front, name: alias.external }).collect(),
             notes,
             created_at: row.created_at,
             updated_at: row.updated_at,

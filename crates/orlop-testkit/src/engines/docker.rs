@@ -126,12 +126,17 @@ impl Docker {
         let program = ["/usr/bin/docker".into()].into_iter().find(|p: &PathBuf| p.exists());
         let mut command =
             Command::new(program.or_else(|| skip::program("docker")).unwrap_or_else(|| "docker".into()));
+        command.args(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self.point(&mut command);
         command
-            .args(args.into_iter().map(|arg| arg.as_ref().to_owned()))
+    }
+
+    /// Makes a client's command use this daemon.
+    fn point(&self, command: &mut Command) {
+        command
             .env("DOCKER_HOST", format!("unix://{}", self.socket().display()))
             .env("DOCKER_CONFIG", self.namespace.scratch().path())
             .env_remove("DOCKER_CONTEXT");
-        command
     }
 
     /// `docker run --network none OPTIONS… busybox ARGV…`. The options hold `-d` or `--rm`.
@@ -139,6 +144,15 @@ impl Docker {
     pub fn container(&self, options: &[&str], argv: &[&str]) -> Ran {
         let fixed = ["run", "--network", "none"];
         self.run(fixed.iter().chain(options).chain(&[IMAGE]).chain(argv))
+    }
+
+    /// Runs Compose on the project whose file, `compose.yaml` say, lies in `dir`; the project has the
+    /// directory's name.
+    #[track_caller]
+    pub fn compose(&self, dir: &Path, args: &[&str]) -> Ran {
+        let mut command = Command::new("docker-compose");
+        self.point(&mut command);
+        run(command.args(args).current_dir(dir))
     }
 
     /// Imports the image [`IMAGE`].

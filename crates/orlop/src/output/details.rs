@@ -49,6 +49,10 @@ pub(crate) fn volume(volume: &Volume, now: Timestamp) -> String {
     let (manifest, spec, status) = (&volume.manifest, &volume.manifest.volume, &volume.status);
     let mut facts = Facts::default();
     facts.add("Name", manifest.name.as_str());
+    for (place, alias) in status.aliases.iter().enumerate() {
+        let known = format!("{} ({})", alias.name, alias.front.as_str());
+        facts.add(if place == 0 { "Known as" } else { "" }, known);
+    }
     facts.add("Workspace", volume.workspace.as_str());
     facts.add("Type", format!("volume, {MANIFEST_VERSION}"));
     facts.add_some("Description", manifest.description.as_deref());

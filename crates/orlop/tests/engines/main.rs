@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used)]
 
+mod compose;
 mod docker_access;
 mod docker_volumes;
 mod fallthrough;
