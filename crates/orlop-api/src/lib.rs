@@ -22,6 +22,7 @@
 //!   `after` set to [`EventList::position`].
 #![forbid(unsafe_code)]
 
+pub mod body;
 pub mod client;
 pub mod openapi;
 pub mod query;

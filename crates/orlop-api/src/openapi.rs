@@ -21,7 +21,7 @@ pub fn document() -> Value {
         }
     }
     let error = generator.subschema_for::<Error>();
-    json!({
+    let mut document = json!({
         "openapi": "3.1.0",
         "info": {
             "title": "Orlop",
@@ -39,7 +39,28 @@ pub fn document() -> Value {
             },
             "schemas": generator.take_definitions(true),
         },
-    })
+    });
+    bound(&mut document);
+    document
+}
+
+/// Says in numbers what a `format` says in a word, which validators may pass over.
+fn bound(value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            let most = match object.get("format").and_then(Value::as_str) {
+                Some("uint32") => Some(u64::from(u32::MAX)),
+                Some("uint64") => Some(u64::MAX),
+                _ => None,
+            };
+            if let Some(most) = most {
+                object.entry("maximum").or_insert(most.into());
+            }
+            object.values_mut().for_each(bound);
+        }
+        Value::Array(array) => array.iter_mut().for_each(bound),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 fn describe(operation: Operation, route: &Route, generator: &mut SchemaGenerator) -> Value {

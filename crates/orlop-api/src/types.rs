@@ -1,7 +1,7 @@
 //! Requests and answers beyond the resources of `orlop-model`, in the shape they have on the wire.
 
 use orlop_model::{
-    PoolName, Size, VolumeName, WorkspaceName,
+    MountAccess, PoolName, Size, VolumeName, WorkspaceName,
     resource::{Deletion, Event, Outcome, VolumeState},
 };
 use schemars::JsonSchema;
@@ -138,19 +138,6 @@ pub struct MountRequest {
     /// Read-only, read-write, or what the access mode says.
     #[serde(default)]
     pub access: MountAccess,
-}
-
-/// How a host mount may be used.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum MountAccess {
-    /// Read-only for ReadOnlyMany, else read-write.
-    #[default]
-    ByMode,
-    /// Read-only.
-    ReadOnly,
-    /// Read-write, which fills a ReadOnlyMany volume; only its owner, and while nobody else is attached.
-    ReadWrite,
 }
 
 /// A volume mounted on the host.

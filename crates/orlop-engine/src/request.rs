@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+pub use orlop_model::MountAccess;
 use orlop_model::{
     PoolName, Size, VolumeId, VolumeManifest, VolumeName, WorkspaceName,
     resource::{Front, Outcome, VolumeState},
@@ -143,18 +144,6 @@ pub struct MountRequest {
     pub target: PathBuf,
     /// Read-only, read-write, or what the access mode says.
     pub access: MountAccess,
-}
-
-/// How a host mount may be used.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum MountAccess {
-    /// Read-only for ReadOnlyMany, else read-write.
-    #[default]
-    ByMode,
-    /// Read-only.
-    ReadOnly,
-    /// Read-write, which fills a ReadOnlyMany volume; only its owner, and while nobody else is attached.
-    ReadWrite,
 }
 
 /// A pool to be made.

@@ -3,12 +3,12 @@
 use std::{fmt, str::FromStr};
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::error::{Error, ErrorKind};
 
 /// Who may use a volume at the same time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 pub enum AccessMode {
     /// One workload, reading and writing.
     ReadWriteOnce,
@@ -47,7 +47,7 @@ impl AccessMode {
 }
 
 /// What a consumer sees: a directory or a block device.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 pub enum VolumeMode {
     /// A directory.
     #[default]
@@ -65,6 +65,33 @@ impl VolumeMode {
         match self {
             Self::Filesystem => "Filesystem",
             Self::Block => "Block",
+        }
+    }
+}
+
+/// How a mount onto a directory of the host may be used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum MountAccess {
+    /// Read-only for ReadOnlyMany, else read-write.
+    #[default]
+    ByMode,
+    /// Read-only.
+    ReadOnly,
+    /// Read-write, which fills a ReadOnlyMany volume; only its owner, and while nobody else is attached.
+    ReadWrite,
+}
+
+impl MountAccess {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::ByMode, Self::ReadOnly, Self::ReadWrite];
+
+    /// The word of a request.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ByMode => "byMode",
+            Self::ReadOnly => "readOnly",
+            Self::ReadWrite => "readWrite",
         }
     }
 }
@@ -89,9 +116,16 @@ macro_rules! word {
                 })
             }
         }
+
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                crate::json::word(deserializer)
+            }
+        }
     };
 }
 pub(crate) use word;
 
 word!(AccessMode, "access mode");
 word!(VolumeMode, "volume mode");
+word!(MountAccess, "mount access");

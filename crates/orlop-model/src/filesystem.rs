@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::{
     access::word,
@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// What a manifest asks for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum FilesystemChoice {
     /// By size: XFS from 512Mi, ext4 below.
@@ -49,7 +49,7 @@ impl FilesystemChoice {
 }
 
 /// What a volume has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum FilesystemKind {
     /// ext4.
@@ -77,7 +77,7 @@ impl FilesystemKind {
 
 /// A mount option a manifest may ask for. `suid` and `dev` are not among them: every
 /// volume is mounted `nosuid,nodev`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum MountOption {
     /// Access times are not written.

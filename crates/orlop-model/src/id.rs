@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
+use uuid::{Uuid, fmt::Hyphenated};
 
 use crate::error::{Error, ErrorKind};
 
@@ -25,7 +25,9 @@ macro_rules! id {
             type Err = Error;
 
             fn from_str(text: &str) -> Result<Self, Error> {
-                text.parse().map(Self).map_err(|_| {
+                // Other spellings of a UUID are shorter or longer than the hyphenated one.
+                let id = if text.len() == Hyphenated::LENGTH { text.parse().ok() } else { None };
+                id.map(Self).ok_or_else(|| {
                     Error::new(ErrorKind::InvalidArgument, format!("{text:?} is no {} id", $what))
                         .object(concat!($what, " id"))
                         .hint("an id is a UUID, as `orlop get -o json` shows it")

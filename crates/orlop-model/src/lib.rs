@@ -9,6 +9,7 @@ pub mod configuration;
 pub mod error;
 pub mod filesystem;
 pub mod id;
+pub mod json;
 pub mod manifest;
 pub mod name;
 pub mod resource;
@@ -17,7 +18,7 @@ pub mod size;
 pub mod spec;
 pub mod volume_type;
 
-pub use access::{AccessMode, VolumeMode};
+pub use access::{AccessMode, MountAccess, VolumeMode};
 pub use error::{Error, ErrorKind};
 pub use filesystem::{FilesystemChoice, FilesystemKind, MountOption};
 pub use id::{AttachmentId, OperationId, PoolId, VolumeId};

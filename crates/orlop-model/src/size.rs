@@ -3,13 +3,17 @@
 use std::{fmt, str::FromStr};
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, Unexpected, Visitor},
+};
 
 use crate::error::{Error, ErrorKind};
 
-/// A number of bytes, written as a Kubernetes quantity such as `500Mi` or `1.5Gi`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+/// A number of bytes, written as a Kubernetes quantity such as `500Mi` or `1.5Gi`. In JSON a plain number
+/// of bytes is read too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(into = "String")]
 pub struct Size(u64);
 
 /// What is wrong with a quantity.
@@ -64,6 +68,8 @@ const SUFFIXES: [(&str, u64); 13] = [
 impl Size {
     /// The smallest volume: below it a filesystem's own structures leave too little.
     pub const LEAST: Self = Self(16 << 20);
+    /// The most bytes a file can have.
+    const MOST: u64 = i64::MAX.cast_unsigned();
     /// What a user is told a size looks like.
     pub const EXAMPLES: &str = "50Mi, 500Mi, 1Gi, 1.5Gi, 10Ti, or decimal as in 10G";
 
@@ -121,7 +127,7 @@ impl Size {
             value / power
         };
         match u64::try_from(bytes) {
-            Ok(bytes) if bytes <= i64::MAX as u64 => Ok(Self(bytes)),
+            Ok(bytes) if bytes <= Self::MOST => Ok(Self(bytes)),
             _ => Err(SizeFault::Overflow),
         }
     }
@@ -170,11 +176,30 @@ impl FromStr for Size {
     }
 }
 
-impl TryFrom<String> for Size {
-    type Error = Error;
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Quantity;
 
-    fn try_from(text: String) -> Result<Self, Error> {
-        text.parse()
+        impl Visitor<'_> for Quantity {
+            type Value = Size;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a size such as {}, or a number of bytes", Size::EXAMPLES)
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Size, E> {
+                text.parse().map_err(E::custom)
+            }
+
+            fn visit_u64<E: de::Error>(self, bytes: u64) -> Result<Size, E> {
+                if bytes > Size::MOST {
+                    return Err(E::invalid_value(Unexpected::Unsigned(bytes), &self));
+                }
+                Ok(Size(bytes))
+            }
+        }
+
+        deserializer.deserialize_any(Quantity)
     }
 }
 
@@ -192,9 +217,10 @@ impl JsonSchema for Size {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
             "type": ["string", "integer"],
-            "description": "A Kubernetes quantity, exact to the byte.",
+            "description": "A Kubernetes quantity, or a number of bytes: whole bytes, less than 8Ei.",
             "pattern": "^\\+?([0-9]+(\\.[0-9]*)?|\\.[0-9]+)([KMGTPE]i|[kMGTPE]|[eE][-+]?[0-9]+)?$",
-            "minimum": Self::LEAST.bytes(),
+            "minimum": 0,
+            "maximum": Self::MOST,
             "examples": ["50Mi", "500Mi", "1Gi", "10Ti"],
         })
     }
@@ -255,6 +281,26 @@ mod tests {
             (1001, "1001"),
         ] {
             assert_eq!(Size(bytes).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn json_is_a_quantity_or_bytes() {
+        let read =
+            |json: &str| serde_json::from_str::<Size>(json).map(Size::bytes).map_err(|e| e.to_string());
+        for (json, bytes) in [("\"1.5Gi\"", 3 << 29), ("\"1024\"", 1024), ("1024", 1024), ("0", 0)] {
+            assert_eq!(read(json), Ok(bytes), "{json}");
+        }
+        assert_eq!(read("9223372036854775807"), Ok(i64::MAX as u64));
+        assert_eq!(serde_json::to_string(&Size(1024)).unwrap(), "\"1Ki\"");
+        for (json, said) in [
+            ("9223372036854775808", "invalid value: integer"),
+            ("-1", "invalid type: integer"),
+            ("1024.5", "invalid type: floating point"),
+            ("\"1gi\"", "did you mean Gi?"),
+            ("null", "expected a size such as 50Mi"),
+        ] {
+            assert!(read(json).unwrap_err().contains(said), "{json}: {:?}", read(json));
         }
     }
 

@@ -4,6 +4,7 @@ use std::{fmt, str::FromStr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::{
     access::{AccessMode, VolumeMode, word},
@@ -15,7 +16,7 @@ use crate::{
 };
 
 /// Whose resource it is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Layer {
     /// A user's resource.
@@ -73,11 +74,12 @@ pub struct VolumeManifest {
     #[schemars(extend("x-change" = "in place"))]
     pub layer: Layer,
     /// How much it holds, who may use it, and how it is made.
+    #[serde(deserialize_with = "crate::json::object")]
     pub volume: VolumeSpec,
 }
 
 /// The version this build reads.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub enum ManifestVersion {
     /// The one version there is.
     #[default]
@@ -85,8 +87,22 @@ pub enum ManifestVersion {
     V1Beta,
 }
 
+impl ManifestVersion {
+    /// All of them.
+    pub const ALL: [Self; 1] = [Self::V1Beta];
+
+    /// The word of the manifest.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::V1Beta => crate::MANIFEST_VERSION,
+        }
+    }
+}
+
+word!(ManifestVersion, "manifest version");
+
 /// The resource type of a volume's manifest.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub enum VolumeResourceType {
     /// A volume. Files of other types are not applied.
     #[default]
@@ -94,15 +110,30 @@ pub enum VolumeResourceType {
     Volume,
 }
 
+impl VolumeResourceType {
+    /// All of them.
+    pub const ALL: [Self; 1] = [Self::Volume];
+
+    /// The word of the manifest.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Volume => "volume",
+        }
+    }
+}
+
+word!(VolumeResourceType, "type of a volume's manifest");
+
 /// The section `volume` of a manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(transform = modes_of_cloud_types)]
 pub struct VolumeSpec {
     /// How much the volume holds, as a Kubernetes quantity: a number with a binary suffix (`Ki`, `Mi`,
     /// `Gi`, `Ti`, `Pi`, `Ei`) or a decimal one (`k`, `M`, `G`, `T`, `P`, `E`), or bytes without one.
     /// A whole number of bytes, at least 16Mi. The kernel enforces it; the filesystem's own structures
     /// take a part of it.
-    #[schemars(extend("x-change" = "refused: this build can't expand a volume, and shrinking one risks its data"))]
+    #[schemars(extend("x-change" = "refused: this build can't expand a volume, and shrinking one risks its data", "minimum" = Size::LEAST.bytes()))]
     pub size: Size,
     /// Who may use the volume at the same time. `CloudTemp` and `CloudPersistent` volumes are always
     /// `ReadWriteOnce`.
@@ -134,7 +165,7 @@ pub struct VolumeSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gid: Option<u32>,
     /// The permissions of the volume's root directory, as three or four octal digits. They are octal
-    /// with or without quotes.
+    /// with or without quotes; the REST interface takes them in quotes only.
     #[schemars(extend("x-change" = "in place, at the root directory only", "default" = "0755"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<DirectoryMode>,
@@ -148,6 +179,16 @@ pub struct VolumeSpec {
     #[schemars(extend("x-change" = "refused: space is taken, or left, when a volume is made", "default" = false))]
     #[serde(default, skip_serializing_if = "is_default")]
     pub preallocate: bool,
+}
+
+/// Cloud types are for one workload: see [`crate::rules::access_mode`].
+fn modes_of_cloud_types(schema: &mut schemars::Schema) {
+    let cloud: Vec<&str> =
+        VolumeType::ALL.into_iter().filter(|t| t.is_cloud()).map(VolumeType::as_str).collect();
+    let allowed = |mode: &AccessMode| VolumeType::ALL.into_iter().all(|t| t.allows(*mode));
+    let modes: Vec<&str> = AccessMode::ALL.into_iter().filter(allowed).map(AccessMode::as_str).collect();
+    schema.insert("if".into(), json!({"properties": {"type": {"enum": cloud}}, "required": ["type"]}));
+    schema.insert("then".into(), json!({"properties": {"accessMode": {"enum": modes}}}));
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -212,9 +253,9 @@ impl JsonSchema for DirectoryMode {
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
-            "type": ["string", "integer"],
+            "type": "string",
             "description": "Permission bits in octal.",
-            "pattern": "^(0o)?[0-7]{3,5}$",
+            "pattern": "^(0o)?0?[0-7]{3,4}$",
             "examples": ["0770", "2775"],
         })
     }

@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::{
     access::{AccessMode, word},
@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// What becomes of the data of a volume on delete, and where a copy is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 pub enum VolumeType {
     /// Scratch: the data is destroyed on delete.
     #[serde(rename = "temp")]

@@ -4,83 +4,13 @@
 use std::{fs, path::Path};
 
 use orlop_model::manifest::volume_schema;
+use orlop_testkit::json_schema;
 use saphyr_parser::{Event, Parser, ScalarStyle};
 use serde_json::{Map, Value, json};
 
-/// Validates the keywords our schema uses; one it doesn't know is a fault of the test.
-fn validate(root: &Value, schema: &Value, value: &Value, faults: &mut Vec<String>) {
-    for (keyword, wanted) in schema.as_object().unwrap() {
-        let valid = |schema: &Value| {
-            let mut faults = Vec::new();
-            validate(root, schema, value, &mut faults);
-            faults.is_empty()
-        };
-        let list = || wanted.as_array().unwrap().iter();
-        let number = || (value.as_f64(), wanted.as_f64().unwrap());
-        let good = match keyword.as_str() {
-            "$schema" | "$id" | "$defs" | "title" | "description" | "examples" | "default" | "format"
-            | "enumDescriptions" | "readOnly" | "x-change" | "then" => true,
-            "$ref" => valid(root.pointer(wanted.as_str().unwrap().strip_prefix('#').unwrap()).unwrap()),
-            "anyOf" => list().any(valid),
-            "if" => !valid(wanted) || valid(&schema["then"]),
-            "enum" => list().any(|one| one == value),
-            "type" if wanted.is_array() => list().any(|one| is(one.as_str().unwrap(), value)),
-            "type" => is(wanted.as_str().unwrap(), value),
-            "pattern" => value
-                .as_str()
-                .is_none_or(|text| regex_lite::Regex::new(wanted.as_str().unwrap()).unwrap().is_match(text)),
-            "maxLength" => value.as_str().is_none_or(|text| text.len() as u64 <= wanted.as_u64().unwrap()),
-            "minimum" => number().0.is_none_or(|value| value >= number().1),
-            "maximum" => number().0.is_none_or(|value| value <= number().1),
-            "required" => value
-                .as_object()
-                .is_none_or(|object| list().all(|key| object.contains_key(key.as_str().unwrap()))),
-            "uniqueItems" => value.as_array().is_none_or(|items| {
-                items.iter().enumerate().all(|(place, item)| !items[..place].contains(item))
-            }),
-            "items" => {
-                value.as_array().into_iter().flatten().for_each(|item| validate(root, wanted, item, faults));
-                true
-            }
-            "properties" => {
-                for (key, value) in value.as_object().into_iter().flatten() {
-                    if let Some(schema) = wanted.get(key) {
-                        validate(root, schema, value, faults);
-                    }
-                }
-                true
-            }
-            "additionalProperties" => {
-                assert_eq!(wanted, &json!(false));
-                value
-                    .as_object()
-                    .is_none_or(|object| object.keys().all(|key| schema["properties"].get(key).is_some()))
-            }
-            unknown => panic!("the test does not know the keyword {unknown}"),
-        };
-        if !good {
-            faults.push(format!("{value} against {keyword}: {wanted}"));
-        }
-    }
-}
-
-fn is(kind: &str, value: &Value) -> bool {
-    match kind {
-        "object" => value.is_object(),
-        "array" => value.is_array(),
-        "string" => value.is_string(),
-        "integer" => value.is_i64() || value.is_u64(),
-        "boolean" => value.is_boolean(),
-        "null" => value.is_null(),
-        other => panic!("the test does not know the type {other}"),
-    }
-}
-
 fn faults(value: &Value) -> Vec<String> {
     let schema = volume_schema();
-    let mut faults = Vec::new();
-    validate(&schema, &schema, value, &mut faults);
-    faults
+    json_schema::faults(&schema, &schema, value)
 }
 
 /// The documents of a text as an editor sees them: plain scalars by the core schema.
@@ -132,7 +62,7 @@ fn read(file: &str) -> String {
 #[test]
 fn good_manifests_are_accepted() {
     let samples = ["duckdb-vol", "email-attribution-vol", "persistent-v", "volumetest"];
-    let ours = ["every-field", "least", "json", "sizes", "unicode"];
+    let ours = ["every-field", "least", "json", "nothing-given", "sizes", "unicode"];
     let samples = samples.iter().map(|name| format!("samples/{name}.yaml"));
     for file in samples.chain(ours.iter().map(|name| format!("manifests/ok/{name}.yaml"))) {
         let documents = documents(&read(&file));

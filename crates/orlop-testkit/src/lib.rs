@@ -36,6 +36,7 @@ pub mod command;
 pub mod daemon;
 pub mod engines;
 pub mod http;
+pub mod json_schema;
 pub mod mounts;
 pub mod process;
 pub mod scratch;

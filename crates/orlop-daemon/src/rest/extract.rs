@@ -96,11 +96,6 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
             };
             Refusal::with_status(fault.status(), error)
         })?;
-        let body = serde_json::from_slice(&bytes).map_err(|fault| {
-            Error::new(ErrorKind::InvalidArgument, format!("the request's JSON is not valid: {fault}"))
-                .object("request body")
-                .hint("the shape of every request is in /openapi.json")
-        })?;
-        Ok(Self(body))
+        Ok(Self(orlop_api::body::decode(&bytes)?))
     }
 }

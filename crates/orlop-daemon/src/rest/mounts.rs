@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use axum::{extract::State, http::StatusCode};
-use orlop_api::{MountAccess, MountFilter, MountRequest, Mounted};
+use orlop_api::{MountFilter, MountRequest, Mounted};
 use orlop_engine::{Caller, VolumeKey, VolumeRef};
 use orlop_model::resource::Front;
 
@@ -23,11 +23,7 @@ pub(super) async fn mount(
     let request = orlop_engine::MountRequest {
         volume: VolumeRef::Key(VolumeKey { workspace: request.workspace, name: request.name }),
         target: request.target.into(),
-        access: match request.access {
-            MountAccess::ByMode => orlop_engine::MountAccess::ByMode,
-            MountAccess::ReadOnly => orlop_engine::MountAccess::ReadOnly,
-            MountAccess::ReadWrite => orlop_engine::MountAccess::ReadWrite,
-        },
+        access: request.access,
     };
     let attached = service.change(move |engine| engine.mount(&caller, &request)).await?;
     Ok(Json(Mounted { target, read_only: attached.read_only }))

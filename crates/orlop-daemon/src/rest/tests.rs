@@ -11,8 +11,8 @@ use axum::{
 use orlop_api::{Answer, MAX_REQUEST_BYTES, Method, Operation, ReadinessReport, VersionReport};
 use orlop_engine::{Engine, EngineConfig};
 use orlop_model::{Error, ErrorKind};
-use orlop_testkit::{Part, Scratch, require};
-use serde_json::Value;
+use orlop_testkit::{Part, Scratch, json_schema, require};
+use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use crate::{
@@ -205,4 +205,62 @@ async fn the_document_describes_what_is_served() {
         document["paths"].as_object().unwrap().values().map(|p| p.as_object().unwrap().len()).sum();
     assert_eq!(described, Operation::ALL.len());
     assert!(Operation::ALL.iter().any(|operation| operation.route().method == Method::Post));
+}
+
+#[tokio::test]
+async fn answers_are_as_described() {
+    require!(Part::Loop);
+    let (scratch, service) = running();
+    let document = orlop_api::openapi::document();
+    let nobody = "019a0000-0000-7000-8000-000000000000";
+    let pool = json!({ "path": scratch.join("fast"), "capacity": 64 << 20, "overcommit": 2.0 }).to_string();
+    let manifest = json!({
+        "name": "a", "version": "v1beta", "type": "volume", "tags": ["t"], "owner": "iamgroot",
+        "volume": { "size": 16 << 20, "accessMode": "ReadWriteOnce", "type": "temp", "pool": "fast", "mode": "0770" },
+    });
+    let target = scratch.join("target");
+    std::fs::create_dir(&target).unwrap();
+    let mount = json!({ "workspace": "w", "name": "a", "target": &target }).to_string();
+    let unmount = format!("?target={}", target.display());
+    let mut seen = std::collections::HashSet::new();
+    for (operation, parameters, query, body) in [
+        (Operation::PutWorkspace, &["w"][..], "", r#"{"grants":[1000]}"#.to_owned()),
+        (Operation::CreatePool, &["fast"], "", pool),
+        (Operation::ApplyVolume, &["w", "a"], "", manifest.to_string()),
+        (Operation::MountVolume, &[], "", mount),
+        (Operation::GetVolume, &["w", "a"], "", String::new()),
+        (Operation::ListVolumes, &[], "?limit=1", String::new()),
+        (Operation::GetVolumeById, &[nobody], "", String::new()),
+        (Operation::GetWorkspace, &["w"], "", String::new()),
+        (Operation::ListWorkspaces, &[], "", String::new()),
+        (Operation::GetPool, &["fast"], "", String::new()),
+        (Operation::ListPools, &[], "", String::new()),
+        (Operation::UnmountVolume, &[], &unmount, String::new()),
+        (Operation::DeleteVolume, &["w", "a"], "", String::new()),
+        (Operation::DeleteVolumeById, &[nobody], "", String::new()),
+        (Operation::DeleteWorkspace, &["w"], "", String::new()),
+        (Operation::ListEvents, &[], "", String::new()),
+        (Operation::GetVersion, &[], "", String::new()),
+        (Operation::GetReadiness, &[], "", String::new()),
+    ] {
+        let route = operation.route();
+        let path = operation.path(parameters) + query;
+        let (status, bytes) = ask(&service, route.method.as_str(), &path, body).await;
+        assert_eq!(status.is_success(), !parameters.contains(&nobody), "{operation:?} {bytes:?}");
+        let described = &document["paths"][route.path][route.method.as_str().to_lowercase()]["responses"];
+        let described = match status.is_success() {
+            true => &described[status.as_str()],
+            false => document.pointer("/components/responses/Error").unwrap(),
+        };
+        assert!(described.is_object(), "{operation:?} {status} is not described");
+        if let Some(schema) = described.pointer("/content/application~1json/schema") {
+            let answer: Value = serde_json::from_slice(&bytes).unwrap();
+            assert_eq!(json_schema::faults(&document, schema, &answer), [""; 0], "{operation:?} {answer}");
+        }
+        seen.insert(operation);
+    }
+    for operation in Operation::ALL {
+        let json = matches!(operation.route().answer, Answer::Json(_) | Answer::Nothing);
+        assert!(!json || seen.contains(operation), "{operation:?} is not tested");
+    }
 }

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use orlop_model::{Error, ErrorKind, Result, resource::Front};
+use orlop_model::{Error, ErrorKind, MountAccess, Result, resource::Front};
 use orlop_sys::{
     DeviceNumber, SysError,
     target::{self, TargetPlace},
@@ -23,7 +23,7 @@ use crate::{
     core::Core,
     host::On,
     locks::{Deadline, Lock},
-    request::{Attached, Caller, MountAccess, MountRequest, VolumeRef},
+    request::{Attached, Caller, MountRequest, VolumeRef},
     store::{AttachmentRow, attachments, pools},
 };
 

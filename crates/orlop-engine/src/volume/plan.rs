@@ -1,7 +1,7 @@
 //! What apply has to do: the manifest that is recorded against the one that is asked for. Pure.
 
 use orlop_model::{
-    Error, ErrorKind, FilesystemChoice, FilesystemKind, MountOption, PoolName, Result, Size, VolumeManifest,
+    Error, ErrorKind, FilesystemChoice, FilesystemKind, MountOption, PoolName, Result, VolumeManifest,
     VolumeMode, VolumeSpec,
 };
 
@@ -62,24 +62,7 @@ pub(crate) fn check(spec: &VolumeSpec) -> Result<()> {
             ));
         }
     }
-    if spec.size < Size::LEAST {
-        return Err(invalid("volume.size", format!("the size {} is less than {}", spec.size, Size::LEAST))
-            .hint(format!("write it as {}", Size::EXAMPLES)));
-    }
-    if spec.filesystem == FilesystemChoice::Xfs && spec.size < FilesystemKind::XFS_LEAST {
-        return Err(invalid(
-            "volume.filesystem",
-            format!("XFS can't be smaller than {}", FilesystemKind::XFS_LEAST),
-        )
-        .hint("use filesystem: ext4 or auto, or a larger size"));
-    }
-    for (field, id) in [("volume.uid", spec.uid), ("volume.gid", spec.gid)] {
-        // The kernel reads this id as "leave it as it is".
-        if id == Some(u32::MAX) {
-            return Err(invalid(field, format!("{} is no valid id", u32::MAX)).hint("use one below it"));
-        }
-    }
-    Ok(())
+    spec.check()
 }
 
 /// Compares. The wanted manifest has passed [`check`].
@@ -182,14 +165,10 @@ fn unsupported(field: &str, message: String, hint: &str) -> Error {
     Error::new(ErrorKind::Unsupported, message).object(field).hint(hint)
 }
 
-fn invalid(field: &str, message: String) -> Error {
-    Error::new(ErrorKind::InvalidArgument, message).object(field)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use orlop_model::{AccessMode, VolumeType, spec::DirectoryMode};
+    use orlop_model::{AccessMode, Size, VolumeType, spec::DirectoryMode};
     use proptest::prelude::*;
 
     fn manifest() -> VolumeManifest {

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::{AccessMode, VolumeManifest, VolumeType, WorkspaceName};
+use crate::{VolumeManifest, WorkspaceName};
 
 /// Names the schema for good; it is not fetched from anywhere.
 const ID: &str = "urn:orlop:schema:volume:v1beta";
@@ -40,24 +40,37 @@ pub fn volume_schema() -> Value {
                 "x-change": "ignored",
             }));
         }
-        if let Some(spec) = object.get_mut("$defs").and_then(|defs| defs.get_mut("VolumeSpec")) {
-            let cloud: Vec<&str> =
-                words(VolumeType::ALL.into_iter().filter(|t| t.is_cloud()).map(VolumeType::as_str));
-            let modes: Vec<&str> = words(
-                AccessMode::ALL
-                    .into_iter()
-                    .filter(|mode| VolumeType::ALL.into_iter().all(|t| t.allows(*mode)))
-                    .map(AccessMode::as_str),
-            );
-            spec["if"] = json!({"properties": {"type": {"enum": cloud}}, "required": ["type"]});
-            spec["then"] = json!({"properties": {"accessMode": {"enum": modes}}});
+        without_values(object);
+        if let Some(Value::Object(defs)) = object.get_mut("$defs") {
+            if let Some(Value::Object(spec)) = defs.get_mut("VolumeSpec") {
+                without_values(spec);
+            }
+            // Digits without quotes are a number to an editor, whose value depends on the editor.
+            if let Some(mode) = defs.get_mut("DirectoryMode") {
+                mode["type"] = json!(["string", "integer"]);
+                mode["minimum"] = json!(0);
+                mode["maximum"] = json!(7777);
+            }
         }
     }
     schema
 }
 
-fn words<'a>(words: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
-    words.collect()
+/// In YAML a field that is not required may be left without a value.
+fn without_values(object: &mut Map<String, Value>) {
+    let required = object.get("required").cloned().unwrap_or_default();
+    let required = |key: &str| required.as_array().into_iter().flatten().any(|word| word == key);
+    let Some(Value::Object(properties)) = object.get_mut("properties") else { return };
+    for (_, property) in properties.iter_mut().filter(|(key, _)| !required(key)) {
+        let Value::Object(property) = property else { continue };
+        if let Some(reference) = property.remove("$ref") {
+            property.insert("anyOf".into(), json!([{ "$ref": reference }, { "type": "null" }]));
+        }
+        if let Some(Value::String(kind)) = property.get("type") {
+            let kinds = json!([kind, "null"]);
+            property.insert("type".into(), kinds);
+        }
+    }
 }
 
 fn workspace_property(name: Value) -> Value {

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use orlop_api::{Client, MountAccess, MountRequest, PoolRequest, WorkspaceRequest};
-use orlop_model::{Error, ErrorKind, Result, WorkspaceName, resource::Outcome};
+use orlop_api::{Client, MountRequest, PoolRequest, WorkspaceRequest};
+use orlop_model::{Error, ErrorKind, MountAccess, Result, WorkspaceName, resource::Outcome};
 
 use super::get::Shape;
 use crate::{
