@@ -8,7 +8,7 @@ use orlop_api::{
     ApplyOptions, DeleteOptions, EventFilter, MountFilter, MountRequest, Operation, PoolRequest,
     VolumeFilter, WatchFilter, WorkspaceRequest, body, openapi, query,
 };
-use orlop_model::{Error, PoolName, VolumeId, VolumeManifest, VolumeName, WorkspaceName};
+use orlop_model::{Error, OperationId, PoolName, VolumeId, VolumeManifest, VolumeName, WorkspaceName};
 use orlop_testkit::json_schema;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -246,6 +246,7 @@ fn path_parser(path: &str, name: &str) -> fn(&str) -> Result<(), Error> {
         ("/v1/pools/{name}", _) => takes::<PoolName>,
         (_, "name") => takes::<VolumeName>,
         ("/v1/volumes/{id}", "id") => takes::<VolumeId>,
+        ("/v1/operations/{id}", "id") => takes::<OperationId>,
         other => panic!("the parameter {other:?} is not tested"),
     }
 }

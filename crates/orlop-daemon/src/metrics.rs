@@ -3,13 +3,13 @@
 use std::{fs, time::Duration};
 
 use orlop_api::Operation;
-use orlop_engine::{Caller, Engine, Statistics};
+use orlop_engine::{Caller, Engine, Latency, Statistics};
 use orlop_model::{
-    Error, ErrorKind, Result,
+    Error, ErrorKind, Result, VolumeUsage,
     resource::{Front, Pool},
 };
 use prometheus_client::{
-    encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, text::encode},
+    encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet, text::encode},
     metrics::{
         counter::{ConstCounter, Counter},
         family::Family,
@@ -133,6 +133,23 @@ impl prometheus_client::collector::Collector for Snapshot {
                 })
                 .collect(),
         )?;
+        histogram(
+            &mut encoder,
+            "operation_duration",
+            "How long operations of the engine took, waiting for others included",
+            &statistics.latencies,
+        )?;
+        for (name, help, value) in USAGE_GAUGES {
+            let samples = statistics.usage.iter().filter_map(|(key, pool, usage)| {
+                let labels = vec![
+                    ("workspace", key.workspace.as_str()),
+                    ("volume", key.name.as_str()),
+                    ("pool", pool.as_str()),
+                ];
+                Some((labels, as_float(value(usage)?)))
+            });
+            gauge(&mut encoder, name, help, samples.collect())?;
+        }
         counter(
             &mut encoder,
             "volumes_created",
@@ -168,6 +185,40 @@ const POOL_GAUGES: [PoolGauge; 7] = [
     ("pool_volumes", "Volumes in the pool, released ones included", |pool| as_float(pool.volumes)),
 ];
 
+type UsageGauge = (&'static str, &'static str, fn(&VolumeUsage) -> Option<u64>);
+
+/// Of volumes in use, as the kubelet names them; a filesystem that does not count something has no sample.
+const USAGE_GAUGES: [UsageGauge; 10] = [
+    ("volume_stats_capacity_bytes", "What the volume can hold", |usage| Some(usage.capacity_bytes)),
+    ("volume_stats_used_bytes", "What is used in the volume", |usage| Some(usage.used_bytes)),
+    ("volume_stats_available_bytes", "What can still be written to the volume", |usage| {
+        Some(usage.available_bytes)
+    }),
+    ("volume_stats_inodes", "How many files and directories the volume can hold", |usage| Some(usage.inodes)),
+    ("volume_stats_inodes_used", "How many files and directories are in the volume", |usage| {
+        Some(usage.inodes_used)
+    }),
+    ("volume_stats_inodes_free", "How many files and directories can still be made", |usage| {
+        Some(usage.inodes_free())
+    }),
+    ("volume_stats_health_status_abnormal", "Whether the filesystem needs a check", |usage| {
+        Some(u64::from(usage.is_abnormal()))
+    }),
+    ("volume_stats_read_only", "Whether the filesystem met an error and takes no more writes", |usage| {
+        Some(u64::from(usage.stopped))
+    }),
+    (
+        "volume_stats_filesystem_errors",
+        "Errors in the filesystem's metadata since it was last checked; ext4 only",
+        |usage| usage.filesystem_errors,
+    ),
+    (
+        "volume_stats_filesystem_warnings",
+        "The filesystem's warnings since it was mounted, each failed write of data among them; ext4 only",
+        |usage| usage.filesystem_warnings,
+    ),
+];
+
 /// Exact up to 2^53, as every number of Prometheus.
 #[allow(clippy::cast_precision_loss)]
 fn as_float(number: u64) -> f64 {
@@ -194,6 +245,26 @@ fn counter(
     let kind = ConstCounter::new(0_u64).metric_type();
     let samples = samples.into_iter().map(|(labels, value)| (labels, ConstCounter::new(value)));
     encode_all(encoder.encode_descriptor(name, help, None, kind)?, samples)
+}
+
+fn histogram(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    latencies: &[(String, Latency)],
+) -> std::fmt::Result {
+    let kind = Histogram::new([]).metric_type();
+    let mut family = encoder.encode_descriptor(name, help, Some(&Unit::Seconds), kind)?;
+    for (operation, latency) in latencies {
+        let bounds = Latency::BOUNDS.iter().map(Duration::as_secs_f64);
+        let beyond = latency.count - latency.buckets.iter().sum::<u64>();
+        let mut buckets: Vec<(f64, u64)> = bounds.zip(latency.buckets).collect();
+        buckets.push((f64::INFINITY, beyond));
+        family
+            .encode_family(&[("operation", operation.as_str())].as_slice())?
+            .encode_histogram::<NoLabelSet>(latency.sum.as_secs_f64(), latency.count, &buckets, None)?;
+    }
+    Ok(())
 }
 
 fn encode_all<'a>(
@@ -231,6 +302,8 @@ impl Process {
 
 #[cfg(test)]
 mod tests {
+    use orlop_engine::{ApplyRequest, MountAccess, MountRequest, VolumeKey, VolumeRef};
+    use orlop_model::WorkspaceName;
     use orlop_testkit::{Part, require};
 
     use super::*;
@@ -255,5 +328,73 @@ mod tests {
         let resident =
             text.lines().find_map(|line| line.strip_prefix("orlop_process_resident_memory_bytes "));
         assert!(resident.unwrap().parse::<f64>().unwrap() > 1e5, "{text}");
+    }
+
+    #[test]
+    fn a_volume_in_use_has_figures_and_operations_their_times() {
+        require!(Part::Loop);
+        let (scratch, engine) = crate::rest::tests::engine();
+        engine.recover().unwrap();
+        let root = Caller { uid: 0, front: Front::Host };
+        let manifest = serde_json::json!({ "name": "data", "version": "v1beta", "type": "volume",
+            "volume": { "size": "16Mi", "accessMode": "ReadWriteMany", "type": "temp" } });
+        let workspace: WorkspaceName = "public".parse().unwrap();
+        let request = ApplyRequest {
+            workspace: workspace.clone(),
+            manifest: serde_json::from_value(manifest).unwrap(),
+            create_workspace: false,
+        };
+        engine.apply(&root, &request).unwrap();
+        let text = || Metrics::default().render(&engine, Phase::Running).unwrap();
+        let idle = text();
+        assert!(!idle.contains("orlop_volume_stats_used_bytes{"), "nobody uses it: {idle}");
+        let target = scratch.mkdir("target");
+        let key = VolumeKey { workspace, name: "data".parse().unwrap() };
+        let request =
+            MountRequest { volume: VolumeRef::Key(key), target: target.clone(), access: MountAccess::ByMode };
+        engine.mount(&root, &request).unwrap();
+        std::fs::write(target.join("file"), vec![1; 1 << 20]).unwrap();
+        std::fs::File::open(target.join("file")).unwrap().sync_all().unwrap();
+        let text = text();
+        let value = |name: &str| -> f64 {
+            let labels = "{workspace=\"public\",volume=\"data\",pool=\"default\"} ";
+            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(labels));
+            line.unwrap_or_else(|| panic!("{name}: {text}")).parse().unwrap()
+        };
+        let df = df_of(&target);
+        assert_eq!(value("orlop_volume_stats_capacity_bytes"), df.0);
+        assert_eq!(value("orlop_volume_stats_available_bytes"), df.1);
+        assert!(value("orlop_volume_stats_used_bytes") >= f64::from(1 << 20));
+        let inodes = value("orlop_volume_stats_inodes");
+        assert_eq!(value("orlop_volume_stats_inodes_used") + value("orlop_volume_stats_inodes_free"), inodes);
+        for well in ["health_status_abnormal", "read_only", "filesystem_errors", "filesystem_warnings"] {
+            assert_eq!(value(&format!("orlop_volume_stats_{well}")), 0.0, "{well}");
+        }
+        for line in [
+            "orlop_operation_duration_seconds_count{operation=\"mount\"} 1",
+            "orlop_operation_duration_seconds_bucket{le=\"+Inf\",operation=\"mount\"} 1",
+            "orlop_operations_total{operation=\"apply\",outcome=\"ok\"} 1",
+        ] {
+            assert!(text.lines().any(|known| known == line), "{line}\n{text}");
+        }
+        for name in names_in(include_str!("../../../deploy/prometheus/orlop.rules.yml")) {
+            assert!(text.lines().any(|line| line.starts_with(&name)), "a rule asks for {name}\n{text}");
+        }
+        engine.unmount(&root, &target).unwrap();
+        engine.shutdown();
+    }
+
+    /// The metrics that a text names.
+    fn names_in(text: &str) -> Vec<String> {
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let names: Vec<_> = words.filter(|word| word.starts_with("orlop_")).map(str::to_owned).collect();
+        assert!(names.len() > 10, "{names:?}");
+        names
+    }
+
+    /// What `df` says: size and room.
+    fn df_of(path: &std::path::Path) -> (f64, f64) {
+        let found = rustix::fs::statvfs(path).unwrap();
+        (as_float(found.f_blocks * found.f_frsize), as_float(found.f_bavail * found.f_frsize))
     }
 }

@@ -4,7 +4,7 @@ use std::{
     path::Path,
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use orlop_model::{
@@ -308,8 +308,9 @@ impl Engine {
     /// Counts it, and refuses it before recovery has ended.
     fn run<T>(&self, operation: &'static str, work: impl FnOnce(&Core) -> Result<T>) -> Result<T> {
         let core = self.core();
+        let start = Instant::now();
         let result = if core.is_recovered() { work(core) } else { Err(recovering()) };
-        core.tally.count(operation, result)
+        core.tally.count(operation, start.elapsed(), result)
     }
 
     /// The same, and records refusals with the volume they concern.

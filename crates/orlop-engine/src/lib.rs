@@ -19,6 +19,7 @@ pub mod fault;
 pub mod format;
 mod host;
 mod locks;
+mod observation;
 mod pool;
 mod reconcile;
 pub mod request;

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 pub use orlop_model::MountAccess;
 use orlop_model::{
-    PoolName, Size, VolumeId, VolumeManifest, VolumeName, WorkspaceName,
+    PoolName, Size, VolumeId, VolumeManifest, VolumeName, VolumeUsage, WorkspaceName,
     resource::{Front, Outcome, VolumeState},
 };
 
@@ -257,12 +257,46 @@ pub struct Statistics {
     pub volumes: Vec<(VolumeState, u64)>,
     /// Attachments in all.
     pub attachments: u64,
+    /// How full each volume is that somebody uses, and how its filesystem fares.
+    pub usage: Vec<(VolumeKey, PoolName, VolumeUsage)>,
     /// Operations done, by name and by the error kind's word or `ok`.
     pub operations: Vec<(String, String, u64)>,
+    /// How long they took, by name.
+    pub latencies: Vec<(String, Latency)>,
     /// Volumes made from a prepared blank, and formatted from scratch.
     pub created_from_blank: u64,
     /// The latter.
     pub created_from_scratch: u64,
+}
+
+/// How long operations of one kind took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Latency {
+    /// How many took at most so long as the bound of the same place in [`Self::BOUNDS`] and longer
+    /// than the one before it. What took longer than the last is only in the count and the sum.
+    pub buckets: [u64; Self::BOUNDS.len()],
+    /// How many there were.
+    pub count: u64,
+    /// How long they took together.
+    pub sum: Duration,
+}
+
+impl Latency {
+    /// Upper bounds: from a change of a record to a copy of a large volume.
+    pub const BOUNDS: [Duration; 12] = [
+        Duration::from_millis(1),
+        Duration::from_millis(5),
+        Duration::from_millis(10),
+        Duration::from_millis(25),
+        Duration::from_millis(50),
+        Duration::from_millis(100),
+        Duration::from_millis(250),
+        Duration::from_secs(1),
+        Duration::from_secs(5),
+        Duration::from_secs(30),
+        Duration::from_secs(300),
+        Duration::from_secs(1800),
+    ];
 }
 
 /// A whole manifest for a workspace.

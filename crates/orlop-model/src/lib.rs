@@ -16,6 +16,7 @@ pub mod resource;
 pub mod rules;
 pub mod size;
 pub mod spec;
+pub mod usage;
 pub mod volume_type;
 
 pub use access::{AccessMode, MountAccess, VolumeMode};
@@ -25,6 +26,7 @@ pub use id::{AttachmentId, OperationId, PoolId, VolumeId};
 pub use name::{PoolName, VolumeName, WorkspaceName};
 pub use size::Size;
 pub use spec::{Layer, VolumeManifest, VolumeSpec};
+pub use usage::{UsageSample, VolumeUsage};
 pub use volume_type::VolumeType;
 
 /// The one manifest version this build reads and writes.

@@ -11,6 +11,7 @@ use crate::{
     name::{PoolName, VolumeName, WorkspaceName},
     size::Size,
     spec::VolumeManifest,
+    usage::VolumeUsage,
 };
 
 /// A volume: the manifest's own shape plus `workspace` and `status`, so that it can be
@@ -84,6 +85,9 @@ pub struct VolumeStatus {
     /// Bytes in use inside the filesystem, where known: live when attached, else as of the last detach.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used_bytes: Option<u64>,
+    /// All that is known of its use, once it was mounted: live when attached, else as last seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<VolumeUsage>,
     /// Bytes the image takes of the host's filesystem.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allocated_bytes: Option<u64>,

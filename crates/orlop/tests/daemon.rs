@@ -108,6 +108,7 @@ impl Session {
             (r"(node: +)\S+", "${1}[NODE]"),
             (r"(On disk: +)\S+", "${1}[BYTES]"),
             (r"(Used: +)\S+", "${1}[BYTES]"),
+            (r"(Available: +)\d+[.\dKMi]+", "${1}[BYTES]"),
             (r"allocatedBytes: \d+", "allocatedBytes: [BYTES]"),
         ];
         varying.iter().fold(self.text.replace(&dir, "[DIR]"), |text, (pattern, with)| {

@@ -4,8 +4,8 @@
 //! device with another namespace. Then the volume lingers: nothing is forced, the record stays true,
 //! and it is tried again (`linger`).
 
-use orlop_model::{OperationId, Result, Size, VolumeId, resource::VolumeState};
-use orlop_sys::{SysError, image as host_image, mount, space};
+use orlop_model::{OperationId, Result, Size, VolumeId, VolumeUsage, resource::VolumeState};
+use orlop_sys::{SysError, image as host_image, mount};
 
 use super::{kernel, stale};
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
     events::{event, note},
     fault::{self, Point},
     locks::{Deadline, Lock},
+    observation::usage,
     request::{Caller, VolumeRef},
     store::{AttachmentRow, Intent, VolumeRow, attachments, events, operations, volumes},
 };
@@ -142,7 +143,7 @@ pub(crate) fn take_down(core: &Core, row: &VolumeRow, image: &Image) -> Result<R
         Err(error) if error.is_not_found() => false,
         Err(error) => return Err(crate::host::failure(&error, &image.object)),
     };
-    let used = if mounted { space::usage(&base).ok().map(|usage| usage.used) } else { None };
+    let seen = if mounted { usage::live(core, row.id) } else { None };
     for place in [core.places.read_only(row.id), base] {
         match image_attach::unstage(&place) {
             Ok(()) => {}
@@ -161,7 +162,7 @@ pub(crate) fn take_down(core: &Core, row: &VolumeRow, image: &Image) -> Result<R
     core.places.clear(row.id);
     let remaining = image_attach::remaining(image)?;
     if mounted {
-        observe(core, row.id, image, used)?;
+        observe(core, row.id, image, seen)?;
     }
     match remaining {
         Remaining::Nobody => {
@@ -197,7 +198,7 @@ fn linger(core: &Core, row: &VolumeRow, who: String) -> Released {
 }
 
 /// Records what the volume holds and what its image takes.
-pub(crate) fn observe(core: &Core, id: VolumeId, image: &Image, used: Option<u64>) -> Result<()> {
+fn observe(core: &Core, id: VolumeId, image: &Image, seen: Option<VolumeUsage>) -> Result<()> {
     let allocated = host_image::space(image.path()).ok().map(|space| Size::from_bytes(space.allocated));
-    core.store.write(move |tx| volumes::observe(tx, id, used, allocated))
+    core.store.write(move |tx| volumes::observe(tx, id, seen.as_ref(), allocated))
 }

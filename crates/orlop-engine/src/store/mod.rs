@@ -25,9 +25,11 @@ mod open;
 pub mod operations;
 pub mod pools;
 mod readers;
+pub mod samples;
 mod schema;
 #[cfg(test)]
 mod tests;
+pub mod usage;
 mod value;
 pub mod volumes;
 pub mod workspaces;
@@ -47,7 +49,7 @@ pub use events::NewEvent;
 pub use open::PreviousRun;
 pub use operations::{Intent, OperationRow};
 pub use pools::PoolRow;
-pub use volumes::{NameRow, PlacementRow, VolumeRow};
+pub use volumes::{AttachedRow, NameRow, PlacementRow, VolumeRow};
 pub use workspaces::WorkspaceRow;
 
 use readers::Readers;

@@ -4,7 +4,8 @@ mod page;
 
 use jiff::Timestamp;
 use orlop_model::{
-    Error, ErrorKind, PoolId, PoolName, Result, Size, VolumeId, VolumeManifest, WorkspaceName,
+    Error, ErrorKind, FilesystemKind, PoolId, PoolName, Result, Size, VolumeId, VolumeManifest, VolumeUsage,
+    WorkspaceName,
     resource::{Front, VolumeState},
 };
 use rusqlite::{Row, params};
@@ -12,6 +13,7 @@ use rusqlite::{Row, params};
 use super::{
     Reader, Tx,
     failure::{is_duplicate, is_foreign_key},
+    usage,
     value::{At, Json, Word},
 };
 use crate::{format::Placement, request::VolumeKey};
@@ -51,7 +53,7 @@ pub struct VolumeRow {
     pub deleted_by: Option<u32>,
     /// Since when its data is retained without a live volume; frees the name.
     pub released_at: Option<Timestamp>,
-    /// Bytes in use inside, as last seen.
+    /// Bytes in use inside, as version 1 last saw it; later ones record it in [`super::usage`].
     pub used_bytes: Option<u64>,
     /// Where its data is.
     pub placement: PlacementRow,
@@ -83,6 +85,19 @@ pub struct NameRow {
     pub key: VolumeKey,
     /// When it was made.
     pub created_at: Timestamp,
+}
+
+/// A volume that somebody uses: no more than figures are labelled with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttachedRow {
+    /// The volume, for ever.
+    pub id: VolumeId,
+    /// As users name it.
+    pub key: VolumeKey,
+    /// The name of its pool.
+    pub pool: PoolName,
+    /// Its filesystem.
+    pub filesystem: FilesystemKind,
 }
 
 impl VolumeRow {
@@ -181,6 +196,22 @@ pub fn names(r: &Reader<'_>) -> Result<Vec<NameRow>> {
     })
 }
 
+/// The volumes that have attachments, by id.
+pub fn attached(r: &Reader<'_>) -> Result<Vec<AttachedRow>> {
+    let sql = "SELECT v.id, v.workspace, v.name, o.name, p.detail
+        FROM (SELECT DISTINCT volume_id FROM attachments) a CROSS JOIN volumes v ON v.id = a.volume_id
+        CROSS JOIN placements p ON p.volume_id = v.id CROSS JOIN pools o ON o.id = p.pool_id ORDER BY v.id";
+    r.all("list the volumes in use", sql, [], |row| {
+        let Placement::Image(placement) = row.get::<_, Json<_>>(4)?.0;
+        Ok(AttachedRow {
+            id: row.get::<_, Word<_>>(0)?.0,
+            key: VolumeKey { workspace: row.get::<_, Word<_>>(1)?.0, name: row.get::<_, Word<_>>(2)?.0 },
+            pool: row.get::<_, Word<_>>(3)?.0,
+            filesystem: placement.filesystem,
+        })
+    })
+}
+
 /// How many volumes are in each state; states without any are missing.
 pub fn count_by_state(r: &Reader<'_>) -> Result<Vec<(VolumeState, u64)>> {
     let sql = "SELECT state, count(*) FROM volumes GROUP BY state";
@@ -266,14 +297,13 @@ pub fn update(tx: &Tx<'_>, volume: &mut VolumeRow) -> Result<()> {
 }
 
 /// Records what was seen of a volume's use, where it was seen; no change of the record.
-pub fn observe(tx: &Tx<'_>, id: VolumeId, used_bytes: Option<u64>, allocated: Option<Size>) -> Result<()> {
-    let what = "record the use of a volume";
-    if let Some(used) = used_bytes {
-        tx.execute(what, "UPDATE volumes SET used_bytes = ?2 WHERE id = ?1", params![Word(&id), used])?;
+pub fn observe(tx: &Tx<'_>, id: VolumeId, seen: Option<&VolumeUsage>, allocated: Option<Size>) -> Result<()> {
+    if let Some(seen) = seen {
+        usage::record(tx, id, seen)?;
     }
     if let Some(allocated) = allocated {
         let sql = "UPDATE placements SET allocated_bytes = ?2 WHERE volume_id = ?1";
-        tx.execute(what, sql, params![Word(&id), allocated.bytes()])?;
+        tx.execute("record what a volume takes", sql, params![Word(&id), allocated.bytes()])?;
     }
     Ok(())
 }

@@ -81,12 +81,12 @@ fn look_locked(core: &Core, id: VolumeId) -> Result<()> {
     }
 }
 
-/// Whether what is mounted is this image and still takes writes. Nothing mounted is as it should be.
+/// Whether what is mounted is this image and met no error. Nothing mounted is as it should be.
 fn works(core: &Core, image: &Image) -> Result<()> {
     let base = core.places.base(image.id);
     let Some(device) = image_attach::staged(image, &base)? else { return Ok(()) };
     image_attach::confirm(image, &base, device)?;
-    health::takes_writes(image, &base)
+    health::is_sound(image, &base)
 }
 
 /// Whether the filesystem mounts, by trying it.

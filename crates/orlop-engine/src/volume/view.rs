@@ -3,13 +3,10 @@
 use std::collections::HashMap;
 
 use orlop_model::{
-    AccessMode, Error, ErrorKind, PoolId, Result, VolumeId,
+    AccessMode, Error, ErrorKind, PoolId, Result, VolumeId, VolumeUsage,
     resource::{Alias, Capacity, Front, Volume, VolumeState, VolumeStatus},
 };
-use orlop_sys::{
-    image::{self as host_image, ImageSpace},
-    mount, space,
-};
+use orlop_sys::image::{self as host_image, ImageSpace};
 
 use super::health;
 use crate::{
@@ -17,8 +14,9 @@ use crate::{
     alias,
     core::Core,
     format::Placement,
+    observation::usage,
     request::{Page, VolumeQuery},
-    store::{AliasRow, AttachmentRow, VolumeRow, aliases, attachments, pools, volumes},
+    store::{self, AliasRow, AttachmentRow, VolumeRow, aliases, attachments, pools, volumes},
 };
 
 /// One volume, with all that is known of it. An image that looks wrong is looked at now.
@@ -46,18 +44,24 @@ pub(crate) fn page(core: &Core, query: &VolumeQuery) -> Result<Page<Volume>> {
 /// Many, with one question to the store for all.
 pub(crate) fn many(core: &Core, rows: Vec<VolumeRow>) -> Result<Vec<Volume>> {
     let ids: Vec<VolumeId> = rows.iter().map(|row| row.id).collect();
-    let (mut attached, mut named, pools) = core
-        .store
-        .read(|r| Ok((attachments::of_volumes(r, &ids)?, aliases::of_volumes(r, &ids)?, pools::all(r)?)))?;
+    let (mut attached, mut named, mut seen, pools) = core.store.read(|r| {
+        Ok((
+            attachments::of_volumes(r, &ids)?,
+            aliases::of_volumes(r, &ids)?,
+            store::usage::of_volumes(r, &ids)?,
+            pools::all(r)?,
+        ))
+    })?;
     let rooms: HashMap<PoolId, Result<Room>> =
         pools.iter().map(|pool| (pool.id, core.rooms.current(core, pool))).collect();
     let views = rows.into_iter().map(|row| {
         let attachments = attached.remove(&row.id).unwrap_or_default();
+        let seen = seen.remove(&row.id);
         let room = rooms.get(&row.placement.pool);
         let capacity = capacity(room, &row);
         let missing = room.and_then(|room| room.as_ref().err());
         let aliases = named.remove(&row.id).unwrap_or_default();
-        view(core, unreachable(row, missing), &attachments, aliases, capacity)
+        view(core, unreachable(row, missing), &attachments, aliases, seen, capacity)
     });
     Ok(views.collect())
 }
@@ -79,6 +83,7 @@ fn view(
     row: VolumeRow,
     attachments: &[AttachmentRow],
     aliases: Vec<AliasRow>,
+    seen: Option<VolumeUsage>,
     capacity: Capacity,
 ) -> Volume {
     let Placement::Image(placement) = &row.placement.detail;
@@ -86,7 +91,8 @@ fn view(
     if looks_wrong(&row, space) {
         core.signal.suspect(row.id);
     }
-    let used = if attachments.is_empty() { None } else { used_now(core, row.id) };
+    let live = if attachments.is_empty() { None } else { usage::live(core, row.id) };
+    let usage = live.or(seen);
     let notes = notes(&row, attachments);
     let own = alias::external(&row.key());
     let aliases = aliases.into_iter().filter(|alias| alias.external != own);
@@ -102,7 +108,8 @@ fn view(
             pool: row.placement.pool_name,
             filesystem: placement.filesystem,
             block_size: placement.loop_block_size,
-            used_bytes: used.or(row.used_bytes),
+            used_bytes: usage.as_ref().map(|usage| usage.used_bytes).or(row.used_bytes),
+            usage,
             allocated_bytes: space.map(|space| space.allocated),
             attachments: attachments.iter().map(AttachmentRow::resource).collect(),
             aliases: aliases.map(|alias| Alias { front: alias.front, name: alias.external }).collect(),
@@ -124,13 +131,6 @@ fn space_of(core: &Core, row: &VolumeRow) -> Option<ImageSpace> {
 /// It is said to be usable, and its image is not there or not as long as it should be.
 fn looks_wrong(row: &VolumeRow, space: Option<ImageSpace>) -> bool {
     row.state == VolumeState::Active && space.map(|space| space.length) != Some(row.placement.size.bytes())
-}
-
-/// What `df` says inside, while it is mounted. Where it is not, `statfs` would speak of the host.
-fn used_now(core: &Core, id: VolumeId) -> Option<u64> {
-    let base = core.places.base(id);
-    mount::mounted_at(&base).ok()??;
-    space::usage(&base).ok().map(|usage| usage.used)
 }
 
 fn capacity(room: Option<&Result<Room>>, row: &VolumeRow) -> Capacity {

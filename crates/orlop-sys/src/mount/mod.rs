@@ -6,6 +6,7 @@
 //!
 //! Every mount made here is `nosuid,nodev`; there is no way to ask for anything else.
 
+mod condition;
 #[cfg(test)]
 mod tests;
 
@@ -31,6 +32,8 @@ use crate::error::{Result, SysError};
 use crate::filesystem::FsKind;
 use crate::identity::DeviceNumber;
 use crate::syscall;
+
+pub use condition::{Condition, condition};
 
 /// The longest pause, and so half of the time, for which what is busy is tried again.
 const BUSY_MOMENT: Duration = Duration::from_millis(32);
@@ -417,24 +420,4 @@ pub fn make_shared_mount(directory: &Path) -> Result<bool> {
         .map_err(|errno| SysError::on("bind onto itself", &directory, errno))?;
     set_propagation(&directory, PropagationType::Shared)?;
     Ok(true)
-}
-
-/// Whether the filesystem mounted on exactly this path takes no writes, as one does that met damaged
-/// metadata; `None` when nothing is mounted there. The mount itself is one that can be written.
-///
-/// Reads no mount table: asked of each mount of many, that would cost the square of their number.
-pub fn filesystem_is_read_only(path: &Path) -> Result<Option<bool>> {
-    let Some(mounted) = mounted_at(path)? else { return Ok(None) };
-    Ok(Some(crate::space::usage(path)?.read_only || ext4_has_stopped(mounted.device)))
-}
-
-/// Since Linux 6.15 an ext4 that met an error no longer becomes read-only for all the world to see:
-/// only its options tell.
-fn ext4_has_stopped(device: DeviceNumber) -> bool {
-    let link = format!("/sys/dev/block/{}:{}", device.major, device.minor);
-    let name = std::fs::read_link(link).ok().and_then(|path| path.file_name().map(OsStr::to_owned));
-    let Some(name) = name else { return false };
-    let options = Path::new("/proc/fs/ext4").join(name).join("options");
-    std::fs::read_to_string(options)
-        .is_ok_and(|options| options.lines().any(|word| matches!(word, "emergency_ro" | "shutdown")))
 }

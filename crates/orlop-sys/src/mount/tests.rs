@@ -67,7 +67,7 @@ fn a_filesystem_can_be_mounted_from_an_image_that_is_never_written() {
         let node = device.node();
         let wanted = FilesystemMount { read_only: true, discard: false, ..plain_mount(&node, kind) };
         mount_filesystem(wanted, &target).unwrap();
-        assert_eq!(filesystem_is_read_only(&target).unwrap(), Some(true));
+        assert!(condition(&target).unwrap().unwrap().stopped);
         let error = std::fs::write(target.join("data/x"), b"x").unwrap_err();
         assert_eq!(Errno::from_io_error(&error), Some(Errno::ROFS));
         unmount(&target).unwrap();
@@ -279,4 +279,32 @@ fn a_shared_mount_is_made_once() {
     }
     let error = set_propagation(&below, PropagationType::Shared).unwrap_err();
     assert!(matches!(error, SysError::NotMounted { .. }), "{error}");
+}
+
+#[test]
+fn the_condition_of_a_filesystem_is_told() {
+    if !may_mount() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let ext4 = scratch.directory("ext4");
+    assert_eq!(condition(&ext4).unwrap(), None, "nothing is mounted there");
+    let mounted = Volume::small(&scratch, "small").mount(&ext4);
+    let well = condition(&ext4).unwrap().unwrap();
+    assert_eq!((well.stopped, well.errors, well.warnings), (false, Some(0), Some(0)));
+    assert_eq!(well.space, crate::space::usage(&ext4).unwrap());
+    let trigger = format!("/sys/fs/ext4/loop{}/trigger_fs_error", mounted.device.minor);
+    std::fs::write(trigger, "damaged").unwrap();
+    crate::testing::wait_until("it stops", || condition(&ext4).unwrap().unwrap().stopped);
+    assert_eq!(condition(&ext4).unwrap().unwrap().errors, Some(1));
+
+    let xfs = scratch.directory("xfs");
+    Volume::new(&scratch, "large", FsKind::Xfs, crate::filesystem::XFS_MINIMUM).mount(&xfs);
+    let well = condition(&xfs).unwrap().unwrap();
+    assert_eq!((well.stopped, well.errors, well.warnings), (false, None, None));
+    let done =
+        std::process::Command::new("xfs_io").args(["-x", "-c", "shutdown"]).arg(&xfs).status().unwrap();
+    assert!(done.success());
+    let shut = condition(&xfs).unwrap().unwrap();
+    assert!(shut.stopped, "{shut:?}");
 }

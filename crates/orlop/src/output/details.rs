@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use orlop_model::{
-    MANIFEST_VERSION,
+    MANIFEST_VERSION, VolumeUsage,
     resource::{Attachment, Capacity, Pool, Volume, Workspace},
 };
 
@@ -71,6 +71,14 @@ pub(crate) fn volume(volume: &Volume, now: Timestamp) -> String {
     facts.add("Size", spec.size.to_string());
     facts.add("Capacity", capacity(&status.capacity));
     facts.add_some("Used", status.used_bytes.map(quantity::bytes));
+    if let Some(usage) = &status.usage {
+        facts.add("Available", quantity::bytes(usage.available_bytes));
+        facts.add("Inodes", format!("{} used, {} free", usage.inodes_used, usage.inodes_free()));
+        facts.add_some("Health", health(usage));
+        if status.attachments.is_empty() {
+            facts.add("Last seen", time(usage.seen_at, now));
+        }
+    }
     facts.add_some("On disk", status.allocated_bytes.map(quantity::bytes));
     facts.add("Access mode", spec.access_mode.as_str());
     let fate = if spec.volume_type.retains() { "retained" } else { "destroyed" };
@@ -107,6 +115,20 @@ pub(crate) fn volume(volume: &Volume, now: Timestamp) -> String {
         facts.add(if place == 0 { "Notes" } else { "" }, note.as_str());
     }
     facts.lines()
+}
+
+/// What is wrong with the filesystem, if something is.
+fn health(usage: &VolumeUsage) -> Option<String> {
+    let counted = |count: Option<u64>, what: &str| {
+        count.filter(|count| *count > 0).map(|count| format!("{count} {what} of its filesystem"))
+    };
+    let faults = [
+        usage.stopped.then(|| "it takes no more writes".to_owned()),
+        counted(usage.filesystem_errors, "error(s)"),
+        counted(usage.filesystem_warnings, "warning(s), such as writes that failed,"),
+    ];
+    let faults: Vec<String> = faults.into_iter().flatten().collect();
+    (!faults.is_empty()).then(|| faults.join("; "))
 }
 
 fn attached(attachment: &Attachment, now: Timestamp) -> String {

@@ -66,7 +66,7 @@ pub(crate) enum Remaining {
 pub(crate) fn stage(image: &Image, base: &Path, using: Use<'_>) -> Result<DeviceNumber> {
     health::examine(image)?;
     if let Some(device) = staged(image, base)? {
-        health::takes_writes(image, base)?;
+        health::is_sound(image, base)?;
         let root = mount::open_directory(base).on(&image.object)?;
         marker::settle(image, &root, using.ownership)?;
         return Ok(device);

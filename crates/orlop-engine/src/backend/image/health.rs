@@ -57,17 +57,21 @@ pub(crate) fn examine(image: &Image) -> Result<()> {
     Ok(())
 }
 
-/// Whether what is mounted still takes writes.
+/// Whether what is mounted met no error, and still takes writes.
 ///
 /// # Errors
-/// [`ErrorKind::Damaged`] where it met an error and stopped.
-pub(crate) fn takes_writes(image: &Image, base: &Path) -> Result<()> {
-    if mount::filesystem_is_read_only(base).on(&image.object)? == Some(true) {
-        return Err(damaged(image, "its filesystem met an error and takes no more writes").hint(
-            "see the kernel's log (dmesg); stop what uses the volume, and it is checked at the next use",
-        ));
-    }
-    Ok(())
+/// [`ErrorKind::Damaged`] where it is not so.
+pub(crate) fn is_sound(image: &Image, base: &Path) -> Result<()> {
+    let Some(found) = mount::condition(base).on(&image.object)? else { return Ok(()) };
+    let what = match found.errors {
+        _ if found.stopped => "its filesystem met an error and takes no more writes".to_owned(),
+        Some(errors) if errors > 0 => format!("its filesystem met {errors} error(s)"),
+        Some(_) | None => return Ok(()),
+    };
+    Err(damaged(image, &what).hint(format!(
+        "see the kernel's log (dmesg); stop what uses the volume, then check it: {}",
+        image.check_command()
+    )))
 }
 
 /// Before it is mounted: an ext4 that met an error would mount as if nothing were wrong, and write

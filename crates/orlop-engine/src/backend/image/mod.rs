@@ -33,6 +33,14 @@ impl Image {
         &self.path
     }
 
+    /// What a user types to have its filesystem checked.
+    pub(crate) fn check_command(&self) -> String {
+        match self.object.strip_prefix("volume ").and_then(|title| title.split_once('/')) {
+            Some((workspace, name)) => format!("orlop volume fsck -n {name} -w {workspace}"),
+            None => "orlop volume fsck".to_owned(),
+        }
+    }
+
     pub(crate) fn kind(&self) -> FsKind {
         kernel_kind(self.placement.filesystem)
     }

@@ -1,6 +1,6 @@
 //! Every table: what is written comes back, and what must not be written is refused.
 
-use orlop_model::{ErrorKind, Result};
+use orlop_model::{ErrorKind, Result, VolumeUsage};
 
 use super::*;
 use crate::request::VolumeKey;
@@ -61,11 +61,57 @@ fn a_change_counts_the_generation_and_an_outdated_one_is_refused() {
 fn what_is_observed_is_no_change_of_the_record() {
     let f = Fixture::new();
     let row = f.stored("data");
-    f.store.write(move |tx| volumes::observe(tx, row.id, Some(7), Some(Size::from_bytes(9)))).unwrap();
+    let seen = usage_of(7, "2026-11-22T08:00:00Z");
+    let recorded = seen.clone();
+    f.store.write(move |tx| volumes::observe(tx, row.id, Some(&seen), Some(Size::from_bytes(9)))).unwrap();
     f.store.write(move |tx| volumes::observe(tx, row.id, None, None)).unwrap();
     let now = f.store.read(|r| volumes::by_id(r, row.id)).unwrap().unwrap();
-    assert_eq!((now.used_bytes, now.placement.allocated, now.generation), (Some(7), Size::from_bytes(9), 1));
+    assert_eq!((now.placement.allocated, now.generation), (Size::from_bytes(9), 1));
     assert_eq!(f.pool_now().allocated, Size::from_bytes(9));
+    let known = f.store.read(|r| usage::of_volumes(r, &[row.id, VolumeId(Uuid::now_v7())])).unwrap();
+    assert_eq!(known, [(row.id, recorded)].into());
+}
+
+fn usage_of(used_bytes: u64, at: &str) -> VolumeUsage {
+    VolumeUsage {
+        seen_at: at.parse().unwrap(),
+        capacity_bytes: 100,
+        used_bytes,
+        available_bytes: 100 - used_bytes,
+        inodes: 10,
+        inodes_used: 1,
+        stopped: false,
+        filesystem_errors: None,
+        filesystem_warnings: Some(1),
+    }
+}
+
+#[test]
+fn the_last_day_is_kept_and_no_more() {
+    let f = Fixture::new();
+    let row = f.stored("data");
+    for (used, at) in
+        [(1, "21T09"), (2, "21T10"), (2, "21T11"), (3, "22T09"), (3, "22T10"), (4, "22T11"), (3, "22T12")]
+    {
+        let seen = usage_of(used, &format!("2026-11-{at}:00:00Z"));
+        f.store.write(move |tx| usage::record(tx, row.id, &seen)).unwrap();
+    }
+    let begin = "2026-11-21T12:00:00Z".parse().unwrap();
+    let day = || {
+        let samples = f.store.read(|r| samples::since(r, row.id, begin)).unwrap();
+        samples.iter().map(|sample| (sample.used_bytes, sample.at.to_string())).collect::<Vec<_>>()
+    };
+    let text = |at: &str| format!("2026-11-{at}:00:00Z");
+    let expected = [(2, text("21T10")), (3, text("22T09")), (4, text("22T11")), (3, text("22T12"))];
+    assert_eq!(day(), expected, "equal ones are one, and what held when the day began is the first");
+    f.store.write(move |tx| samples::prune(tx, begin)).unwrap();
+    assert_eq!(day(), expected);
+    let count = |sql: &str| f.store.read(|r| r.one("count", sql, [], |row| row.get::<_, u64>(0))).unwrap();
+    assert_eq!(count("SELECT count(*) FROM samples"), Some(4), "what held before is gone");
+    f.store.write(move |tx| volumes::delete(tx, row.id)).unwrap();
+    assert_eq!(count("SELECT count(*) FROM samples"), Some(0));
+    f.store.write(move |tx| usage::record(tx, row.id, &usage_of(1, "2026-11-22T13:00:00Z"))).unwrap();
+    assert_eq!(count("SELECT count(*) FROM usage"), Some(0), "nothing is recorded of what is gone");
 }
 
 #[test]
