@@ -2,7 +2,7 @@
 //! kernel said that no mount namespace has the volume any more.
 
 use orlop_model::{
-    Error, ErrorKind, OperationId, Result,
+    Error, ErrorKind, OperationId, Result, VolumeId,
     resource::{Deletion, VolumeState},
 };
 
@@ -123,7 +123,14 @@ pub(crate) fn resume(core: &Core, caller: Option<&Caller>, row: VolumeRow) -> Re
     finish(core, caller, row, operation, destroy)
 }
 
-/// Finishes if nobody has the volume any more; says `Deleting` if somebody has.
+/// How an attempt to finish a deletion ended.
+enum Attempt {
+    Done(Deletion),
+    /// Somebody has the volume, in words.
+    Waits(String),
+}
+
+/// Finishes if nothing stands in the way; what does is told in the volume's status.
 fn finish(
     core: &Core,
     caller: Option<&Caller>,
@@ -131,20 +138,62 @@ fn finish(
     operation: OperationId,
     destroy: bool,
 ) -> Result<Deletion> {
+    let id = row.id;
+    match attempt(core, caller, row, operation, destroy) {
+        Ok(Attempt::Done(deletion)) => Ok(deletion),
+        Ok(Attempt::Waits(users)) => {
+            waits(core, id, format!("waits for {users}"), false);
+            Ok(Deletion::Deleting)
+        }
+        Err(error) => {
+            waits(core, id, error.to_string(), true);
+            Err(error)
+        }
+    }
+}
+
+/// Records why a deletion did not end yet. A failure is told as an event too; whom it waits for was
+/// told when it began. The caller holds the volume's lock.
+fn waits(core: &Core, id: VolumeId, why: String, failed: bool) {
+    let recorded = core.store.read(|r| volumes::by_id(r, id)).and_then(|row| {
+        let new = |row: &VolumeRow| {
+            row.state == VolumeState::Deleting && row.reason.as_deref() != Some(why.as_str())
+        };
+        let Some(mut row) = row.filter(new) else { return Ok(()) };
+        let told = failed.then(|| event("DeletionDelayed", why.clone()).of(&row).warning());
+        row.reason = Some(why);
+        row.updated_at = Core::now();
+        core.store.write(move |tx| {
+            volumes::update(tx, &mut row)?;
+            told.map_or(Ok(()), |told| events::append(tx, &told).map(drop))
+        })
+    });
+    if let Err(error) = recorded {
+        tracing::warn!(volume = %id, %error, "could not record why a deletion waits");
+    }
+}
+
+fn attempt(
+    core: &Core,
+    caller: Option<&Caller>,
+    row: VolumeRow,
+    operation: OperationId,
+    destroy: bool,
+) -> Result<Attempt> {
     let paths = pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
     let image = core.image(&row)?;
     let survey = stale::survey(core, caller, &row, &image)?;
     if !survey.attachments.is_empty() || !survey.lingerers().is_empty() {
-        return Ok(Deletion::Deleting);
+        return Ok(Attempt::Waits(users(&survey)));
     }
-    if let Released::Held(_) = detach::take_down(core, &row, &image)? {
-        return Ok(Deletion::Deleting);
+    if let Released::Held(who) = detach::take_down(core, &row, &image)? {
+        return Ok(Attempt::Waits(who));
     }
     fault::point(Point::DeleteDetached)?;
     if destroy {
         // Asked once more, as late as possible: what follows can't be undone.
-        if remaining(&image)? != Remaining::Nobody {
-            return Ok(Deletion::Deleting);
+        if let Remaining::Somebody(device) = remaining(&image)? {
+            return Ok(Attempt::Waits(format!("somebody who just mounted device {device}")));
         }
         remove::destroy(&image, &paths.record(row.id))?;
         let told = event("Destroyed", format!("volume {} and its data are gone", row.title()))
@@ -158,7 +207,7 @@ fn finish(
         })?;
         core.signal.forget(row.id);
         fault::point(Point::DeleteDone)?;
-        return Ok(Deletion::Destroyed);
+        return Ok(Attempt::Done(Deletion::Destroyed));
     }
     let mut row = row;
     row.state = VolumeState::Released;
@@ -179,5 +228,5 @@ fn finish(
         events::append(tx, &told)
     })?;
     fault::point(Point::DeleteDone)?;
-    Ok(Deletion::Released)
+    Ok(Attempt::Done(Deletion::Released))
 }

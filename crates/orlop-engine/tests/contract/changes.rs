@@ -132,12 +132,14 @@ fn a_forced_delete_waits_for_the_last_holder() {
     let container = Container::start(&path, &world.mkdir("c"), &world.config.mount_dir, true);
     assert_eq!(world.engine().delete(&ROOT, &key("data"), true).unwrap(), Deletion::Deleting);
     fails(world.attach("data", "two"), ErrorKind::Conflict);
+    let reason = || world.by_id(&made).unwrap().status.reason.unwrap();
+    assert!(reason().contains("docker mount one"), "{}", reason());
     world.detach("data", "one").unwrap();
     // The record is gone, the kernel still has a writer.
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    let writer = format!("process {}", container.pid());
+    let named = || reason().contains(&writer);
+    assert!(orlop_testkit::command::eventually(std::time::Duration::from_secs(20), named), "{}", reason());
     assert!(world.image(&made).exists());
-    let reason = world.by_id(&made).unwrap().status.reason.unwrap();
-    assert!(reason.contains("docker mount one"), "{reason}");
     container.end();
     let gone = orlop_testkit::command::eventually(std::time::Duration::from_secs(20), || {
         world.by_id(&made).is_err()

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use orlop_engine::VolumeRef;
 use orlop_model::{ErrorKind, resource::VolumeState};
 use orlop_testkit::{Part, command::eventually, require};
 
@@ -267,4 +268,56 @@ fn an_ext4_that_met_an_error_is_told_and_checked_before_it_is_used_again() {
     assert_eq!(world.state("data"), VolumeState::Active);
     world.detach("data", "three").unwrap();
     world.destroy("data");
+}
+
+#[test]
+fn a_file_of_somebody_else_beside_an_image_delays_its_deletion_and_is_told() {
+    require!(Part::Loop);
+    let mut world = World::new("foreign");
+    let made = world.make("data", "ReadWriteMany", "temp");
+    let foreign = world.directory(&made).join("notes.txt");
+    std::fs::write(&foreign, "mine").unwrap();
+    let error = fails(world.delete("data"), ErrorKind::Conflict);
+    let words = [foreign.parent().unwrap().to_str().unwrap(), "notes.txt", "move that elsewhere"];
+    assert!(words.iter().all(|word| error.to_string().contains(word)), "{error}");
+    assert!(!world.image(&made).exists());
+
+    let waits = |world: &World| {
+        let status = world.by_id(&made).unwrap().status;
+        assert_eq!(
+            (status.state, status.reason),
+            (VolumeState::Deleting, Some(error.to_string())),
+            "the status says so too"
+        );
+    };
+    waits(&world);
+    fails(world.delete("data"), ErrorKind::Conflict);
+    world.restart();
+    waits(&world);
+    let told = world.events().into_iter().filter(|event| event.reason == "DeletionDelayed").count();
+    assert_eq!(told, 1, "once, however often it is tried");
+
+    std::fs::remove_file(&foreign).unwrap();
+    assert!(eventually(Duration::from_secs(20), || world.by_id(&made).is_err()));
+    assert!(!world.directory(&made).exists());
+    assert!(world.told("Destroyed"));
+}
+
+#[test]
+fn what_a_deletion_waits_for_is_told_as_it_changes() {
+    require!(Part::Loop);
+    let world = World::new("waits");
+    let made = world.make("data", "ReadWriteMany", "temp");
+    world.attach("data", "one").unwrap();
+    let path = world.attach("data", "two").unwrap().path;
+    world.engine().delete(&ROOT, &key("data"), true).unwrap();
+    let file = std::fs::File::create(path.join("open")).unwrap();
+    for scope in ["one", "two"] {
+        world.engine().detach(&DOCKER, &VolumeRef::Id(made.status.id), scope, PATIENCE).unwrap();
+    }
+    let me = format!("process {}", std::process::id());
+    let reason = || world.by_id(&made).unwrap().status.reason.unwrap();
+    assert!(eventually(Duration::from_secs(20), || reason().contains(&me)), "{}", reason());
+    drop(file);
+    assert!(eventually(Duration::from_secs(20), || world.by_id(&made).is_err()));
 }

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use orlop_model::Result;
-use orlop_sys::durable;
+use orlop_model::{Error, ErrorKind, Result};
+use orlop_sys::{Errno, durable};
 
 use super::Image;
 use crate::{
@@ -19,7 +19,7 @@ pub(crate) fn destroy(image: &Image, record: &Path) -> Result<()> {
     fault::point(Point::DeleteDescribed)?;
     durable::remove_file(image.path()).on(&image.object)?;
     fault::point(Point::DeleteUnlinked)?;
-    durable::remove_dir(&image.directory).on(&image.object)?;
+    remove_directory(image)?;
     fault::point(Point::DeleteRemoved)
 }
 
@@ -28,7 +28,39 @@ pub(crate) fn discard(image: &Image, record: &Path) -> Result<()> {
     durable::remove_file(record).on(&image.object)?;
     remove_leftovers(image)?;
     durable::remove_file(image.path()).on(&image.object)?;
-    durable::remove_dir(&image.directory).on(&image.object)
+    remove_directory(image)
+}
+
+/// # Errors
+/// [`ErrorKind::Conflict`] where somebody put something into it.
+fn remove_directory(image: &Image) -> Result<()> {
+    match durable::remove_dir(&image.directory) {
+        Err(error) if error.errno() == Some(Errno::NOTEMPTY) => Err(foreign(image)),
+        removed => removed.on(&image.object),
+    }
+}
+
+fn foreign(image: &Image) -> Error {
+    const NAMED: usize = 3;
+    let entries = std::fs::read_dir(&image.directory).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries.map(|entry| format!("{:?}", entry.file_name())).collect();
+    names.sort();
+    let more = match names.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    names.truncate(NAMED);
+    let directory = image.directory.display();
+    Error::new(
+        ErrorKind::Conflict,
+        format!(
+            "{}: its data is gone, but {directory} holds {}{more}, which Orlop did not put there",
+            image.object,
+            names.join(", ")
+        ),
+    )
+    .object(&image.object)
+    .hint("move that elsewhere or remove it: the rest then goes by itself")
 }
 
 /// Removes what a crash left of a description that was being replaced.
