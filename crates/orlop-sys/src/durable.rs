@@ -3,11 +3,11 @@
 //! A rename or an unlink is only durable once its *directory* is flushed; each function here does
 //! both.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{
     AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags, flock, fsync, mkdir, open, openat, renameat,
@@ -17,32 +17,42 @@ use rustix::io::Errno;
 
 use crate::error::{Result, SysError};
 
-static NEXT_TEMPORARY: AtomicU64 = AtomicU64::new(0);
-
-/// Replaces a file's content as a whole: after a crash it is either the old or the new one.
+/// Replaces a file's content as a whole: after a crash it is either the old or the new one. A file
+/// has one writer at a time; the caller sees to that.
 ///
-/// A crash may leave a file `.<name>.<numbers>.new` beside it, which may be removed.
+/// A crash may leave [`draft_of`] the file beside it. The next write takes its place.
 pub fn write_file(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     let (directory, name) = split(path)?;
-    let temporary = format!(
-        ".{}.{}.{}.new",
-        name.to_string_lossy(),
-        std::process::id(),
-        NEXT_TEMPORARY.fetch_add(1, Ordering::Relaxed)
-    );
+    let draft = draft_name(name);
     let directory_fd = open_directory(&directory)?;
+    match unlinkat(&directory_fd, &draft, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(errno) => return Err(SysError::on("remove an old draft of", path, errno)),
+    }
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = openat(&directory_fd, &temporary, flags, Mode::from_raw_mode(mode))
+    let file = openat(&directory_fd, &draft, flags, Mode::from_raw_mode(mode))
         .map_err(|errno| SysError::on("create a file beside", path, errno))?;
     let written = fill(file, path, content).and_then(|()| {
-        renameat(&directory_fd, &temporary, &directory_fd, name)
+        renameat(&directory_fd, &draft, &directory_fd, name)
             .map_err(|errno| SysError::on("replace", path, errno))
     });
     if let Err(error) = written {
-        let _ = unlinkat(&directory_fd, &temporary, AtFlags::empty());
+        let _ = unlinkat(&directory_fd, &draft, AtFlags::empty());
         return Err(error);
     }
     flush(&directory_fd, &directory)
+}
+
+/// Where [`write_file`] puts the new content until it is whole: `.<name>.new` beside the file.
+pub fn draft_of(path: &Path) -> PathBuf {
+    path.with_file_name(draft_name(path.file_name().unwrap_or_default()))
+}
+
+fn draft_name(name: &OsStr) -> OsString {
+    let mut draft = OsString::from(".");
+    draft.push(name);
+    draft.push(".new");
+    draft
 }
 
 fn fill(file: OwnedFd, path: &Path, content: &[u8]) -> Result<()> {
@@ -140,7 +150,7 @@ fn flush(directory: &OwnedFd, path: &Path) -> Result<()> {
     fsync(directory).map_err(|errno| SysError::on("flush the directory", path, errno))
 }
 
-fn split(path: &Path) -> Result<(PathBuf, &std::ffi::OsStr)> {
+fn split(path: &Path) -> Result<(PathBuf, &OsStr)> {
     let name = path.file_name().ok_or_else(|| SysError::Invalid {
         what: "a path",
         detail: format!("{} has no last name", path.display()),
@@ -228,6 +238,49 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), b"second");
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0o600);
+        assert_eq!(names(dir.path()), ["volume.json"]);
+    }
+
+    #[test]
+    fn what_a_crash_left_of_a_write_stops_no_later_one_and_goes_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("volume.json");
+        let draft = draft_of(&path);
+        let elsewhere = dir.path().join("elsewhere");
+        std::fs::write(&elsewhere, b"old").unwrap();
+        for leave in [
+            (|draft, _| std::fs::write(draft, b"half of a longer one").unwrap()) as fn(&Path, &Path),
+            |draft, elsewhere| std::os::unix::fs::symlink(elsewhere, draft).unwrap(),
+        ] {
+            leave(&draft, &elsewhere);
+            write_file(&path, b"whole", 0o600).unwrap();
+            assert_eq!(std::fs::read(&path).unwrap(), b"whole");
+            assert_eq!(names(dir.path()), ["elsewhere", "volume.json"]);
+        }
+        assert_eq!(std::fs::read(&elsewhere).unwrap(), b"old");
+    }
+
+    #[test]
+    fn a_writer_that_is_killed_again_and_again_leaves_one_draft_at_most() {
+        if let Ok(path) = std::env::var("ORLOP_TEST_MARK") {
+            loop {
+                write_file(Path::new(&path), &[b'x'; 4096], 0o600).unwrap();
+            }
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("volume.json");
+        let test = "durable::tests::a_writer_that_is_killed_again_and_again_leaves_one_draft_at_most";
+        for _ in 0..20 {
+            let mut writer =
+                crate::testing::child_test(&[], test).env("ORLOP_TEST_MARK", &path).spawn().unwrap();
+            crate::testing::wait_until("it writes", || path.exists());
+            writer.kill().unwrap();
+            writer.wait().unwrap();
+            let left: Vec<_> = names(dir.path()).into_iter().filter(|name| name != "volume.json").collect();
+            assert!(left.is_empty() || left == [".volume.json.new"], "{left:?}");
+            std::fs::remove_file(&path).unwrap();
+        }
+        write_file(&path, b"whole", 0o600).unwrap();
         assert_eq!(names(dir.path()), ["volume.json"]);
     }
 

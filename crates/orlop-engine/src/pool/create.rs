@@ -75,15 +75,8 @@ pub(crate) fn undo(core: &Core, operation: OperationId, path: &Path, pool: PoolI
         durable::remove_file(&paths.marker()).on(&object)?;
     }
     // The directory was empty when the intent was recorded, so what a kill left of the marker is ours.
-    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-    for entry in entries.filter(|entry| is_half_written_marker(&entry.file_name())) {
-        durable::remove_file(&entry.path()).on(&object)?;
-    }
+    durable::remove_file(&durable::draft_of(&paths.marker())).on(&object)?;
     core.store.write(move |tx| operations::finish(tx, operation))
-}
-
-fn is_half_written_marker(name: &std::ffi::OsStr) -> bool {
-    name.to_str().is_some_and(|name| name.starts_with(".orlop.pool.") && name.ends_with(".new"))
 }
 
 fn make(core: &Core, caller: Option<&Caller>, request: &PoolRequest, path: PathBuf) -> Result<PoolRow> {

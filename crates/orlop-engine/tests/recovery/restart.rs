@@ -177,7 +177,7 @@ fn a_first_start_that_was_killed_at_the_pool_is_repeated() {
     std::fs::remove_dir_all(&pool).unwrap();
     std::fs::create_dir(&pool).unwrap();
     // What a kill leaves while the marker is written.
-    std::fs::write(pool.join(".orlop.pool.7.0.new"), "half").unwrap();
+    std::fs::write(pool.join(".orlop.pool.new"), "half").unwrap();
     let recovery = world.start();
     assert_eq!(recovery.undone, 1);
     world.apply("data", "size: 16Mi, accessMode: ReadWriteMany, type: temp").unwrap();

@@ -14,8 +14,7 @@ use crate::{
 /// Removes the volume's directory: its description first, the image after that, and then the
 /// directory itself. Only what we put there is removed; anything else keeps the directory.
 pub(crate) fn destroy(image: &Image, record: &Path) -> Result<()> {
-    durable::remove_file(record).on(&image.object)?;
-    remove_leftovers(image)?;
+    remove_record(image, record)?;
     fault::point(Point::DeleteDescribed)?;
     durable::remove_file(image.path()).on(&image.object)?;
     fault::point(Point::DeleteUnlinked)?;
@@ -25,8 +24,7 @@ pub(crate) fn destroy(image: &Image, record: &Path) -> Result<()> {
 
 /// Removes what was begun of a volume that was never finished. That nothing is there is no error.
 pub(crate) fn discard(image: &Image, record: &Path) -> Result<()> {
-    durable::remove_file(record).on(&image.object)?;
-    remove_leftovers(image)?;
+    remove_record(image, record)?;
     durable::remove_file(image.path()).on(&image.object)?;
     remove_directory(image)
 }
@@ -63,15 +61,9 @@ fn foreign(image: &Image) -> Error {
     .hint("move that elsewhere or remove it: the rest then goes by itself")
 }
 
-/// Removes what a crash left of a description that was being replaced.
-pub(crate) fn remove_leftovers(image: &Image) -> Result<()> {
-    let Ok(entries) = std::fs::read_dir(&image.directory) else { return Ok(()) };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if name.starts_with(".volume.json.") && name.ends_with(".new") {
-            durable::remove_file(&entry.path()).on(&image.object)?;
-        }
-    }
-    Ok(())
+/// Removes the description, and what a crash left of one that was being replaced.
+fn remove_record(image: &Image, record: &Path) -> Result<()> {
+    durable::remove_file(record)
+        .and_then(|()| durable::remove_file(&durable::draft_of(record)))
+        .on(&image.object)
 }
