@@ -17,6 +17,8 @@ pub fn status(kind: ErrorKind) -> StatusCode {
         ErrorKind::AccessRefused => StatusCode::CONFLICT,
         ErrorKind::PoolFull => StatusCode::INSUFFICIENT_STORAGE,
         ErrorKind::LowSpace => StatusCode::INSUFFICIENT_STORAGE,
+        ErrorKind::WorkspaceFull => StatusCode::INSUFFICIENT_STORAGE,
+        ErrorKind::Protected => StatusCode::CONFLICT,
         ErrorKind::Unsupported => StatusCode::NOT_IMPLEMENTED,
         ErrorKind::Recovering => StatusCode::SERVICE_UNAVAILABLE,
         ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -47,6 +49,8 @@ pub fn retry_after(kind: ErrorKind) -> Option<u32> {
         | ErrorKind::AccessRefused
         | ErrorKind::PoolFull
         | ErrorKind::LowSpace
+        | ErrorKind::WorkspaceFull
+        | ErrorKind::Protected
         | ErrorKind::Unsupported
         | ErrorKind::Damaged
         | ErrorKind::HostLimit
@@ -80,6 +84,8 @@ mod tests {
         AccessRefused 409
         PoolFull 507
         LowSpace 507
+        WorkspaceFull 507
+        Protected 409
         Unsupported 501
         Recovering 503
         Unavailable 503

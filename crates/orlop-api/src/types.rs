@@ -5,7 +5,7 @@ use orlop_model::{
     resource::{Deletion, Event, Outcome, VolumeState},
 };
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// What a PUT did, and to what.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -108,6 +108,18 @@ pub struct WorkspaceRequest {
     /// The uids that may change, mount and delete all that is in it; where none are given, they stay.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grants: Option<Vec<u32>>,
+    /// The most that its volumes and snapshots may be in all, released ones counted; null for no
+    /// limit. Only uid 0 may set it; where nothing is said, it stays.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "said")]
+    pub size_limit: Option<Option<Size>>,
+    /// The most volumes it may have, released ones counted; as above.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "said")]
+    pub volume_limit: Option<Option<u64>>,
+}
+
+/// A field that is there, be it null.
+fn said<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
 }
 
 /// A pool, as asked for.

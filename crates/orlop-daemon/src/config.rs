@@ -8,7 +8,7 @@ use std::{
 };
 
 use orlop_engine::EngineConfig;
-use orlop_model::{Error, ErrorKind, Result, Size, configuration::Configuration};
+use orlop_model::{Error, ErrorKind, Period, Result, Size, configuration::Configuration};
 
 use crate::logs::LogFormat;
 
@@ -91,6 +91,9 @@ impl Config {
                 stale_after: said.stale_after.unwrap_or(Duration::from_secs(30)),
                 recovery_parallelism: parallelism.unwrap_or(4),
                 events_kept: said.events_kept.map_or(50_000, u64::from),
+                temp_grace: said.temp_grace_period.unwrap_or(Period::After(600)),
+                released_retention: said.released_retention.unwrap_or(Period::Never),
+                released_warn_percent: said.released_warn_percent.unwrap_or(20),
             },
             run_dir,
             group: said.group.unwrap_or_else(|| "orlop".to_owned()),

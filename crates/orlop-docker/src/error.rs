@@ -27,6 +27,8 @@ pub(crate) fn meaning(kind: ErrorKind) -> Meaning {
         | ErrorKind::AccessRefused
         | ErrorKind::PoolFull
         | ErrorKind::LowSpace
+        | ErrorKind::WorkspaceFull
+        | ErrorKind::Protected
         | ErrorKind::Unsupported
         | ErrorKind::Damaged
         | ErrorKind::HostLimit

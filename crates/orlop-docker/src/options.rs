@@ -9,7 +9,7 @@ use orlop_model::{
 };
 
 /// Every option there is, spelled as in the manifest.
-pub(crate) const NAMES: [&str; 11] = [
+pub(crate) const NAMES: [&str; 12] = [
     "size",
     "type",
     "accessMode",
@@ -21,6 +21,7 @@ pub(crate) const NAMES: [&str; 11] = [
     "mode",
     "mountOptions",
     "preallocate",
+    "tempGracePeriod",
 ];
 
 /// What the options ask for.
@@ -46,6 +47,7 @@ pub(crate) fn parse(options: &BTreeMap<String, String>) -> Result<Options> {
         mode: None,
         mount_options: None,
         preallocate: None,
+        temp_grace_period: None,
         tags: Vec::new(),
     };
     for (option, text) in options {
@@ -64,6 +66,7 @@ pub(crate) fn parse(options: &BTreeMap<String, String>) -> Result<Options> {
             "gid" => manifest.gid = Some(id(option, text)?),
             "mode" => manifest.mode = Some(mode(option, text)?),
             "mountOptions" => manifest.mount_options = Some(mount_options(option, text)?),
+            "tempGracePeriod" => manifest.temp_grace_period = Some(value(option, text)?),
             "preallocate" => manifest.preallocate = Some(boolean(option, text)?),
             _ => return Err(unknown(option)),
         }
@@ -153,6 +156,7 @@ mod tests {
             ("mode", "2775"),
             ("mountOptions", "noatime,noexec,noatime"),
             ("preallocate", "true"),
+            ("tempGracePeriod", "1h"),
         ])
         .unwrap();
         let manifest = options.manifest;
@@ -166,6 +170,7 @@ mod tests {
         assert_eq!(manifest.mode.unwrap().bits(), 0o2775);
         assert_eq!(manifest.mount_options, Some(vec![MountOption::Noatime, MountOption::Noexec]));
         assert_eq!(manifest.preallocate, Some(true));
+        assert_eq!(manifest.temp_grace_period.unwrap().to_string(), "1h");
     }
 
     #[test]
@@ -202,6 +207,7 @@ mod tests {
                 text(&[("mountOptions", "noatime,suid")]),
                 text(&[("mountOptions", "noatime,")]),
                 text(&[("preallocate", "yes")]),
+                text(&[("tempGracePeriod", "10")]),
                 text(&[("a\nb", "1")]),
             ]
             .join("\n"),

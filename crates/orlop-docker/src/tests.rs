@@ -13,7 +13,7 @@ use axum::{
     http::Request,
 };
 use orlop_engine::{Engine, EngineConfig};
-use orlop_model::{Size, resource::Front};
+use orlop_model::{Period, Size, resource::Front};
 use orlop_testkit::{Part, Scratch, command::eventually, require};
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -46,6 +46,9 @@ impl World {
             stale_after: Duration::from_secs(30),
             recovery_parallelism: 2,
             events_kept: 1000,
+            temp_grace: Period::After(600),
+            released_retention: Period::Never,
+            released_warn_percent: 20,
         };
         Self { engine: Engine::open(config.clone()).unwrap(), mount_dir, config, scratch }
     }

@@ -113,14 +113,14 @@ impl Engine {
         }
     }
 
-    /// Makes a workspace, or sets who is granted it.
+    /// Makes a workspace, or sets who is granted it and what it may hold.
     pub fn put_workspace(
         &self,
         caller: &Caller,
         name: &WorkspaceName,
-        grants: Option<Vec<u32>>,
+        request: &WorkspaceRequest,
     ) -> Result<Applied<Workspace>> {
-        self.run("workspace.put", |core| workspace::put(core, caller, name, grants))
+        self.run("workspace.put", |core| workspace::put(core, caller, name, request))
     }
 
     /// One workspace.

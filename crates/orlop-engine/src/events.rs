@@ -83,6 +83,8 @@ pub(crate) fn refusal(core: &Core, caller: &Caller, operation: &str, about: Abou
         ErrorKind::PermissionDenied => ("PermissionDenied", false),
         ErrorKind::PoolFull => ("PoolFull", false),
         ErrorKind::LowSpace => ("LowSpace", false),
+        ErrorKind::WorkspaceFull => ("WorkspaceFull", false),
+        ErrorKind::Protected => ("Protected", false),
         ErrorKind::HostLimit => ("HostLimit", true),
         ErrorKind::Host => ("HostFailure", true),
         ErrorKind::Damaged => ("Damaged", true),

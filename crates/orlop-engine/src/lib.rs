@@ -18,6 +18,7 @@ mod events;
 pub mod fault;
 pub mod format;
 mod host;
+mod limits;
 mod locks;
 mod observation;
 mod pool;

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 pub use orlop_model::MountAccess;
 use orlop_model::{
-    PoolName, Size, VolumeId, VolumeManifest, VolumeName, VolumeUsage, WorkspaceName,
+    Period, PoolName, Size, VolumeId, VolumeManifest, VolumeName, VolumeUsage, WorkspaceName,
     resource::{Front, Outcome, VolumeState},
 };
 
@@ -29,6 +29,12 @@ pub struct EngineConfig {
     pub recovery_parallelism: usize,
     /// How many events are kept.
     pub events_kept: u64,
+    /// After how long the data of a temp volume is wiped, for those made without a word about it.
+    pub temp_grace: Period,
+    /// How long the data of deleted volumes is kept.
+    pub released_retention: Period,
+    /// A warning is told when released data is more than this share of a pool, in percent; 0: never.
+    pub released_warn_percent: u32,
 }
 
 /// Who asks: the peer's uid, from the kernel, and the door.
@@ -146,6 +152,17 @@ pub struct MountRequest {
     pub access: MountAccess,
 }
 
+/// A workspace, as asked for; what is `None` stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WorkspaceRequest {
+    /// The uids that may change, mount and delete all that is in it.
+    pub grants: Option<Vec<u32>>,
+    /// The most that its volumes and snapshots may be in all, released ones counted; root only.
+    pub size_limit: Option<Option<Size>>,
+    /// The most volumes it may have, released ones counted; root only.
+    pub volume_limit: Option<Option<u64>>,
+}
+
 /// A pool to be made.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PoolRequest {
@@ -204,6 +221,8 @@ pub struct AliasedManifest {
     pub mount_options: Option<Vec<orlop_model::MountOption>>,
     /// As in the manifest.
     pub preallocate: Option<bool>,
+    /// As in the manifest.
+    pub temp_grace_period: Option<Period>,
     /// Labels, kept as tags.
     pub tags: Vec<String>,
 }

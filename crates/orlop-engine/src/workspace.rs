@@ -1,7 +1,7 @@
-//! Workspaces: namespaces of volumes, and who rules in them.
+//! Workspaces: namespaces of volumes, who rules in them, and what they may hold.
 
 use orlop_model::{
-    Error, ErrorKind, Result, WorkspaceName,
+    Error, ErrorKind, Result, Size, WorkspaceName,
     resource::{Outcome, Workspace},
 };
 
@@ -10,8 +10,8 @@ use crate::{
     core::{Core, no_workspace, rule},
     events::event,
     locks::{Deadline, Lock},
-    request::{Applied, Caller},
-    store::{NewEvent, WorkspaceRow, events, workspaces},
+    request::{Applied, Caller, WorkspaceRequest},
+    store::{ContentRow, NewEvent, WorkspaceRow, events, workspaces},
 };
 
 /// `public` exists from the first start on and belongs to root.
@@ -29,16 +29,14 @@ pub(crate) fn put(
     core: &Core,
     caller: &Caller,
     name: &WorkspaceName,
-    grants: Option<Vec<u32>>,
+    request: &WorkspaceRequest,
 ) -> Result<Applied<Workspace>> {
     let _held = core.locks.take(Lock::Workspace(name.clone()), Deadline::usual())?;
-    let grants = grants.map(|mut grants| {
-        grants.sort_unstable();
-        grants.dedup();
-        grants
-    });
-    let Some(row) = core.store.read(|r| workspaces::by_name(r, name))? else {
-        let row = new(core, name.clone(), caller.uid, grants.unwrap_or_default());
+    let Some(before) = core.store.read(|r| workspaces::by_name(r, name))? else {
+        let row = wanted(request, new(core, name.clone(), caller.uid, Vec::new()));
+        if row.size_limit.is_some() || row.volume_limit.is_some() {
+            authority::rule_host(caller, "set the limits of a workspace")?;
+        }
         let told =
             told("WorkspaceCreated", format!("workspace {name} belongs to uid {}", caller.uid), name, caller);
         let made = row.clone();
@@ -46,31 +44,66 @@ pub(crate) fn put(
             workspaces::insert(tx, &made)?;
             events::append(tx, &told)
         })?;
-        return Ok(Applied { outcome: Outcome::Created, changes: Vec::new(), resource: view(row) });
+        let resource = view(row, ContentRow::default());
+        return Ok(Applied { outcome: Outcome::Created, changes: Vec::new(), resource });
     };
-    let Some(grants) = grants.filter(|grants| *grants != row.grants) else {
-        return Ok(Applied { outcome: Outcome::Unchanged, changes: Vec::new(), resource: view(row) });
-    };
-    authority::rule_workspace(caller, &rule(&row))?;
-    let told =
-        told("WorkspaceConfigured", format!("workspace {name} is granted to {grants:?}"), name, caller);
-    let row = WorkspaceRow { grants, ..row };
-    let changed = row.clone();
+    let row = wanted(request, before.clone());
+    let limits = [
+        ("sizeLimit", before.size_limit != row.size_limit),
+        ("volumeLimit", before.volume_limit != row.volume_limit),
+    ];
+    let differ = [("grants", before.grants != row.grants)].into_iter().chain(limits);
+    let changes: Vec<String> =
+        differ.filter(|(_, differs)| *differs).map(|(field, _)| field.to_owned()).collect();
+    if changes.is_empty() {
+        return Ok(Applied { outcome: Outcome::Unchanged, changes, resource: show(core, name)? });
+    }
+    authority::rule_workspace(caller, &rule(&before))?;
+    if limits.iter().any(|(_, differs)| *differs) {
+        authority::rule_host(caller, "set the limits of a workspace")?;
+    }
+    let message = format!(
+        "workspace {name} is granted to {:?}, and may hold {} in {} volumes",
+        row.grants,
+        row.size_limit.map_or_else(|| "any size".to_owned(), |size| size.to_string()),
+        row.volume_limit.map_or_else(|| "any number of".to_owned(), |most| format!("at most {most}")),
+    );
+    let told = told("WorkspaceConfigured", message, name, caller);
     core.store.write(move |tx| {
-        workspaces::set_grants(tx, &changed.name, &changed.grants)?;
+        workspaces::set_grants(tx, &row.name, &row.grants)?;
+        workspaces::set_limits(tx, &row.name, row.size_limit, row.volume_limit)?;
         events::append(tx, &told)
     })?;
-    Ok(Applied { outcome: Outcome::Configured, changes: vec!["grants".to_owned()], resource: view(row) })
+    Ok(Applied { outcome: Outcome::Configured, changes, resource: show(core, name)? })
+}
+
+fn wanted(request: &WorkspaceRequest, mut row: WorkspaceRow) -> WorkspaceRow {
+    if let Some(grants) = &request.grants {
+        row.grants.clone_from(grants);
+        row.grants.sort_unstable();
+        row.grants.dedup();
+    }
+    row.size_limit = request.size_limit.unwrap_or(row.size_limit);
+    row.volume_limit = request.volume_limit.unwrap_or(row.volume_limit);
+    row
 }
 
 /// One workspace.
 pub(crate) fn show(core: &Core, name: &WorkspaceName) -> Result<Workspace> {
-    core.workspace(name).map(view)
+    let row = core.workspace(name)?;
+    let mut content = core.store.read(|r| workspaces::content(r, Some(name)))?;
+    Ok(view(row, content.remove(name).unwrap_or_default()))
 }
 
 /// All workspaces.
 pub(crate) fn list(core: &Core) -> Result<Vec<Workspace>> {
-    Ok(core.store.read(workspaces::all)?.into_iter().map(view).collect())
+    let (rows, mut content) =
+        core.store.read(|r| Ok((workspaces::all(r)?, workspaces::content(r, None)?)))?;
+    let view = |row: WorkspaceRow| {
+        let content = content.remove(&row.name).unwrap_or_default();
+        view(row, content)
+    };
+    Ok(rows.into_iter().map(view).collect())
 }
 
 /// See [`crate::Engine::delete_workspace`].
@@ -99,7 +132,8 @@ fn new(core: &Core, name: WorkspaceName, owner_uid: u32, grants: Vec<u32>) -> Wo
         node: core.config.node.clone(),
         owner_uid,
         grants,
-        volumes: 0,
+        size_limit: None,
+        volume_limit: None,
         created_at: Core::now(),
     }
 }
@@ -110,12 +144,17 @@ fn told(reason: &str, message: String, name: &WorkspaceName, caller: &Caller) ->
     told
 }
 
-fn view(row: WorkspaceRow) -> Workspace {
+fn view(row: WorkspaceRow, content: ContentRow) -> Workspace {
     Workspace {
         name: row.name,
         owner_uid: row.owner_uid,
         grants: row.grants,
-        volumes: row.volumes,
+        volumes: content.live.count,
+        size: Size::from_bytes(content.live.bytes),
+        released: content.released.count,
+        released_size: Size::from_bytes(content.released.bytes),
+        size_limit: row.size_limit,
+        volume_limit: row.volume_limit,
         created_at: row.created_at,
     }
 }

@@ -36,7 +36,8 @@ fn add(store: &Store, name: &str) {
         node: String::new(),
         owner_uid: 0,
         grants: vec![1, 2],
-        volumes: 0,
+        size_limit: None,
+        volume_limit: None,
         created_at: Timestamp::now(),
     };
     let event = NewEvent {

@@ -4,7 +4,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use crate::{
-    Error, ErrorKind, Result, Size,
+    Error, ErrorKind, Period, Result, Size,
     manifest::{
         Appearance, Diagnostic, Source,
         diagnostic::Faults,
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The keys of the file.
-pub const KEYS: [&str; 13] = [
+pub const KEYS: [&str; 16] = [
     "stateDir",
     "runDir",
     "mountDir",
@@ -29,6 +29,9 @@ pub const KEYS: [&str; 13] = [
     "recoveryParallelism",
     "eventsKept",
     "drain",
+    "tempGracePeriod",
+    "releasedRetention",
+    "releasedWarnPercent",
 ];
 
 /// What a configuration file says; `None` where it says nothing.
@@ -60,6 +63,12 @@ pub struct Configuration {
     pub events_kept: Option<u32>,
     /// How long work that was begun may take after the daemon was told to stop.
     pub drain: Option<Duration>,
+    /// The `tempGracePeriod` of temp volumes whose manifest says none.
+    pub temp_grace_period: Option<Period>,
+    /// How long the data of deleted volumes is kept before it is purged.
+    pub released_retention: Option<Period>,
+    /// A warning is due when released data is more than this share of a pool, in percent; 0 never warns.
+    pub released_warn_percent: Option<u32>,
 }
 
 impl Configuration {
@@ -120,6 +129,9 @@ impl Configuration {
                 "recoveryParallelism" => self.recovery_parallelism = number(fields, entry, 1, 64),
                 "eventsKept" => self.events_kept = number(fields, entry, 1000, 10_000_000),
                 "drain" => self.drain = duration(fields, entry),
+                "tempGracePeriod" => self.temp_grace_period = fields.period(entry),
+                "releasedRetention" => self.released_retention = fields.period(entry),
+                "releasedWarnPercent" => self.released_warn_percent = number(fields, entry, 0, 100),
                 key => {
                     let (fault, label) = unknown_key(key, "in the configuration", &KEYS);
                     fields.fault(fault, entry.key.span, label);
@@ -198,7 +210,8 @@ mod tests {
     fn every_key_is_read() {
         let text = "stateDir: /a\nrunDir: /b\nmountDir: /c\ngroup: volumes\nlogFormat: json\nlog: debug\n\
             defaultSize: 2Gi\nlowWater: 0\nblanks: 3\nstaleAfter: 1m\nrecoveryParallelism: 8\n\
-            eventsKept: 2000\ndrain: 5s\n";
+            eventsKept: 2000\ndrain: 5s\ntempGracePeriod: never\nreleasedRetention: 30d\n\
+            releasedWarnPercent: 10\n";
         let expected = Configuration {
             state_dir: Some("/a".into()),
             run_dir: Some("/b".into()),
@@ -213,6 +226,9 @@ mod tests {
             recovery_parallelism: Some(8),
             events_kept: Some(2000),
             drain: Some(Duration::from_secs(5)),
+            temp_grace_period: Some(Period::Never),
+            released_retention: Some(Period::After(30 * 24 * 3600)),
+            released_warn_percent: Some(10),
         };
         assert_eq!(read(text), Ok(expected));
         assert_eq!(text.lines().count(), KEYS.len());

@@ -30,6 +30,10 @@ pub enum ErrorKind {
     PoolFull,
     /// The filesystem under the pool lacks the room now.
     LowSpace,
+    /// The workspace's limits leave no room for it.
+    WorkspaceFull,
+    /// It is protected from being deleted.
+    Protected,
     /// This build, front, pool or kernel can't do it.
     Unsupported,
     /// Work on the object still goes on; the same request will succeed later.
@@ -58,7 +62,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// All kinds, for the golden matrix.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::InvalidArgument,
         Self::InvalidManifest,
         Self::PermissionDenied,
@@ -70,6 +74,8 @@ impl ErrorKind {
         Self::AccessRefused,
         Self::PoolFull,
         Self::LowSpace,
+        Self::WorkspaceFull,
+        Self::Protected,
         Self::Unsupported,
         Self::Recovering,
         Self::Unavailable,

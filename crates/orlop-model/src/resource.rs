@@ -240,8 +240,27 @@ pub struct Workspace {
     pub grants: Vec<u32>,
     /// How many volumes it holds, released ones not counted.
     pub volumes: u64,
+    /// The sum of their sizes.
+    #[serde(default = "nothing")]
+    pub size: Size,
+    /// How many deleted volumes have their data retained in it.
+    #[serde(default)]
+    pub released: u64,
+    /// The sum of their sizes.
+    #[serde(default = "nothing")]
+    pub released_size: Size,
+    /// The most that all of it may be together, where root set a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size_limit: Option<Size>,
+    /// The most volumes it may have, released ones counted, where root set a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume_limit: Option<u64>,
     /// When it was made.
     pub created_at: Timestamp,
+}
+
+fn nothing() -> Size {
+    Size::from_bytes(0)
 }
 
 /// Something that happened.

@@ -58,6 +58,16 @@ pub fn access_mode(volume_type: VolumeType, mode: AccessMode) -> Option<Broken> 
     })
 }
 
+/// What is wiped after a time is a temp volume's.
+pub fn temp_grace_period(volume_type: VolumeType) -> Option<Broken> {
+    volume_type.retains().then(|| Broken {
+        field: "tempGracePeriod",
+        code: "grace-of-type",
+        message: format!("a {volume_type} volume has no tempGracePeriod: its data is never wiped"),
+        hint: "leave it out, or set type to temp".to_owned(),
+    })
+}
+
 /// XFS has a least size.
 pub fn filesystem(filesystem: FilesystemChoice, size: Size) -> Option<Broken> {
     (filesystem == FilesystemChoice::Xfs && size < FilesystemKind::XFS_LEAST).then(|| Broken {
@@ -104,7 +114,8 @@ impl VolumeSpec {
             .or_else(|| filesystem(self.filesystem, self.size))
             .or_else(|| self.uid.and_then(|uid| owner_id("uid", uid)))
             .or_else(|| self.gid.and_then(|gid| owner_id("gid", gid)))
-            .or_else(|| mount_options(&self.mount_options));
+            .or_else(|| mount_options(&self.mount_options))
+            .or_else(|| self.temp_grace_period.and_then(|_| temp_grace_period(self.volume_type)));
         broken.map_or(Ok(()), |broken| Err(broken.into()))
     }
 }
@@ -144,6 +155,9 @@ mod tests {
             (serde_json::json!({"gid": 4_294_967_295_u32}), field("gid")),
             (serde_json::json!({"mountOptions": ["sync", "noexec"]}), Ok(())),
             (serde_json::json!({"mountOptions": ["sync", "noexec", "sync"]}), field("mountOptions")),
+            (serde_json::json!({"tempGracePeriod": "1h"}), Ok(())),
+            (serde_json::json!({"type": "persistent", "protection": true}), Ok(())),
+            (serde_json::json!({"type": "persistent", "tempGracePeriod": "never"}), field("tempGracePeriod")),
         ] {
             assert_eq!(spec(change.clone()), expected, "{change}");
         }

@@ -11,6 +11,7 @@ use crate::{
     error::{Error, ErrorKind},
     filesystem::{FilesystemChoice, MountOption},
     name::{PoolName, VolumeName},
+    period::Period,
     size::Size,
     volume_type::VolumeType,
 };
@@ -127,7 +128,7 @@ word!(VolumeResourceType, "type of a volume's manifest");
 /// The section `volume` of a manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(transform = modes_of_cloud_types)]
+#[schemars(transform = modes_of_cloud_types, transform = wipes_of_temp_types)]
 pub struct VolumeSpec {
     /// How much the volume holds, as a Kubernetes quantity: a number with a binary suffix (`Ki`, `Mi`,
     /// `Gi`, `Ti`, `Pi`, `Ei`) or a decimal one (`k`, `M`, `G`, `T`, `P`, `E`), or bytes without one.
@@ -179,6 +180,17 @@ pub struct VolumeSpec {
     #[schemars(extend("x-change" = "refused: space is taken, or left, when a volume is made", "default" = false))]
     #[serde(default, skip_serializing_if = "is_default")]
     pub preallocate: bool,
+    /// Refuse to delete the volume, by whatever way, until this is taken away again. The data of a
+    /// protected `temp` volume is not wiped either.
+    #[schemars(extend("x-change" = "in place", "default" = false))]
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub protection: bool,
+    /// For `temp` and `CloudTemp`: how long after its last user left the data is wiped. A container
+    /// that is stopped has left. Where nothing is said it is what the daemon's configuration says,
+    /// `10m` by default; `never` keeps the data until the volume is deleted.
+    #[schemars(extend("x-change" = "in place: what is counting goes on with it"))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temp_grace_period: Option<Period>,
 }
 
 /// Cloud types are for one workload: see [`crate::rules::access_mode`].
@@ -189,6 +201,17 @@ fn modes_of_cloud_types(schema: &mut schemars::Schema) {
     let modes: Vec<&str> = AccessMode::ALL.into_iter().filter(allowed).map(AccessMode::as_str).collect();
     schema.insert("if".into(), json!({"properties": {"type": {"enum": cloud}}, "required": ["type"]}));
     schema.insert("then".into(), json!({"properties": {"accessMode": {"enum": modes}}}));
+}
+
+/// What is retained is never wiped: see [`crate::rules::temp_grace_period`].
+fn wipes_of_temp_types(schema: &mut schemars::Schema) {
+    let retaining: Vec<&str> =
+        VolumeType::ALL.into_iter().filter(|t| t.retains()).map(VolumeType::as_str).collect();
+    let rule = json!({
+        "if": {"properties": {"type": {"enum": retaining}}, "required": ["type"]},
+        "then": {"properties": {"tempGracePeriod": {"type": "null"}}},
+    });
+    schema.insert("allOf".into(), json!([rule]));
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

@@ -62,7 +62,7 @@ fn read(file: &str) -> String {
 #[test]
 fn good_manifests_are_accepted() {
     let samples = ["duckdb-vol", "email-attribution-vol", "persistent-v", "volumetest"];
-    let ours = ["every-field", "least", "json", "nothing-given", "sizes", "unicode"];
+    let ours = ["every-field", "least", "json", "nothing-given", "sizes", "unicode", "temp-grace-period"];
     let samples = samples.iter().map(|name| format!("samples/{name}.yaml"));
     for file in samples.chain(ours.iter().map(|name| format!("manifests/ok/{name}.yaml"))) {
         let documents = documents(&read(&file));
@@ -121,6 +121,8 @@ fn bad_manifests_are_refused() {
         ("/volume", "volumeMode", json!("block")),
         ("/volume", "pool", json!("../x")),
         ("/volume", "preallocate", json!("yes")),
+        ("/volume", "tempGracePeriod", json!("10")),
+        ("/volume", "protection", json!("true")),
         ("/volume", "mountOptions", json!(["suid"])),
         ("/volume", "mountOptions", json!(["sync", "sync"])),
     ] {
@@ -128,4 +130,9 @@ fn bad_manifests_are_refused() {
         document.pointer_mut(place).unwrap()[key] = bad.clone();
         assert!(!faults(&document).is_empty(), "{place}/{key} = {bad}");
     }
+    let mut document = good.clone();
+    document["volume"]["tempGracePeriod"] = json!("1h");
+    assert_eq!(faults(&document), [""; 0]);
+    document["volume"]["type"] = json!("persistent");
+    assert!(!faults(&document).is_empty(), "what is never wiped has no grace period");
 }

@@ -22,6 +22,7 @@ fn validate(root: &Value, schema: &Value, value: &Value, faults: &mut Vec<String
                 valid(root.pointer(place).unwrap_or_else(|| panic!("{wanted} leads nowhere")))
             }
             "anyOf" => list().any(valid),
+            "allOf" => list().all(valid),
             "oneOf" => list().filter(|schema| valid(schema)).count() == 1,
             "if" => !valid(wanted) || valid(&schema["then"]),
             "const" => value == wanted,
@@ -136,6 +137,7 @@ mod tests {
                 json!({"a": 1}),
                 json!({"b": 1}),
             ),
+            (json!({"allOf": [{"minimum": 1}, {"maximum": 2}]}), json!(1), json!(3)),
             (json!({"if": {"minimum": 2}, "then": {"maximum": 3}}), json!(1), json!(4)),
             (json!({"$ref": "#/$defs/x", "$defs": {"x": {"type": "null"}}}), json!(null), json!(1)),
         ] {

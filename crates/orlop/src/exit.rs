@@ -46,7 +46,7 @@ impl Exit {
             Self::InvalidManifest => "a manifest has faults; nothing was changed",
             Self::NotFound => "there is nothing of that name",
             Self::Conflict => "conflict: it exists otherwise, can't be changed in place, or has changed",
-            Self::Refused => "refused: in use, access mode, no room, or not supported",
+            Self::Refused => "refused: in use, protected, access mode, no room, or not supported",
             Self::Permission => "permission denied",
             Self::Unreachable => "no daemon answers",
             Self::NotReady => "the daemon is not ready, or still works on it: try again",
@@ -85,6 +85,8 @@ impl From<ErrorKind> for Exit {
             | ErrorKind::AccessRefused
             | ErrorKind::PoolFull
             | ErrorKind::LowSpace
+            | ErrorKind::WorkspaceFull
+            | ErrorKind::Protected
             | ErrorKind::Unsupported => Self::Refused,
             ErrorKind::Recovering | ErrorKind::Unavailable => Self::NotReady,
             ErrorKind::Unreachable => Self::Unreachable,
@@ -126,6 +128,8 @@ mod tests {
         AccessRefused 6
         PoolFull 6
         LowSpace 6
+        WorkspaceFull 6
+        Protected 6
         Unsupported 6
         Recovering 9
         Unavailable 9

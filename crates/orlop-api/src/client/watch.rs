@@ -135,6 +135,8 @@ fn is_passing(kind: ErrorKind) -> bool {
         | ErrorKind::AccessRefused
         | ErrorKind::PoolFull
         | ErrorKind::LowSpace
+        | ErrorKind::WorkspaceFull
+        | ErrorKind::Protected
         | ErrorKind::Unsupported
         | ErrorKind::Damaged
         | ErrorKind::HostLimit

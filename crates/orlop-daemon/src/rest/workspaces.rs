@@ -29,7 +29,12 @@ pub(super) async fn put(
     Params((name,)): Params<(WorkspaceName,)>,
     Body(request): Body<WorkspaceRequest>,
 ) -> Reply<Json<Applied<Workspace>>> {
-    let applied = service.change(move |engine| engine.put_workspace(&caller, &name, request.grants)).await?;
+    let request = orlop_engine::WorkspaceRequest {
+        grants: request.grants,
+        size_limit: request.size_limit,
+        volume_limit: request.volume_limit,
+    };
+    let applied = service.change(move |engine| engine.put_workspace(&caller, &name, &request)).await?;
     Ok(Json(Applied { outcome: applied.outcome, changes: applied.changes, resource: applied.resource }))
 }
 

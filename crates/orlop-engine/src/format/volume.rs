@@ -61,8 +61,11 @@ pub struct VolumeFileState {
     pub deleted_at: Option<Timestamp>,
     /// The uid that deleted it.
     pub deleted_by: Option<u32>,
-    /// What protects it from being deleted; always `null` in this format.
+    /// Always `null` in this format: what protects it from being deleted is in `manifest`.
     pub protection: Option<serde_json::Value>,
+    /// How long after its last user left its data is wiped; it never is where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temp_grace_seconds: Option<u64>,
 }
 
 impl VolumeFile {
@@ -83,6 +86,7 @@ impl VolumeFile {
                 deleted_at: row.deleted_at,
                 deleted_by: row.deleted_by,
                 protection: None,
+                temp_grace_seconds: row.temp_grace.seconds(),
             },
             generation: row.generation,
             source: None,

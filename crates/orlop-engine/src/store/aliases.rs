@@ -88,6 +88,29 @@ pub fn delete(tx: &Tx<'_>, front: Front, external: &str) -> Result<bool> {
     Ok(tx.execute("forget an alias", sql, params![Word(&front), external])? > 0)
 }
 
+/// Sets the aliases of a volume aside, so that they are free for another until [`restore`].
+pub fn set_aside(tx: &Tx<'_>, volume: VolumeId) -> Result<()> {
+    let sql = "INSERT OR REPLACE INTO released_aliases (volume_id, front, external, node, created_at)
+        SELECT volume_id, front, external, node, created_at FROM aliases WHERE volume_id = ?1";
+    tx.execute("set aliases aside", sql, [Word(&volume)])?;
+    delete_of_volume(tx, volume).map(drop)
+}
+
+/// Gives a volume back the aliases that were set aside, where no other has them now.
+pub fn restore(tx: &Tx<'_>, volume: VolumeId) -> Result<()> {
+    let sql = "INSERT OR IGNORE INTO aliases (front, external, volume_id, node, created_at)
+        SELECT front, external, volume_id, node, created_at FROM released_aliases WHERE volume_id = ?1";
+    tx.execute("restore aliases", sql, [Word(&volume)])?;
+    tx.execute("restore aliases", "DELETE FROM released_aliases WHERE volume_id = ?1", [Word(&volume)])
+        .map(drop)
+}
+
+/// The aliases of a volume, by front and name.
+pub fn of_volume(r: &Reader<'_>, volume: VolumeId) -> Result<Vec<AliasRow>> {
+    let sql = format!("{SELECT} WHERE volume_id = ?1 ORDER BY front, external");
+    r.all("list aliases", &sql, [Word(&volume)], row)
+}
+
 /// Forgets all aliases of a volume, and says how many there were. Deleting the volume does it too.
 pub fn delete_of_volume(tx: &Tx<'_>, volume: VolumeId) -> Result<usize> {
     tx.execute("forget aliases", "DELETE FROM aliases WHERE volume_id = ?1", [Word(&volume)])

@@ -50,7 +50,7 @@ pub use open::PreviousRun;
 pub use operations::{Intent, OperationRow};
 pub use pools::PoolRow;
 pub use volumes::{AttachedRow, NameRow, PlacementRow, VolumeRow};
-pub use workspaces::WorkspaceRow;
+pub use workspaces::{ContentRow, Held, WorkspaceRow};
 
 use readers::Readers;
 use writer::Writer;

@@ -9,7 +9,7 @@ mod stream;
 
 use jiff::Timestamp;
 use orlop_model::{
-    AttachmentId, FilesystemKind, OperationId, PoolId, Size, VolumeId,
+    AttachmentId, FilesystemKind, OperationId, Period, PoolId, Size, VolumeId,
     resource::{Backend, Front, Severity, VolumeState},
 };
 use uuid::Uuid;
@@ -85,7 +85,8 @@ fn workspace(name: &str) -> WorkspaceRow {
         node: "node-a".to_owned(),
         owner_uid: 0,
         grants: Vec::new(),
-        volumes: 0,
+        size_limit: None,
+        volume_limit: None,
         created_at: Timestamp::now(),
     }
 }
@@ -128,6 +129,8 @@ fn volume(pool: &PoolRow, workspace: &str, name: &str) -> VolumeRow {
         deleted_by: None,
         released_at: None,
         used_bytes: None,
+        temp_grace: Period::Never,
+        vacated_at: None,
         placement: PlacementRow {
             pool: pool.id,
             pool_name: pool.name.clone(),

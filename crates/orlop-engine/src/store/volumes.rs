@@ -4,8 +4,8 @@ mod page;
 
 use jiff::Timestamp;
 use orlop_model::{
-    Error, ErrorKind, FilesystemKind, PoolId, PoolName, Result, Size, VolumeId, VolumeManifest, VolumeUsage,
-    WorkspaceName,
+    Error, ErrorKind, FilesystemKind, Period, PoolId, PoolName, Result, Size, VolumeId, VolumeManifest,
+    VolumeUsage, WorkspaceName,
     resource::{Front, VolumeState},
 };
 use rusqlite::{Row, params};
@@ -55,6 +55,10 @@ pub struct VolumeRow {
     pub released_at: Option<Timestamp>,
     /// Bytes in use inside, as version 1 last saw it; later ones record it in [`super::usage`].
     pub used_bytes: Option<u64>,
+    /// How long after its last user left the data of a temp volume is wiped.
+    pub temp_grace: Period,
+    /// When its last user left with a word, while that counts. Read only: see [`vacate`].
+    pub vacated_at: Option<Timestamp>,
     /// Where its data is.
     pub placement: PlacementRow,
 }
@@ -116,7 +120,7 @@ impl VolumeRow {
 const SELECT: &str =
     "SELECT v.id, v.node, v.workspace, v.manifest, v.state, v.reason, v.generation, v.owner_uid,
     v.created_by, v.created_at, v.updated_at, v.deleted_at, v.deleted_by, v.released_at, v.used_bytes,
-    p.pool_id, o.name, p.size_bytes, p.allocated_bytes, p.initialised, p.detail
+    v.temp_grace_seconds, v.vacated_at, p.pool_id, o.name, p.size_bytes, p.allocated_bytes, p.initialised, p.detail
     FROM volumes v CROSS JOIN placements p ON p.volume_id = v.id CROSS JOIN pools o ON o.id = p.pool_id";
 
 fn row(row: &Row<'_>) -> rusqlite::Result<VolumeRow> {
@@ -137,13 +141,15 @@ fn row(row: &Row<'_>) -> rusqlite::Result<VolumeRow> {
         deleted_by: row.get(12)?,
         released_at: time(13)?,
         used_bytes: row.get(14)?,
+        temp_grace: Period::from_seconds(row.get(15)?),
+        vacated_at: time(16)?,
         placement: PlacementRow {
-            pool: row.get::<_, Word<_>>(15)?.0,
-            pool_name: row.get::<_, Word<_>>(16)?.0,
-            size: Size::from_bytes(row.get(17)?),
-            allocated: Size::from_bytes(row.get(18)?),
-            initialised: row.get(19)?,
-            detail: row.get::<_, Json<_>>(20)?.0,
+            pool: row.get::<_, Word<_>>(17)?.0,
+            pool_name: row.get::<_, Word<_>>(18)?.0,
+            size: Size::from_bytes(row.get(19)?),
+            allocated: Size::from_bytes(row.get(20)?),
+            initialised: row.get(21)?,
+            detail: row.get::<_, Json<_>>(22)?.0,
         },
     })
 }
@@ -222,8 +228,8 @@ pub fn count_by_state(r: &Reader<'_>) -> Result<Vec<(VolumeState, u64)>> {
 /// [`ErrorKind::NotFound`] where the workspace or the pool is gone.
 pub fn insert(tx: &Tx<'_>, volume: &VolumeRow) -> Result<()> {
     let sql = "INSERT INTO volumes (id, node, workspace, manifest, state, reason, generation, owner_uid, created_by,
-        created_at, updated_at, deleted_at, deleted_by, released_at, used_bytes)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
+        created_at, updated_at, deleted_at, deleted_by, released_at, used_bytes, temp_grace_seconds)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
     let params = params![
         Word(&volume.id),
         tx.node(),
@@ -239,7 +245,8 @@ pub fn insert(tx: &Tx<'_>, volume: &VolumeRow) -> Result<()> {
         volume.deleted_at.map(At),
         volume.deleted_by,
         volume.released_at.map(At),
-        volume.used_bytes
+        volume.used_bytes,
+        volume.temp_grace.seconds()
     ];
     tx.try_execute(sql, params).map_err(|error| refused(tx, volume, "add a volume", &error))?;
     let sql =
@@ -263,7 +270,8 @@ pub fn insert(tx: &Tx<'_>, volume: &VolumeRow) -> Result<()> {
 /// where the volume is gone. Id, workspace, pool, creator and what is only observed stay.
 pub fn update(tx: &Tx<'_>, volume: &mut VolumeRow) -> Result<()> {
     let sql = "UPDATE volumes SET manifest = ?3, state = ?4, reason = ?5, owner_uid = ?6, updated_at = ?7,
-        deleted_at = ?8, deleted_by = ?9, released_at = ?10, generation = generation + 1
+        deleted_at = ?8, deleted_by = ?9, released_at = ?10, temp_grace_seconds = ?11,
+        generation = generation + 1
         WHERE id = ?1 AND generation = ?2";
     let params = params![
         Word(&volume.id),
@@ -275,7 +283,8 @@ pub fn update(tx: &Tx<'_>, volume: &mut VolumeRow) -> Result<()> {
         At(volume.updated_at),
         volume.deleted_at.map(At),
         volume.deleted_by,
-        volume.released_at.map(At)
+        volume.released_at.map(At),
+        volume.temp_grace.seconds()
     ];
     let what = "change a volume";
     if tx.try_execute(sql, params).map_err(|error| refused(tx, volume, what, &error))? == 0 {
@@ -306,6 +315,28 @@ pub fn observe(tx: &Tx<'_>, id: VolumeId, seen: Option<&VolumeUsage>, allocated:
         tx.execute("record what a volume takes", sql, params![Word(&id), allocated.bytes()])?;
     }
     Ok(())
+}
+
+/// Records that the last user of a volume left with a word, or that this no longer counts. As what
+/// is observed, no change of the record.
+pub fn vacate(tx: &Tx<'_>, id: VolumeId, at: Option<Timestamp>) -> Result<()> {
+    let sql = "UPDATE volumes SET vacated_at = ?2 WHERE id = ?1 AND vacated_at IS NOT ?2";
+    tx.execute("record that a volume is vacant", sql, params![Word(&id), at.map(At)]).map(drop)
+}
+
+/// Records that a volume's data is new and empty, and takes so much.
+pub fn emptied(tx: &Tx<'_>, id: VolumeId, allocated: Option<Size>) -> Result<()> {
+    let sql = "UPDATE volumes SET used_bytes = NULL, vacated_at = NULL WHERE id = ?1";
+    let what = "record that a volume is empty";
+    tx.execute(what, sql, [Word(&id)])?;
+    tx.execute(what, "DELETE FROM usage WHERE volume_id = ?1", [Word(&id)])?;
+    observe(tx, id, None, allocated)
+}
+
+/// All volumes whose last user left with a word, longest ago first.
+pub fn vacant(r: &Reader<'_>) -> Result<Vec<VolumeRow>> {
+    let sql = format!("{SELECT} WHERE v.vacated_at IS NOT NULL ORDER BY v.vacated_at");
+    r.all("list vacant volumes", &sql, [], row)
 }
 
 /// Forgets a volume with its placement and aliases, and says whether there was one; frees its

@@ -1,7 +1,9 @@
 //! Workspaces and who is granted them.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
-use orlop_model::{Error, ErrorKind, Result, WorkspaceName};
+use orlop_model::{Error, ErrorKind, Result, Size, WorkspaceName};
 use rusqlite::{Row, params};
 
 use super::{
@@ -21,16 +23,35 @@ pub struct WorkspaceRow {
     pub owner_uid: u32,
     /// The uids that may change, mount and delete all that is in it; in ascending order.
     pub grants: Vec<u32>,
-    /// How many live volumes it has. Read only: the store counts.
-    pub volumes: u64,
+    /// The most that its volumes may be in all, in bytes; see [`content`].
+    pub size_limit: Option<Size>,
+    /// The most volumes that it may have, released ones counted.
+    pub volume_limit: Option<u64>,
     /// When it was made.
     pub created_at: Timestamp,
 }
 
+/// What a workspace holds, by what holds it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ContentRow {
+    /// Live volumes.
+    pub live: Held,
+    /// Deleted volumes whose data is retained.
+    pub released: Held,
+}
+
+/// How many of something, and their sizes in all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Held {
+    /// How many.
+    pub count: u64,
+    /// In bytes.
+    pub bytes: u64,
+}
+
 const SELECT: &str = "SELECT w.name, w.node, w.owner_uid, w.created_at,
     (SELECT json_group_array(g.uid ORDER BY g.uid) FROM workspace_grants g WHERE g.workspace = w.name),
-    (SELECT count(*) FROM volumes v WHERE v.workspace = w.name AND v.released_at IS NULL)
-    FROM workspaces w";
+    w.size_limit_bytes, w.volume_limit FROM workspaces w";
 
 fn row(row: &Row<'_>) -> rusqlite::Result<WorkspaceRow> {
     Ok(WorkspaceRow {
@@ -39,7 +60,8 @@ fn row(row: &Row<'_>) -> rusqlite::Result<WorkspaceRow> {
         owner_uid: row.get(2)?,
         created_at: row.get::<_, At>(3)?.0,
         grants: row.get::<_, Json<_>>(4)?.0,
-        volumes: row.get(5)?,
+        size_limit: row.get::<_, Option<u64>>(5)?.map(Size::from_bytes),
+        volume_limit: row.get(6)?,
     })
 }
 
@@ -53,11 +75,37 @@ pub fn all(r: &Reader<'_>) -> Result<Vec<WorkspaceRow>> {
     r.all("list workspaces", &format!("{SELECT} ORDER BY w.name"), [], row)
 }
 
+/// What each workspace holds, by name; one without anything is missing.
+pub fn content(r: &Reader<'_>, only: Option<&WorkspaceName>) -> Result<BTreeMap<WorkspaceName, ContentRow>> {
+    let sql = "SELECT v.workspace, v.released_at IS NOT NULL AS released, count(*), sum(p.size_bytes)
+        FROM volumes v CROSS JOIN placements p ON p.volume_id = v.id
+        WHERE ?1 IS NULL OR v.workspace = ?1 GROUP BY v.workspace, released";
+    let rows = r.all("count a workspace", sql, [only.map(WorkspaceName::as_str)], |row| {
+        let held = Held { count: row.get(2)?, bytes: row.get(3)? };
+        Ok((row.get::<_, Word<_>>(0)?.0, row.get::<_, bool>(1)?, held))
+    })?;
+    let mut content: BTreeMap<WorkspaceName, ContentRow> = BTreeMap::new();
+    for (name, released, held) in rows {
+        let content = content.entry(name).or_default();
+        *if released { &mut content.released } else { &mut content.live } = held;
+    }
+    Ok(content)
+}
+
 /// Adds a workspace; [`ErrorKind::AlreadyExists`] where the name is taken.
 pub fn insert(tx: &Tx<'_>, workspace: &WorkspaceRow) -> Result<()> {
-    let sql = "INSERT INTO workspaces (name, node, owner_uid, created_at) VALUES (?1, ?2, ?3, ?4)";
+    let sql = "INSERT INTO workspaces (name, node, owner_uid, created_at, size_limit_bytes, volume_limit)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     let name = workspace.name.as_str();
-    match tx.try_execute(sql, params![name, tx.node(), workspace.owner_uid, At(workspace.created_at)]) {
+    let params = params![
+        name,
+        tx.node(),
+        workspace.owner_uid,
+        At(workspace.created_at),
+        workspace.size_limit.map(Size::bytes),
+        workspace.volume_limit
+    ];
+    match tx.try_execute(sql, params) {
         Ok(_) => set_grants(tx, &workspace.name, &workspace.grants),
         Err(error) if is_duplicate(&error) => {
             Err(Error::new(ErrorKind::AlreadyExists, format!("the workspace {name} exists already"))
@@ -65,6 +113,18 @@ pub fn insert(tx: &Tx<'_>, workspace: &WorkspaceRow) -> Result<()> {
         }
         Err(error) => Err(tx.failed("add a workspace", &error)),
     }
+}
+
+/// Replaces what a workspace may hold. What it holds already stays.
+pub fn set_limits(
+    tx: &Tx<'_>,
+    name: &WorkspaceName,
+    size_limit: Option<Size>,
+    volume_limit: Option<u64>,
+) -> Result<()> {
+    let sql = "UPDATE workspaces SET size_limit_bytes = ?2, volume_limit = ?3 WHERE name = ?1";
+    tx.execute("change limits", sql, params![name.as_str(), size_limit.map(Size::bytes), volume_limit])
+        .map(drop)
 }
 
 /// Replaces who is granted a workspace.

@@ -189,6 +189,7 @@ fn differences(said: &AliasedManifest, row: &VolumeRow) -> Vec<String> {
         if words.is_empty() { "none".to_owned() } else { words.join(",") }
     };
     compare("mountOptions", options(&spec.mount_options), said.mount_options.as_deref().map(options));
+    compare("tempGracePeriod", row.temp_grace.to_string(), said.temp_grace_period.map(|it| it.to_string()));
     compare("preallocate", spec.preallocate.to_string(), said.preallocate.map(|it| it.to_string()));
     found
 }
@@ -218,6 +219,8 @@ fn manifest(core: &Core, request: &AliasedRequest) -> Result<VolumeManifest> {
             mode: said.mode,
             mount_options: said.mount_options.clone().unwrap_or_default(),
             preallocate: said.preallocate.unwrap_or_default(),
+            protection: false,
+            temp_grace_period: said.temp_grace_period,
         },
     })
 }

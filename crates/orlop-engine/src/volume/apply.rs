@@ -79,7 +79,8 @@ fn workspace(core: &Core, caller: &Caller, name: &WorkspaceName, make: bool) -> 
         node: core.config.node.clone(),
         owner_uid: caller.uid,
         grants: Vec::new(),
-        volumes: 0,
+        size_limit: None,
+        volume_limit: None,
         created_at: Core::now(),
     };
     let mut told =

@@ -3,7 +3,7 @@
 
 use orlop_model::{OperationId, Result};
 
-use super::{describe, plan::Change};
+use super::{describe, plan::Change, temp};
 use crate::{
     attachment::{access, attach as attachment_attach, stale},
     backend::image::attach as image_attach,
@@ -32,6 +32,9 @@ pub(crate) fn change(core: &Core, caller: &Caller, mut row: VolumeRow, change: C
     let told = event("Configured", message).of(&row).by(caller);
     let operation = core.operation(Some(caller), Some(row.id), Intent::Configure);
     let operation_id = operation.id;
+    if change.temp_grace {
+        row.temp_grace = temp::recorded(&change.manifest.volume, core.config.temp_grace);
+    }
     row.manifest = change.manifest;
     row.updated_at = Core::now();
     let row = core.store.write(move |tx| {

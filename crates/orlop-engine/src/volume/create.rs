@@ -12,7 +12,7 @@ use orlop_model::{
 use orlop_sys::{durable, image as host_image};
 use uuid::Uuid;
 
-use super::describe;
+use super::{describe, temp};
 use crate::{
     backend::image::{Image, format as image_format, remove},
     blank::Kind,
@@ -21,6 +21,7 @@ use crate::{
     fault::{self, Point},
     format::{BlankName, Placement, PoolPaths},
     host::On,
+    limits::{self, More},
     locks::{Deadline, Lock},
     pool::{self, room},
     request::Caller,
@@ -48,6 +49,7 @@ pub(crate) fn create(core: &Core, caller: &Caller, new: New) -> Result<VolumeRow
     let title = format!("volume {}/{}", new.workspace, new.manifest.name);
     let placement = image_format::decide(&new.manifest.volume, &title)?;
     let size = new.manifest.volume.size;
+    let temp_grace = temp::recorded(&new.manifest.volume, core.config.temp_grace);
     let now = Core::now();
     let row = VolumeRow {
         id,
@@ -65,6 +67,8 @@ pub(crate) fn create(core: &Core, caller: &Caller, new: New) -> Result<VolumeRow
         deleted_by: None,
         released_at: None,
         used_bytes: None,
+        temp_grace,
+        vacated_at: None,
         placement: PlacementRow {
             pool: pool.id,
             pool_name: pool.name.clone(),
@@ -87,6 +91,7 @@ pub(crate) fn create(core: &Core, caller: &Caller, new: New) -> Result<VolumeRow
         // The same sums that the insertion changes: two of these can't both take the last room.
         let pool = pools::by_id(tx, pool.id)?.ok_or_else(|| pool::missing(&pool.name))?;
         figures.room(&pool).admit(&pool.name, size)?;
+        limits::admit(tx, &recorded.workspace, More { volumes: 1, bytes: size.bytes() })?;
         volumes::insert(tx, &recorded)?;
         if let Some(alias) = alias {
             aliases::insert(tx, &alias)?;

@@ -35,6 +35,7 @@ pub(crate) fn delete(
     core.authorise(caller, &row)?;
     let _held = core.locks.take(Lock::Volume(row.id), deadline)?;
     let row = core.again(row.id)?;
+    protected(&row)?;
     match row.state {
         VolumeState::Active | VolumeState::Error => {}
         VolumeState::Pending => {
@@ -57,6 +58,16 @@ pub(crate) fn delete(
         }
     }
     begin(core, caller, row, force)
+}
+
+/// Refuses what its manifest protects. What is marked as deleting goes on: it was not protected then.
+pub(crate) fn protected(row: &VolumeRow) -> Result<()> {
+    if !row.manifest.volume.protection || row.state == VolumeState::Deleting {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Protected, format!("volume {} is protected from being deleted", row.title()))
+        .object(object(row))
+        .hint("apply its manifest without `protection: true` first"))
 }
 
 fn begin(core: &Core, caller: &Caller, mut row: VolumeRow, force: bool) -> Result<Deletion> {
@@ -223,7 +234,7 @@ fn attempt(
     core.store.write(move |tx| {
         volumes::update(tx, &mut row)?;
         // The names by which engines knew it are free for a new one.
-        aliases::delete_of_volume(tx, row.id)?;
+        aliases::set_aside(tx, row.id)?;
         operations::finish(tx, operation)?;
         events::append(tx, &told)
     })?;

@@ -11,4 +11,5 @@ pub(crate) mod describe;
 pub(crate) mod health;
 pub(crate) mod plan;
 pub(crate) mod state;
+pub(crate) mod temp;
 pub(crate) mod view;

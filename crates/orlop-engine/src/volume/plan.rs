@@ -37,6 +37,8 @@ pub(crate) struct Change {
     pub(crate) access_mode: bool,
     /// Mount options change, which the next mount has.
     pub(crate) mount_options: bool,
+    /// What is said of when its data is wiped changes.
+    pub(crate) temp_grace: bool,
 }
 
 /// Checks what this build and its kernel can make at all.
@@ -84,7 +86,9 @@ pub(crate) fn plan(existing: Existing<'_>, wanted: &VolumeManifest) -> Result<Pl
     differs("description", existing.manifest.description != wanted.description);
     differs("owner", existing.manifest.owner != wanted.owner);
     differs("layer", existing.manifest.layer != wanted.layer);
-    differs("volume.type", old.volume_type != new.volume_type);
+    let volume_type = differs("volume.type", old.volume_type != new.volume_type);
+    differs("volume.protection", old.protection != new.protection);
+    let grace = differs("volume.tempGracePeriod", old.temp_grace_period != new.temp_grace_period);
     let access_mode = differs("volume.accessMode", old.access_mode != new.access_mode);
     let uid = differs("volume.uid", old.uid != new.uid);
     let gid = differs("volume.gid", old.gid != new.gid);
@@ -98,7 +102,8 @@ pub(crate) fn plan(existing: Existing<'_>, wanted: &VolumeManifest) -> Result<Pl
     let volume = VolumeSpec { pool: old.pool.clone(), filesystem: old.filesystem, ..new.clone() };
     let manifest = VolumeManifest { volume, ..wanted.clone() };
     let ownership = uid || gid || mode;
-    Ok(Plan::Change(Box::new(Change { manifest, fields, ownership, access_mode, mount_options })))
+    let temp_grace = volume_type || grace;
+    Ok(Plan::Change(Box::new(Change { manifest, fields, ownership, access_mode, mount_options, temp_grace })))
 }
 
 fn refuse_immutable(existing: Existing<'_>, new: &VolumeSpec) -> Result<()> {
@@ -168,7 +173,7 @@ fn unsupported(field: &str, message: String, hint: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use orlop_model::{AccessMode, Size, VolumeType, spec::DirectoryMode};
+    use orlop_model::{AccessMode, Period, Size, VolumeType, spec::DirectoryMode};
     use proptest::prelude::*;
 
     fn manifest() -> VolumeManifest {
@@ -197,6 +202,8 @@ mod tests {
             ("owner", with(|m| m.owner = Some("x".into()))),
             ("layer", with(|m| m.layer = orlop_model::Layer::System)),
             ("volume.type", with(|m| m.volume.volume_type = VolumeType::Persistent)),
+            ("volume.protection", with(|m| m.volume.protection = true)),
+            ("volume.tempGracePeriod", with(|m| m.volume.temp_grace_period = Some(Period::Never))),
             ("volume.accessMode", with(|m| m.volume.access_mode = AccessMode::ReadWriteOnce)),
             ("volume.uid", with(|m| m.volume.uid = Some(1))),
             ("volume.gid", with(|m| m.volume.gid = Some(1))),
@@ -208,6 +215,7 @@ mod tests {
             assert_eq!(change.fields, [field]);
             assert_eq!(change.manifest, wanted);
             assert_eq!(change.ownership, ["volume.uid", "volume.gid", "volume.mode"].contains(&field));
+            assert_eq!(change.temp_grace, ["volume.type", "volume.tempGracePeriod"].contains(&field));
             assert_eq!(change.access_mode, field == "volume.accessMode");
             assert_eq!(planned(&change.manifest, &wanted).unwrap(), Plan::Unchanged, "applied again");
         }

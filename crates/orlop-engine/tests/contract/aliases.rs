@@ -24,6 +24,7 @@ fn asked(external: &str) -> AliasedRequest {
             mode: None,
             mount_options: None,
             preallocate: None,
+            temp_grace_period: None,
             tags: Vec::new(),
         },
     }
@@ -113,7 +114,7 @@ fn anonymous_volumes_are_scratch_and_other_workspaces_have_full_names() {
     fails(world.by_id(&made), ErrorKind::NotFound);
 
     let team = "team".parse().unwrap();
-    world.engine().put_workspace(&ROOT, &team, None).unwrap();
+    world.engine().put_workspace(&ROOT, &team, &WorkspaceRequest::default()).unwrap();
     let request = ApplyRequest {
         workspace: team,
         manifest: manifest("data", "size: 16Mi, accessMode: ReadWriteMany, type: temp"),
@@ -131,7 +132,7 @@ fn a_volume_of_another_workspace_is_not_taken_for_the_one_that_is_asked_for() {
     require!(Part::Loop);
     let world = World::new("alias-workspace");
     let team: orlop_model::WorkspaceName = "team".parse().unwrap();
-    world.engine().put_workspace(&ROOT, &team, None).unwrap();
+    world.engine().put_workspace(&ROOT, &team, &WorkspaceRequest::default()).unwrap();
     world.make("data", "ReadWriteMany", "temp");
     let asked = AliasedRequest { workspace: team, ..asked("data") };
     let error = fails(create(&world, &DOCKER, &asked), ErrorKind::AlreadyExists);

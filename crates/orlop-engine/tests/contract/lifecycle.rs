@@ -49,3 +49,24 @@ fn made_used_and_destroyed() {
     let kept = VolumeQuery { released: true, ..VolumeQuery::default() };
     assert!(world.engine().volumes(&ROOT, &kept).unwrap().items.is_empty());
 }
+
+#[test]
+fn what_is_protected_is_deleted_by_nobody_until_that_is_taken_away() {
+    require!(Part::Loop);
+    let mut world = World::new("protection");
+    let open = "size: 16Mi, accessMode: ReadWriteMany, type: temp";
+    let protected = format!("{open}, protection: true");
+    let volume = world.apply("data", open).unwrap().resource;
+    assert_eq!(world.apply("data", &protected).unwrap().changes, ["volume.protection"]);
+    assert_eq!(world.apply("data", &protected).unwrap().outcome, Outcome::Unchanged);
+    let error = fails(world.delete("data"), ErrorKind::Protected);
+    assert!(error.hint.unwrap().contains("protection"), "it says what to do");
+    fails(world.engine().delete(&ROOT, &VolumeRef::Id(volume.status.id), true), ErrorKind::Protected);
+    let json = std::fs::read_to_string(world.directory(&volume).join("volume.json")).unwrap();
+    assert!(json.contains("\"protection\": true"), "{json}");
+    assert!(world.told("Protected"));
+    world.restart();
+    fails(world.delete("data"), ErrorKind::Protected);
+    world.apply("data", open).unwrap();
+    assert_eq!(world.delete("data").unwrap(), Deletion::Destroyed);
+}

@@ -36,11 +36,9 @@ fn owners_grantees_and_others() {
     fails(apply(&world, &ANNA, "team", "data", false), ErrorKind::NotFound);
     assert_eq!(apply(&world, &ANNA, "team", "data", true).unwrap(), Outcome::Created);
     fails(apply(&world, &BERT, "team", "other", false), ErrorKind::PermissionDenied);
-    fails(world.engine().put_workspace(&BERT, &team, Some(vec![1001])), ErrorKind::PermissionDenied);
-    assert_eq!(
-        world.engine().put_workspace(&ANNA, &team, Some(vec![1001])).unwrap().outcome,
-        Outcome::Configured
-    );
+    let grant = WorkspaceRequest { grants: Some(vec![1001]), ..WorkspaceRequest::default() };
+    fails(world.engine().put_workspace(&BERT, &team, &grant), ErrorKind::PermissionDenied);
+    assert_eq!(world.engine().put_workspace(&ANNA, &team, &grant).unwrap().outcome, Outcome::Configured);
     assert_eq!(apply(&world, &BERT, "team", "other", false).unwrap(), Outcome::Created);
     assert_eq!(apply(&world, &BERT, "team", "data", false).unwrap(), Outcome::Unchanged);
 
@@ -97,4 +95,72 @@ fn applies_of_many_at_once_make_each_volume_once() {
     assert_eq!(outcomes.iter().filter(|outcome| **outcome == Outcome::Created).count(), 1, "{outcomes:?}");
     let pool = world.engine().pool(&ROOT, &"default".parse().unwrap()).unwrap();
     assert_eq!((pool.volumes, pool.reserved.bytes()), (1, 16 * MIB));
+}
+
+#[test]
+fn limits_count_what_was_deleted_and_only_root_sets_them() {
+    require!(Part::Loop);
+    let world = World::new("limits");
+    let engine = world.engine();
+    let public = "public".parse().unwrap();
+    let limit = |size: Option<u64>, volumes: Option<u64>| WorkspaceRequest {
+        size_limit: Some(size.map(orlop_model::Size::from_bytes)),
+        volume_limit: Some(volumes),
+        ..WorkspaceRequest::default()
+    };
+    fails(
+        engine.put_workspace(&ANNA, &"hers".parse().unwrap(), &limit(Some(1), None)),
+        ErrorKind::PermissionDenied,
+    );
+    let hers = engine.put_workspace(&ANNA, &"hers".parse().unwrap(), &WorkspaceRequest::default()).unwrap();
+    assert_eq!(hers.outcome, Outcome::Created);
+    fails(
+        engine.put_workspace(&ANNA, &"hers".parse().unwrap(), &limit(Some(1), None)),
+        ErrorKind::PermissionDenied,
+    );
+    let set = engine.put_workspace(&ROOT, &public, &limit(Some(48 * MIB), Some(3))).unwrap();
+    assert_eq!(set.changes, ["sizeLimit", "volumeLimit"]);
+    assert_eq!(
+        engine.put_workspace(&ROOT, &public, &WorkspaceRequest::default()).unwrap().outcome,
+        Outcome::Unchanged
+    );
+
+    world.make("one", "ReadWriteMany", "persistent");
+    world.make("two", "ReadWriteMany", "temp");
+    world.delete("one").unwrap();
+    let error = fails(
+        world.apply("large", "size: 32Mi, accessMode: ReadWriteMany, type: temp"),
+        ErrorKind::WorkspaceFull,
+    );
+    for word in ["48Mi", "32Mi are used", "1 live volumes with 16Mi", "1 released volumes with 16Mi"] {
+        assert!(error.message.contains(word), "{word}: {error}");
+    }
+    assert!(world.told("WorkspaceFull"));
+    world.make("three", "ReadWriteMany", "temp");
+    engine.put_workspace(&ROOT, &public, &limit(None, Some(3))).unwrap();
+    fails(world.apply("four", SPEC), ErrorKind::WorkspaceFull);
+    let shown = engine.workspace(&BERT, &public).unwrap();
+    assert_eq!((shown.volumes, shown.released, shown.volume_limit, shown.size_limit), (2, 1, Some(3), None));
+    assert_eq!((shown.size.bytes(), shown.released_size.bytes()), (32 * MIB, 16 * MIB));
+    engine.put_workspace(&ROOT, &public, &limit(None, None)).unwrap();
+    world.apply("four", SPEC).unwrap();
+}
+
+/// Those who come at once can't both take the last room.
+#[test]
+fn a_limit_holds_among_many_at_once() {
+    require!(Part::Loop);
+    let world = World::new("limit-race");
+    let limit = WorkspaceRequest { volume_limit: Some(Some(2)), ..WorkspaceRequest::default() };
+    world.engine().put_workspace(&ROOT, &"public".parse().unwrap(), &limit).unwrap();
+    let made: Vec<bool> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..5)
+            .map(|n| {
+                let world = &world;
+                scope.spawn(move || apply(world, &ANNA, "public", &format!("data-{n}"), false).is_ok())
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(made.iter().filter(|made| **made).count(), 2, "{made:?}");
 }

@@ -8,7 +8,7 @@ use std::{
 
 use orlop_engine::*;
 use orlop_model::{
-    Error, ErrorKind, PoolName, Result, Size, VolumeManifest,
+    Error, ErrorKind, Period, PoolName, Result, Size, VolumeManifest,
     resource::{Event, Front, Volume, VolumeState},
 };
 use orlop_testkit::{Scratch, mounts};
@@ -230,6 +230,9 @@ pub fn config(base: &Path) -> EngineConfig {
         stale_after: Duration::from_millis(300),
         recovery_parallelism: 4,
         events_kept: 10_000,
+        temp_grace: Period::After(600),
+        released_retention: Period::Never,
+        released_warn_percent: 20,
     }
 }
 

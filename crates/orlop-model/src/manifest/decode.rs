@@ -22,7 +22,7 @@ use crate::{
 pub(crate) const KEYS: [&str; 10] =
     ["name", "version", "type", "tags", "description", "owner", "layer", "workspace", "volume", "status"];
 /// The keys under `volume`.
-pub(crate) const VOLUME_KEYS: [&str; 11] = [
+pub(crate) const VOLUME_KEYS: [&str; 13] = [
     "size",
     "accessMode",
     "type",
@@ -34,6 +34,8 @@ pub(crate) const VOLUME_KEYS: [&str; 11] = [
     "mode",
     "mountOptions",
     "preallocate",
+    "protection",
+    "tempGracePeriod",
 ];
 
 /// What became of a document. A name is known for its duplicates even where other fields are faulty.
@@ -247,7 +249,8 @@ fn spec(fields: &mut Fields<'_>, section: &Entry) -> Option<VolumeSpec> {
     let (mut size, mut access_mode, mut volume_type) = (None, None, None);
     let (mut volume_mode, mut filesystem) = (None, None);
     let (mut pool, mut uid, mut gid, mut mode) = (None, None, None, None);
-    let (mut mount_options, mut preallocate) = (None, None);
+    let (mut mount_options, mut preallocate, mut protection) = (None, None, None);
+    let mut temp_grace_period = None;
     for entry in entries {
         match &*entry.key.text {
             "size" => size = fields.size(entry).map(|size| (size, entry.value.span)),
@@ -273,6 +276,10 @@ fn spec(fields: &mut Fields<'_>, section: &Entry) -> Option<VolumeSpec> {
             "mode" => mode = fields.mode(entry),
             "mountOptions" => mount_options = fields.mount_options(entry),
             "preallocate" => preallocate = fields.truth(entry),
+            "protection" => protection = fields.truth(entry),
+            "tempGracePeriod" => {
+                temp_grace_period = fields.period(entry).map(|period| (period, entry.value.span));
+            }
             key if KEYS.contains(&key) => {
                 let message = format!("the key {key:?} is unknown under volume");
                 let help = format!("{key} belongs at the top level, beside `volume:`");
@@ -308,6 +315,11 @@ fn spec(fields: &mut Fields<'_>, section: &Entry) -> Option<VolumeSpec> {
     {
         fields.broken(broken, span, "needs a larger volume");
     }
+    if let (Some((_, span)), Some(volume_type)) = (temp_grace_period, volume_type)
+        && let Some(broken) = rules::temp_grace_period(volume_type)
+    {
+        fields.broken(broken, span, "not for this type");
+    }
     Some(VolumeSpec {
         size: size?.0,
         access_mode: access_mode?.0,
@@ -320,6 +332,8 @@ fn spec(fields: &mut Fields<'_>, section: &Entry) -> Option<VolumeSpec> {
         mode,
         mount_options: mount_options.unwrap_or_default(),
         preallocate: preallocate.unwrap_or_default(),
+        protection: protection.unwrap_or_default(),
+        temp_grace_period: temp_grace_period.map(|(period, _)| period),
     })
 }
 

@@ -9,7 +9,7 @@ use super::{
     tree::{Entry, Kind, Node, Scalar},
 };
 use crate::{
-    Error, MountOption, Size,
+    Error, MountOption, Period, Size,
     error::{expected, nearest},
     rules::{self, Broken},
     spec::DirectoryMode,
@@ -127,6 +127,18 @@ impl Fields<'_> {
             Ok(size) => Some(size),
             Err(error) => {
                 self.error("invalid-size", error, entry.value.span, "not a size");
+                None
+            }
+        }
+    }
+
+    /// A time to wait, or never.
+    pub(crate) fn period(&mut self, entry: &Entry) -> Option<Period> {
+        let text = self.text(entry, "a time such as 10m, or never")?;
+        match text.parse::<Period>() {
+            Ok(period) => Some(period),
+            Err(error) => {
+                self.error("invalid-period", error, entry.value.span, "not a time");
                 None
             }
         }

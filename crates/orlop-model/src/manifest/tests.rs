@@ -155,7 +155,9 @@ fn yaml(manifest: &VolumeManifest) -> String {
         format!("  volumeMode: {}", volume.volume_mode),
         format!("  filesystem: {}", volume.filesystem),
         format!("  preallocate: {}", volume.preallocate),
+        format!("  protection: {}", volume.protection),
     ];
+    lines.extend(volume.temp_grace_period.iter().map(|period| format!("  tempGracePeriod: {period}")));
     lines.extend(volume.pool.iter().map(|pool| format!("  pool: {}", quoted(pool.as_str()))));
     lines.extend(volume.uid.iter().map(|uid| format!("  uid: {uid}")));
     lines.extend(volume.gid.iter().map(|gid| format!("  gid: {gid}")));
@@ -180,14 +182,15 @@ fn spec() -> impl Strategy<Value = crate::VolumeSpec> {
         (prop::option::of(0..u32::MAX), prop::option::of(0..u32::MAX), prop::option::of(0..=0o7777_u32));
     let pool = prop::option::of("[a-z0-9]([-a-z0-9]{0,46}[a-z0-9])?");
     let options = prop::sample::subsequence(MountOption::ALL.to_vec(), 0..=4);
-    (Size::LEAST.bytes()..=i64::MAX as u64, words, ids, pool, options, any::<bool>()).prop_map(
+    let life = (any::<bool>(), any::<bool>(), prop::option::of(1_u64..90_000));
+    (Size::LEAST.bytes()..=i64::MAX as u64, words, ids, pool, options, life).prop_map(
         |(
             size,
             (access_mode, volume_type, volume_mode, filesystem),
             (uid, gid, mode),
             pool,
             mount_options,
-            preallocate,
+            (preallocate, protection, grace),
         )| {
             crate::VolumeSpec {
                 size: Size::from_bytes(size),
@@ -201,6 +204,8 @@ fn spec() -> impl Strategy<Value = crate::VolumeSpec> {
                 mode: mode.and_then(DirectoryMode::from_bits),
                 mount_options,
                 preallocate,
+                protection,
+                temp_grace_period: (!volume_type.retains()).then_some(crate::Period::from_seconds(grace)),
             }
         },
     )

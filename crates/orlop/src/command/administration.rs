@@ -23,8 +23,12 @@ pub(super) async fn workspace(
     console: &mut Console,
 ) -> Result<Exit> {
     match command {
-        WorkspaceCommand::Create { name, grant } => {
-            let request = WorkspaceRequest { grants: (!grant.is_empty()).then_some(grant) };
+        WorkspaceCommand::Create { name, grant, size_limit, volume_limit } => {
+            let request = WorkspaceRequest {
+                grants: (!grant.is_empty()).then_some(grant),
+                size_limit: size_limit.map(|limit| limit.0),
+                volume_limit: volume_limit.map(|limit| limit.0),
+            };
             let applied = client.put_workspace(required(&name)?, &request).await?;
             let name = applied.resource.name;
             console.print(format!(

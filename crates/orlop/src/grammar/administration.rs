@@ -12,20 +12,29 @@ use super::resource::Format;
 /// `orlop workspace …`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum WorkspaceCommand {
-    /// Make a workspace, or set who is granted it
+    /// Make a workspace, or set who is granted it and what it may hold
     #[command(after_help = "\
 Examples:
   orlop workspace create team
   orlop workspace create team --grant 1000 --grant 1001
+  orlop workspace create team --size-limit 100Gi --volume-limit 20
+  orlop workspace create team --size-limit none
 
 The users granted a workspace may change, mount and delete everything in it. With --grant on a
-workspace that exists, its grants become exactly those named.")]
+workspace that exists, its grants become exactly those named. Only root sets limits; live volumes,
+released ones and snapshots count. What is there already stays, however low a limit is set.")]
     Create {
         #[command(flatten)]
         name: WorkspaceArg,
         /// A user id that may change, mount and delete all that is in it; may be repeated
         #[arg(long, value_name = "UID")]
         grant: Vec<u32>,
+        /// The most that all volumes and snapshots may be together, such as 100Gi, or none (root only)
+        #[arg(long, value_name = "SIZE", value_parser = limit::<Size>)]
+        size_limit: Option<Limit<Size>>,
+        /// The most volumes, deleted ones that are retained counted, or none (root only)
+        #[arg(long, value_name = "N", value_parser = limit::<u64>)]
+        volume_limit: Option<Limit<u64>>,
     },
     /// Show one workspace, or all
     #[command(after_help = "Examples:\n  orlop workspace get\n  orlop workspace get team -o json")]
@@ -45,6 +54,17 @@ A workspace with volumes is refused, and so is one with released volumes, whose 
         #[command(flatten)]
         name: WorkspaceArg,
     },
+}
+
+/// A limit to be set, or `none` to be taken away.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limit<T>(pub(crate) Option<T>);
+
+fn limit<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<Limit<T>, String> {
+    match text {
+        "none" => Ok(Limit(None)),
+        text => text.parse().map(|limit| Limit(Some(limit))).map_err(|fault| format!("{fault}; or none")),
+    }
 }
 
 /// The name of a workspace, with or without `-n`.

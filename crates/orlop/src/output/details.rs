@@ -169,7 +169,13 @@ pub(crate) fn workspace(workspace: &Workspace, now: Timestamp) -> String {
     facts.add("Owner", table::uid(workspace.owner_uid));
     let grants: Vec<String> = workspace.grants.iter().map(|uid| table::uid(*uid)).collect();
     facts.add("Granted to", if grants.is_empty() { "nobody".to_owned() } else { grants.join(", ") });
-    facts.add("Volumes", workspace.volumes.to_string());
+    let held = |count: u64, size| format!("{count} with {}", quantity::size(size));
+    facts.add("Volumes", held(workspace.volumes, workspace.size));
+    facts.add("Released", held(workspace.released, workspace.released_size));
+    let size_limit = workspace.size_limit.map_or_else(|| "any size".to_owned(), quantity::size);
+    let volume_limit = workspace.volume_limit.map(|most| format!("at most {most}"));
+    let volume_limit = volume_limit.unwrap_or_else(|| "any number of".to_owned());
+    facts.add("May hold", format!("{size_limit} in {volume_limit} volumes, released ones counted"));
     facts.add("Created", time(workspace.created_at, now));
     facts.lines()
 }

@@ -4,7 +4,7 @@
 use comfy_table::{Cell, Color, ContentArrangement, ContentLineStyle, LineStyle, Table, TableStyle};
 use jiff::Timestamp;
 use orlop_model::{
-    MANIFEST_VERSION,
+    MANIFEST_VERSION, Size,
     resource::{Capacity, Event, Operation, Pool, Severity, Volume, VolumeState, Workspace},
 };
 
@@ -123,7 +123,8 @@ fn colour(state: VolumeState) -> Color {
 
 /// Workspaces, a row each.
 pub(crate) fn workspaces(console: &Console, workspaces: &[Workspace], wide: bool, now: Timestamp) -> String {
-    let mut header = vec!["NAME", "VERSION", "TYPE", "WORKSPACE", "STATUS", "RUNTIME", "OWNER", "VOLUMES"];
+    let mut header =
+        vec!["NAME", "VERSION", "TYPE", "WORKSPACE", "STATUS", "RUNTIME", "OWNER", "VOLUMES", "SIZE"];
     if wide {
         header.extend(["GRANTS", "AGE"]);
     }
@@ -137,7 +138,13 @@ pub(crate) fn workspaces(console: &Console, workspaces: &[Workspace], wide: bool
             Cell::new("active").fg(Color::Green),
             Cell::new(""),
             Cell::new(uid(workspace.owner_uid)),
-            Cell::new(workspace.volumes),
+            Cell::new(held(workspace.volumes, workspace.released, workspace.volume_limit, |n| n.to_string())),
+            Cell::new(held(
+                workspace.size.bytes(),
+                workspace.released_size.bytes(),
+                workspace.size_limit.map(Size::bytes),
+                quantity::bytes,
+            )),
         ];
         if wide {
             let grants: Vec<String> = workspace.grants.iter().map(|uid| uid.to_string()).collect();
@@ -146,6 +153,14 @@ pub(crate) fn workspaces(console: &Console, workspaces: &[Workspace], wide: bool
         table.add_row(row);
     }
     lines(&table)
+}
+
+/// What a workspace holds; where it has a limit, all that counts against it, as in `3/20`.
+fn held(live: u64, released: u64, limit: Option<u64>, shown: impl Fn(u64) -> String) -> String {
+    match limit {
+        Some(limit) => format!("{}/{}", shown(live.saturating_add(released)), shown(limit)),
+        None => shown(live),
+    }
 }
 
 /// Pools, a row each.

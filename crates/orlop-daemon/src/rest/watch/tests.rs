@@ -51,7 +51,7 @@ impl Served {
             let root = Caller { uid: 0, front: Front::Manifest };
             for number in 0..count {
                 let name: WorkspaceName = format!("{prefix}-{number}").parse().unwrap();
-                engine.put_workspace(&root, &name, None).unwrap();
+                engine.put_workspace(&root, &name, &Default::default()).unwrap();
             }
         };
         tokio::task::spawn_blocking(work).await.unwrap();

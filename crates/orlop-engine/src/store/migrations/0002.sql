@@ -1,4 +1,27 @@
--- Version 2.
+-- Version 2. Each section adds what one feature keeps.
+
+-- Temp volumes, whose data is wiped some time after their last user left. Volumes that were made
+-- before have no such time: their data stays until they are deleted.
+ALTER TABLE volumes ADD COLUMN temp_grace_seconds INTEGER CHECK (temp_grace_seconds > 0);
+-- When the last user left with a word; none while somebody uses it, and where nobody said so.
+-- As `used_bytes`, it is not part of the record's generation.
+ALTER TABLE volumes ADD COLUMN vacated_at TEXT;
+CREATE INDEX volumes_vacated ON volumes (vacated_at) WHERE vacated_at IS NOT NULL;
+
+-- What engines called a volume before it was deleted: theirs again, where still free, when it is
+-- undeleted. In `aliases` they would be in the way of a new volume of that name.
+CREATE TABLE released_aliases (
+    volume_id  TEXT NOT NULL REFERENCES volumes (id) ON DELETE CASCADE,
+    front      TEXT NOT NULL,
+    external   TEXT NOT NULL,
+    node       TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    PRIMARY KEY (volume_id, front, external)
+) STRICT, WITHOUT ROWID;
+
+-- What a workspace may hold; none is no limit.
+ALTER TABLE workspaces ADD COLUMN size_limit_bytes INTEGER CHECK (size_limit_bytes >= 0);
+ALTER TABLE workspaces ADD COLUMN volume_limit INTEGER CHECK (volume_limit >= 0);
 
 -- What was seen of volumes (how full, and how that was over time).
 

@@ -152,8 +152,13 @@ fn a_store_of_version_1_is_opened_with_all_that_is_in_it() {
     store
         .read(|r| {
             let spaces = workspaces::all(r)?;
-            let names: Vec<_> = spaces.iter().map(|row| (row.name.as_str(), row.volumes)).collect();
-            assert_eq!(names, [("public", 1), ("team", 0)]);
+            let names: Vec<_> = spaces.iter().map(|row| (row.name.as_str(), row.size_limit)).collect();
+            assert_eq!(names, [("public", None), ("team", None)], "no limit held before version 2");
+            let usage = workspaces::content(r, None)?;
+            let of = |held: Held| (held.count, held.bytes);
+            let public = usage[&spaces[0].name];
+            assert_eq!((of(public.live), of(public.released)), ((1, 512 << 20), (1, 16 << 20)));
+            assert_eq!(usage.len(), 1);
             assert_eq!(spaces[1].grants, [1001, 1002]);
             let pool = &pools::all(r)?[0];
             assert_eq!(
@@ -168,6 +173,7 @@ fn a_store_of_version_1_is_opened_with_all_that_is_in_it() {
             assert_eq!(row.created_at.to_string(), "2026-11-22T08:00:00.123456789Z");
             let image = row.placement.detail.image().unwrap().clone();
             assert_eq!((image.filesystem, image.loop_block_size), (FilesystemKind::Xfs, 4096));
+            assert_eq!((row.temp_grace, row.vacated_at), (Period::Never, None), "it is never wiped");
             assert_eq!(volumes::by_alias(r, Front::Docker, "Project_data")?, Some(row));
             let released = volumes::in_state(r, VolumeState::Released)?;
             assert_eq!(released[0].deleted_by, Some(1000));

@@ -193,7 +193,13 @@ fn workspaces_and_their_grants() {
     let row = volume(&f.pool, "team", "data");
     f.insert(&row);
     let read = f.store.read(|r| workspaces::by_name(r, &name)).unwrap().unwrap();
-    assert_eq!((read.grants, read.volumes, read.owner_uid), (vec![1001, 1002], 1, 1000));
+    assert_eq!((read.grants, read.size_limit, read.owner_uid), (vec![1001, 1002], None, 1000));
+    let ws = name.clone();
+    f.store.write(move |tx| workspaces::set_limits(tx, &ws, Some(Size::from_bytes(7)), Some(3))).unwrap();
+    let read = f.store.read(|r| workspaces::by_name(r, &name)).unwrap().unwrap();
+    assert_eq!((read.size_limit, read.volume_limit), (Some(Size::from_bytes(7)), Some(3)));
+    let usage = f.store.read(|r| workspaces::content(r, Some(&name))).unwrap();
+    assert_eq!(usage[&name].live, Held { count: 1, bytes: 16 * MIB });
     assert_eq!(read.created_at, created);
 
     let ws = name.clone();
@@ -365,4 +371,51 @@ fn a_person_can_read_it() {
     );
     assert_eq!(shell("SELECT name, reserved_bytes, volumes FROM pools"), format!("default|{}|1", 16 * MIB));
     assert_eq!(shell("SELECT count(*) FROM volumes WHERE created_at LIKE '20__-__-__T__:__:__.%Z'"), "1");
+}
+
+#[test]
+fn aliases_set_aside_come_back_where_they_are_free() {
+    let f = Fixture::new();
+    let (old, new) = (f.stored("old"), f.stored("new"));
+    let alias = |external: &str, volume: VolumeId| AliasRow {
+        front: Front::Docker,
+        external: external.to_owned(),
+        volume,
+        node: "node-a".to_owned(),
+        created_at: Timestamp::now(),
+    };
+    let (first, second, taken) = (alias("first", old.id), alias("second", old.id), alias("first", new.id));
+    f.store
+        .write(move |tx| {
+            aliases::insert(tx, &first)?;
+            aliases::insert(tx, &second)?;
+            aliases::set_aside(tx, old.id)?;
+            assert_eq!(aliases::of_volume(tx, old.id)?, []);
+            aliases::insert(tx, &taken)?;
+            aliases::restore(tx, old.id)
+        })
+        .unwrap();
+    let names = |id| {
+        let rows = f.store.read(|r| aliases::of_volume(r, id)).unwrap();
+        rows.into_iter().map(|row| row.external).collect::<Vec<_>>()
+    };
+    assert_eq!((names(old.id), names(new.id)), (vec!["second".to_owned()], vec!["first".to_owned()]));
+}
+
+#[test]
+fn a_vacancy_is_no_change_of_the_record() {
+    let f = Fixture::new();
+    let row = f.stored("data");
+    let at = Timestamp::now();
+    let id = row.id;
+    let vacant = || f.store.read(volumes::vacant).unwrap().len();
+    f.store.write(move |tx| volumes::vacate(tx, id, Some(at))).unwrap();
+    assert_eq!(vacant(), 1);
+    let now = f.store.read(|r| volumes::by_id(r, id)).unwrap().unwrap();
+    assert_eq!((now.vacated_at, now.generation), (Some(at), row.generation));
+    let mut changed = now;
+    f.store.write(move |tx| volumes::update(tx, &mut changed)).unwrap();
+    assert_eq!(vacant(), 1, "a change of the record leaves it");
+    f.store.write(move |tx| volumes::emptied(tx, id, None)).unwrap();
+    assert_eq!(vacant(), 0);
 }
