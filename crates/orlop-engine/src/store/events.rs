@@ -9,7 +9,7 @@ use orlop_model::{
 use rusqlite::{Row, ToSql, params, params_from_iter};
 
 use super::{
-    Reader, Tx,
+    Reader, Tx, meta,
     value::{At, Word},
 };
 use crate::request::EventQuery;
@@ -41,6 +41,10 @@ pub struct NewEvent {
 
 /// No answer is longer.
 const LONGEST: usize = 1000;
+/// Once the log is full, what one user other than root caused takes at most this part of it: a quarter.
+const SHARES: u64 = 4;
+/// The setting with the last sequence that was pruned.
+const PRUNED: &str = "events_pruned";
 
 const SELECT: &str = "SELECT sequence, at, severity, reason, message, workspace, volume, volume_id, pool,
     actor_uid, front FROM events";
@@ -91,9 +95,15 @@ pub(super) fn newest(r: &Reader<'_>) -> Result<u64> {
     Ok(r.one("read events", sql, [], |row| row.get(0))?.unwrap_or(0))
 }
 
-/// The oldest sequence that is kept.
-pub(super) fn oldest(r: &Reader<'_>) -> Result<Option<u64>> {
-    Ok(r.one("read events", "SELECT min(sequence) FROM events", [], |row| row.get(0))?.flatten())
+/// Up to which sequence something may be missing: all events after it are kept.
+fn complete_after(r: &Reader<'_>) -> Result<u64> {
+    if let Some(last) = meta::get(r, PRUNED)?.and_then(|last| last.parse().ok()) {
+        return Ok(last);
+    }
+    // Nothing was pruned since this is recorded; before that, only what is oldest.
+    let oldest: Option<u64> =
+        r.one("read events", "SELECT min(sequence) FROM events", [], |row| row.get(0))?.flatten();
+    oldest.map_or_else(|| newest(r), |oldest| Ok(oldest.saturating_sub(1)))
 }
 
 /// The events that `query` asks for, oldest first, at most 1000: those right after its position, or
@@ -127,23 +137,49 @@ pub fn select(r: &Reader<'_>, query: &EventQuery) -> Result<Vec<Event>> {
     Ok(events)
 }
 
-/// Whether all events right after that position are still there.
+/// Whether all events after that position are still there.
 fn check_kept(r: &Reader<'_>, after: u64) -> Result<()> {
-    let newest = newest(r)?;
-    let oldest = oldest(r)?.unwrap_or(newest.saturating_add(1));
-    if after <= newest && after.saturating_add(1) >= oldest {
+    let (newest, complete) = (newest(r)?, complete_after(r)?);
+    if (complete..=newest).contains(&after) {
         return Ok(());
     }
-    let message =
-        format!("the events after {after} are not kept: the oldest is {oldest}, the newest {newest}");
+    let message = format!(
+        "the events after {after} are not kept: they are complete after {complete}, and the newest is {newest}"
+    );
     Err(Error::new(ErrorKind::Expired, message)
         .object(format!("event {after}"))
         .hint("list the volumes anew, then watch from the newest event"))
 }
 
-/// Deletes at most `batch` of the events older than the newest `kept`, and says how many.
+/// Deletes at most `batch` of the events beyond `kept`, and says how many. First goes what one user
+/// caused beyond his share, so that nobody can push out the history of others; then what is oldest.
 pub(super) fn prune(tx: &Tx<'_>, kept: u64, batch: u64) -> Result<usize> {
-    let last = newest(tx)?.saturating_sub(kept);
-    let sql = "DELETE FROM events WHERE sequence <= min(?1, (SELECT min(sequence) FROM events) + ?2 - 1)";
-    tx.execute("prune events", sql, params![last, batch])
+    const ROOT: u32 = 0;
+    let sql = "SELECT coalesce(actor_uid, 0) AS actor, count(*) FROM events GROUP BY actor";
+    let counts: Vec<(u32, u64)> = tx.all("count events", sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let total: u64 = counts.iter().map(|(_, count)| count).sum();
+    let mut excess = total.saturating_sub(kept).min(batch);
+    let mut pruned = 0;
+    for (actor, count) in counts.into_iter().filter(|(actor, _)| *actor != ROOT) {
+        let most = excess.min(count.saturating_sub(kept / SHARES));
+        excess -= most;
+        pruned += delete_oldest(tx, "actor_uid = ?1", actor, most)?;
+    }
+    Ok(pruned + delete_oldest(tx, "?1 = 0", ROOT, excess)?)
+}
+
+fn delete_oldest(tx: &Tx<'_>, term: &str, actor: u32, most: u64) -> Result<usize> {
+    if most == 0 {
+        return Ok(0);
+    }
+    let oldest = format!("SELECT sequence FROM events WHERE {term} ORDER BY sequence LIMIT ?2");
+    let last = format!("SELECT max(sequence) FROM ({oldest})");
+    let last: Option<u64> = tx.one("prune events", &last, params![actor, most], |row| row.get(0))?.flatten();
+    if let Some(last) = last
+        && last > complete_after(tx)?
+    {
+        meta::set(tx, PRUNED, &last.to_string())?;
+    }
+    let sql = format!("DELETE FROM events WHERE sequence IN ({oldest})");
+    tx.execute("prune events", &sql, params![actor, most])
 }

@@ -6,6 +6,7 @@ use orlop_model::{Error, ErrorKind};
 use orlop_testkit::{Part, ScratchFs, require, run};
 
 use super::*;
+use crate::request::EventQuery;
 
 /// A store as version 1 wrote it, by `.dump` of the shell `sqlite3`.
 const V1: &str = include_str!("../../../tests/stores/v1.sql");
@@ -182,7 +183,10 @@ fn a_store_of_version_1_is_opened_with_all_that_is_in_it() {
             let journal = operations::unfinished(r)?;
             assert_eq!(journal[0].intent, Intent::Detach { attachment: held[0].id, target: None });
             assert_eq!(events::newest(r)?, 7);
-            assert_eq!(events::oldest(r)?, Some(6));
+            let after =
+                |after| events::select(r, &EventQuery { after: Some(after), ..EventQuery::default() });
+            assert_eq!(after(5)?.iter().map(|event| event.sequence).collect::<Vec<_>>(), [6, 7]);
+            assert_eq!(after(4).unwrap_err().kind, ErrorKind::Expired);
             Ok(())
         })
         .unwrap();
