@@ -2,7 +2,7 @@
 
 use orlop_model::{
     MountAccess, PoolName, Size, VolumeName, WorkspaceName,
-    resource::{Deletion, Event, Outcome, VolumeState},
+    resource::{Deletion, Event, Outcome, Severity, VolumeState},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -183,6 +183,12 @@ pub struct EventFilter {
     /// Only of the volume of that name, dead ones of the same name included.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub volume: Option<VolumeName>,
+    /// Only of that pool, its volumes included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pool: Option<PoolName>,
+    /// Only those that matter at least so much.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub severity: Option<Severity>,
     /// At most so many; 100 where nothing is said, never more than 1000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
@@ -213,6 +219,12 @@ pub struct WatchFilter {
     /// Only of the volume of that name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub volume: Option<VolumeName>,
+    /// Only of that pool, its volumes included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pool: Option<PoolName>,
+    /// Only those that matter at least so much.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub severity: Option<Severity>,
 }
 
 /// Whether the daemon may be used.

@@ -94,6 +94,7 @@ impl Config {
                 temp_grace: said.temp_grace_period.unwrap_or(Period::After(600)),
                 released_retention: said.released_retention.unwrap_or(Period::Never),
                 released_warn_percent: said.released_warn_percent.unwrap_or(20),
+                observe_every: said.observe_every.unwrap_or(Duration::from_secs(10)),
             },
             run_dir,
             group: said.group.unwrap_or_else(|| "orlop".to_owned()),

@@ -49,6 +49,7 @@ impl World {
             temp_grace: Period::After(600),
             released_retention: Period::Never,
             released_warn_percent: 20,
+            observe_every: Duration::from_millis(200),
         };
         Self { engine: Engine::open(config.clone()).unwrap(), mount_dir, config, scratch }
     }

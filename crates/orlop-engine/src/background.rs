@@ -1,5 +1,5 @@
 //! Work that nobody waits for: volumes that were marked as deleting, mounts that linger, the health of
-//! attached images, the room of pools, and blanks. Two threads; each sleeps until there is something
+//! attached images, the room of pools, how full all of it is, and blanks. Two threads; each sleeps until there is something
 //! to do.
 
 use std::{
@@ -16,6 +16,7 @@ use crate::{
     blank,
     core::Core,
     locks::Lock,
+    observation::watch,
     pool::room,
     request::VolumeQuery,
     store::{attachments, volumes},
@@ -25,6 +26,8 @@ use crate::{
 const RETRY: Duration = Duration::from_secs(5);
 const CAPACITY: Duration = Duration::from_secs(10);
 const HEALTH: Duration = Duration::from_secs(30);
+/// So often the use of volumes is recorded: 288 times a day.
+const SAMPLE: Duration = Duration::from_secs(300);
 /// Blanks wait this long after a creation, so that a burst of them is not slowed down.
 const BLANK_DELAY: Duration = Duration::from_millis(500);
 
@@ -103,16 +106,18 @@ impl Signal {
     }
 }
 
+/// What is done from time to time.
+type Work = fn(&Core) -> Result<()>;
 /// What a thread does until it is told to stop.
-type Work = fn(&Core);
+type Body = fn(&Core);
 
 /// Starts both threads. They end when told to.
 ///
 /// # Errors
 /// [`ErrorKind::HostLimit`] where the host has no more threads.
 pub(crate) fn start(core: &Arc<Core>) -> Result<Vec<JoinHandle<()>>> {
-    let threads = [("orlop-tend", tend_all as Work), ("orlop-blanks", tend_blanks)];
-    let start = |(name, body): (&str, Work)| {
+    let threads = [("orlop-tend", tend_all as Body), ("orlop-blanks", tend_blanks)];
+    let start = |(name, body): (&str, Body)| {
         let core = Arc::clone(core);
         std::thread::Builder::new().name(name.to_owned()).spawn(move || body(&core))
     };
@@ -124,19 +129,24 @@ pub(crate) fn start(core: &Arc<Core>) -> Result<Vec<JoinHandle<()>>> {
 }
 
 fn tend_all(core: &Core) {
-    let mut last = [(CAPACITY, None), (HEALTH, None)];
+    let pause = RETRY.min(core.config.observe_every);
+    let mut watches: [(Duration, Work, Option<Instant>); 4] = [
+        (CAPACITY, room::watch, None),
+        (HEALTH, look_at_some, None),
+        (core.config.observe_every, watch::look, None),
+        (SAMPLE, watch::sample, None),
+    ];
     logged("looking at all images", look_at_all(core));
     loop {
         logged("finishing deletions", finish_deletions(core));
         logged("taking down what lingers", take_down_lingering(core));
-        for (index, work) in [room::watch as fn(&Core) -> Result<()>, look_at_some].into_iter().enumerate() {
-            let Some((period, at)) = last.get_mut(index) else { continue };
-            if at.is_none_or(|at: Instant| at.elapsed() >= *period) {
+        for (period, work, at) in &mut watches {
+            if at.is_none_or(|at| at.elapsed() >= *period) {
                 logged("watching", work(core));
                 *at = Some(Instant::now());
             }
         }
-        if !core.signal.sleep(RETRY, |state| std::mem::take(&mut state.due)) {
+        if !core.signal.sleep(pause, |state| std::mem::take(&mut state.due)) {
             return;
         }
     }

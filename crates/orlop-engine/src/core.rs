@@ -22,6 +22,7 @@ use crate::{
     blank::Blanks,
     format::Placement,
     locks::Locks,
+    observation::watch::Warnings,
     pool::{Pools, room::Rooms},
     request::{Caller, EngineConfig, VolumeRef},
     running::Running,
@@ -45,6 +46,7 @@ pub(crate) struct Core {
     pub(crate) tally: Tally,
     pub(crate) running: Running,
     pub(crate) watch: Watch,
+    pub(crate) warnings: Warnings,
     pub(crate) signal: Signal,
     pub(crate) recovered: AtomicBool,
     /// Why mounts made here are not seen by the host; empty where they are.

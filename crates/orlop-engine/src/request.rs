@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 pub use orlop_model::MountAccess;
 use orlop_model::{
     Period, PoolName, Size, VolumeId, VolumeManifest, VolumeName, VolumeUsage, WorkspaceName,
-    resource::{Front, Outcome, VolumeState},
+    resource::{Front, Outcome, Severity, VolumeState},
 };
 
 /// Where the engine keeps things, and its limits.
@@ -35,6 +35,8 @@ pub struct EngineConfig {
     pub released_retention: Period,
     /// A warning is told when released data is more than this share of a pool, in percent; 0: never.
     pub released_warn_percent: u32,
+    /// How often it is looked at how full volumes and pools are.
+    pub observe_every: Duration,
 }
 
 /// Who asks: the peer's uid, from the kernel, and the door.
@@ -236,6 +238,10 @@ pub struct EventQuery {
     pub workspace: Option<WorkspaceName>,
     /// Only of the volume of that name, dead ones of the same name included.
     pub volume: Option<VolumeName>,
+    /// Only of that pool, its volumes included.
+    pub pool: Option<PoolName>,
+    /// Only those that matter at least so much.
+    pub severity: Option<Severity>,
     /// At most so many; the oldest first after `after`, else the newest so many, in order.
     pub limit: usize,
 }

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The keys of the file.
-pub const KEYS: [&str; 16] = [
+pub const KEYS: [&str; 17] = [
     "stateDir",
     "runDir",
     "mountDir",
@@ -28,6 +28,7 @@ pub const KEYS: [&str; 16] = [
     "staleAfter",
     "recoveryParallelism",
     "eventsKept",
+    "observeEvery",
     "drain",
     "tempGracePeriod",
     "releasedRetention",
@@ -61,6 +62,8 @@ pub struct Configuration {
     pub recovery_parallelism: Option<u32>,
     /// How many events are kept; at least 1000.
     pub events_kept: Option<u32>,
+    /// How often it is looked at how full volumes and pools are.
+    pub observe_every: Option<Duration>,
     /// How long work that was begun may take after the daemon was told to stop.
     pub drain: Option<Duration>,
     /// The `tempGracePeriod` of temp volumes whose manifest says none.
@@ -128,6 +131,7 @@ impl Configuration {
                 "staleAfter" => self.stale_after = duration(fields, entry),
                 "recoveryParallelism" => self.recovery_parallelism = number(fields, entry, 1, 64),
                 "eventsKept" => self.events_kept = number(fields, entry, 1000, 10_000_000),
+                "observeEvery" => self.observe_every = duration(fields, entry),
                 "drain" => self.drain = duration(fields, entry),
                 "tempGracePeriod" => self.temp_grace_period = fields.period(entry),
                 "releasedRetention" => self.released_retention = fields.period(entry),
@@ -210,7 +214,7 @@ mod tests {
     fn every_key_is_read() {
         let text = "stateDir: /a\nrunDir: /b\nmountDir: /c\ngroup: volumes\nlogFormat: json\nlog: debug\n\
             defaultSize: 2Gi\nlowWater: 0\nblanks: 3\nstaleAfter: 1m\nrecoveryParallelism: 8\n\
-            eventsKept: 2000\ndrain: 5s\ntempGracePeriod: never\nreleasedRetention: 30d\n\
+            eventsKept: 2000\nobserveEvery: 1m\ndrain: 5s\ntempGracePeriod: never\nreleasedRetention: 30d\n\
             releasedWarnPercent: 10\n";
         let expected = Configuration {
             state_dir: Some("/a".into()),
@@ -225,6 +229,7 @@ mod tests {
             stale_after: Some(Duration::from_secs(60)),
             recovery_parallelism: Some(8),
             events_kept: Some(2000),
+            observe_every: Some(Duration::from_secs(60)),
             drain: Some(Duration::from_secs(5)),
             temp_grace_period: Some(Period::Never),
             released_retention: Some(Period::After(30 * 24 * 3600)),

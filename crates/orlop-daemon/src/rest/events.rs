@@ -20,7 +20,14 @@ pub(super) async fn list(
 ) -> Reply<Json<EventList>> {
     let asked = filter.limit.map(|limit| usize::try_from(limit).unwrap_or(HIGHEST_LIMIT));
     let limit = asked.unwrap_or(USUAL_LIMIT).clamp(1, HIGHEST_LIMIT);
-    let query = EventQuery { after: filter.after, workspace: filter.workspace, volume: filter.volume, limit };
+    let query = EventQuery {
+        after: filter.after,
+        workspace: filter.workspace,
+        volume: filter.volume,
+        pool: filter.pool,
+        severity: filter.severity,
+        limit,
+    };
     let after = filter.after.unwrap_or(0);
     let list = service.read(move |engine| {
         // Read before the events: what comes in between is listed now or found behind it later.

@@ -42,7 +42,14 @@ pub(super) async fn watch(
     let newest = service.newest_event();
     let after = last_event_id(&headers)?.or(filter.after);
     let mut watcher = Watcher {
-        query: EventQuery { after, workspace: filter.workspace, volume: filter.volume, limit: BATCH },
+        query: EventQuery {
+            after,
+            workspace: filter.workspace,
+            volume: filter.volume,
+            pool: filter.pool,
+            severity: filter.severity,
+            limit: BATCH,
+        },
         newest,
         caller,
         service,

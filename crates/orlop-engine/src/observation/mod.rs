@@ -2,4 +2,6 @@
 //! fare, and how that was over the last day. Only what is mounted is looked at, by asking its
 //! filesystem; no tree is ever walked. What becomes of a damaged one is `volume::health`.
 
+mod threshold;
 pub(crate) mod usage;
+pub(crate) mod watch;

@@ -127,6 +127,15 @@ pub fn select(r: &Reader<'_>, query: &EventQuery) -> Result<Vec<Event>> {
         terms.push("volume = ?");
         values.push(Box::new(volume.as_str()));
     }
+    if let Some(pool) = &query.pool {
+        terms.push("pool = ?");
+        values.push(Box::new(pool.as_str()));
+    }
+    match query.severity {
+        None | Some(Severity::Info) => {}
+        Some(Severity::Warning) => terms.push("severity != 'info'"),
+        Some(Severity::Error) => terms.push("severity = 'error'"),
+    }
     values.push(Box::new(limit));
     let order = if query.after.is_some() { "ASC" } else { "DESC" };
     let sql = format!("{SELECT} WHERE {} ORDER BY sequence {order} LIMIT ?", terms.join(" AND "));

@@ -29,6 +29,7 @@ pub mod samples;
 mod schema;
 #[cfg(test)]
 mod tests;
+pub mod thresholds;
 pub mod usage;
 mod value;
 pub mod volumes;

@@ -85,8 +85,9 @@ fn look_locked(core: &Core, id: VolumeId) -> Result<()> {
 fn works(core: &Core, image: &Image) -> Result<()> {
     let base = core.places.base(image.id);
     let Some(device) = image_attach::staged(image, &base)? else { return Ok(()) };
-    image_attach::confirm(image, &base, device)?;
-    health::is_sound(image, &base)
+    // First: of a filesystem that shut down nothing can be read.
+    health::is_sound(image, &base)?;
+    image_attach::confirm(image, &base, device)
 }
 
 /// Whether the filesystem mounts, by trying it.

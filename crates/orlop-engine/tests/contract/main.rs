@@ -11,5 +11,6 @@ mod changes;
 mod host_mounts;
 mod lifecycle;
 mod modes;
+mod observation;
 mod pools;
 mod workspaces;

@@ -233,6 +233,7 @@ pub fn config(base: &Path) -> EngineConfig {
         temp_grace: Period::After(600),
         released_retention: Period::Never,
         released_warn_percent: 20,
+        observe_every: Duration::from_millis(200),
     }
 }
 

@@ -3,9 +3,9 @@
 mod administration;
 mod apply;
 mod delete;
+mod events;
 mod get;
 mod live;
-mod log;
 mod operation;
 mod serve;
 
@@ -60,6 +60,7 @@ fn dispatch(cli: Cli, console: &mut Console) -> Result<Exit> {
         Command::Verb(command) | Command::Resource(command) => waiting(resource(command, &client, console)),
         Command::Workspace(command) => waiting(administration::workspace(command, &client, console)),
         Command::Pool(command) => waiting(administration::pool(command, &client, console)),
+        Command::Events(args) => waiting(events::events(args, &client, console)),
         Command::Operation(command) => waiting(operation::run(command, &client, console)),
         Command::Mount(args) => waiting(administration::mount(args, &client, console)),
         Command::Unmount(args) => waiting(administration::unmount(args, &client, console)),
@@ -85,7 +86,7 @@ async fn resource(command: ResourceCommand, client: &Client, console: &mut Conso
         ResourceCommand::Apply(args) => apply::run(args, client, console).await,
         ResourceCommand::Get(args) => get::run(args, client, console).await,
         ResourceCommand::Delete(args) => delete::run(args, client, console).await,
-        ResourceCommand::Log(args) => log::run(args, client, console).await,
+        ResourceCommand::Log(args) => events::log(args, client, console).await,
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub(crate) mod administration;
 pub(crate) mod identifier;
+pub(crate) mod observation;
 pub(crate) mod resource;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::exit::Exit;
 use administration::*;
+use observation::EventsArgs;
 use resource::ResourceCommand;
 
 const EXAMPLES: &str = "\
@@ -74,6 +76,8 @@ pub(crate) enum Command {
     /// Where volumes live on this host
     #[command(subcommand)]
     Pool(PoolCommand),
+    /// Show what happened, to everything or to some of it
+    Events(EventsArgs),
     /// Long work that is under way
     #[command(subcommand)]
     Operation(OperationCommand),

@@ -216,6 +216,13 @@ pub(crate) struct DeleteArgs {
 pub(crate) struct LogArgs {
     #[command(flatten)]
     pub(crate) selector: Selector,
+    #[command(flatten)]
+    pub(crate) stream: Stream,
+}
+
+/// Which part of a stream of events, and how it is printed.
+#[derive(Debug, Args)]
+pub(crate) struct Stream {
     /// Go on with what happens from now on, until Ctrl-C
     #[arg(short, long)]
     pub(crate) follow: bool,
