@@ -12,7 +12,7 @@ use std::{
 use orlop_model::{Error, ErrorKind, Result, VolumeId, resource::VolumeState};
 
 use crate::{
-    attachment::detach,
+    attachment::detach::{self, Released},
     blank,
     core::Core,
     locks::Lock,
@@ -44,7 +44,7 @@ struct State {
     /// Something may be done that waited.
     due: bool,
     blanks: bool,
-    /// Volumes that are mounted, or held, without an attachment.
+    /// Volumes of which something is mounted, or held, without an attachment.
     lingering: BTreeSet<VolumeId>,
     /// Volumes whose image looked wrong to somebody who only listed them.
     suspects: BTreeSet<VolumeId>,
@@ -197,13 +197,18 @@ fn take_down_lingering(core: &Core) -> Result<()> {
     let lingering = core.signal.state().lingering.clone();
     for id in lingering {
         let Some(_held) = core.locks.try_take(Lock::Volume(id)) else { continue };
-        let (row, used) =
-            core.store.read(|r| Ok((volumes::by_id(r, id)?, !attachments::of_volume(r, id)?.is_empty())))?;
+        let (row, left) =
+            core.store.read(|r| Ok((volumes::by_id(r, id)?, attachments::of_volume(r, id)?)))?;
         match row {
-            Some(row) if !used => {
+            Some(row) if left.is_empty() => {
                 detach::take_down(core, &row, &core.image(&row)?)?;
             }
-            Some(_) | None => core.signal.forget(id),
+            Some(row) => {
+                if detach::trim(core, &row, &core.image(&row)?, &left)? == Released::Free {
+                    core.signal.forget(id);
+                }
+            }
+            None => core.signal.forget(id),
         }
     }
     Ok(())

@@ -58,18 +58,22 @@ points! {
     AttachOwned = "attach.owned",
     /// The marker is written.
     AttachMarked = "attach.marked",
-    /// The consumer's own view (read-only bind, host target) is mounted.
+    /// The path of the consumer's front, or its target on the host, is mounted.
     AttachBound = "attach.bound",
     /// The attachment is recorded; only the answer is missing.
     AttachDone = "attach.done",
     /// The intent to detach is recorded.
     DetachRecorded = "detach.recorded",
-    /// The consumer's own view is unmounted.
+    /// The consumer's target on the host is unmounted.
     DetachUnbound = "detach.unbound",
+    /// The path of a front is unmounted; its directory is still there.
+    UnpublishUnmounted = "unpublish.unmounted",
     /// The filesystem is unmounted.
     DetachUnmounted = "detach.unmounted",
     /// The attachment is gone from the record; only the answer is missing.
     DetachDone = "detach.done",
+    /// The paths by which ids that went stale could be used are gone; the ids are still recorded.
+    DropClosed = "drop.closed",
     /// The volume is recorded as deleting, with the intent.
     DeleteRecorded = "delete.recorded",
     /// No namespace mounts it any more.

@@ -7,13 +7,13 @@ use std::{os::fd::AsFd, path::Path};
 
 use jiff::Timestamp;
 use orlop_model::{
-    AttachmentId, Error, ErrorKind, OperationId, Result,
+    AttachmentId, OperationId, Result,
     resource::{Front, VolumeState},
 };
 use orlop_sys::{
     DeviceNumber,
     filesystem::DATA_DIRECTORY,
-    mount, mountinfo,
+    mount,
     ownership::Ownership,
     target::{Target, open_place},
 };
@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use super::{
     access::{self, Access, Asked, Grant, Wish},
-    detach,
+    detach, publish,
     stale::{self, Survey},
 };
 use crate::{
@@ -127,9 +127,13 @@ fn perform(
     grant: Grant,
 ) -> Result<Attached> {
     let base = core.places.base(row.id);
-    let ready = image_attach::staged(image, &base)?.is_some();
     // What needs nothing new of the kernel needs no entry in the journal.
-    let simple = ready && !grant.read_only && consumer.target.is_none();
+    let simple = match image_attach::staged(image, &base)? {
+        Some(device) if consumer.target.is_none() => {
+            publish::is_published(core, image, device, consumer.front, grant.read_only)?
+        }
+        Some(_) | None => false,
+    };
     let attachment = AttachmentRow {
         id: AttachmentId(Uuid::now_v7()),
         volume: row.id,
@@ -231,54 +235,16 @@ fn show(
     grant: Grant,
     device: DeviceNumber,
 ) -> Result<std::path::PathBuf> {
-    let base = core.places.base(row.id);
-    let attributes = |read_only| {
-        Use { options: &row.manifest.volume.mount_options, ownership: Ownership::default() }
-            .attributes(read_only)
+    let Some(target) = consumer.target else {
+        return publish::publish(core, row, image, device, consumer.front, grant.read_only);
     };
-    if let Some(target) = consumer.target {
-        image_attach::confirm(image, &base, device)?;
-        let root = mount::open_directory(&base).on(&image.object)?;
-        let data = Path::new(DATA_DIRECTORY);
-        target.bind(root.as_fd(), data, attributes(grant.read_only)).on(&image.object)?;
-        return Ok(target.path().to_owned());
-    }
-    if grant.read_only {
-        bind_read_only(core, row, image, device, attributes(true))?;
-    }
+    let base = core.places.base(row.id);
     image_attach::confirm(image, &base, device)?;
-    Ok(path(core, row, grant.read_only))
-}
-
-/// Where consumers find the volume.
-pub(crate) fn path(core: &Core, row: &VolumeRow, read_only: bool) -> std::path::PathBuf {
-    if read_only { core.places.read_only(row.id) } else { core.places.data(row.id) }
-}
-
-fn bind_read_only(
-    core: &Core,
-    row: &VolumeRow,
-    image: &Image,
-    device: DeviceNumber,
-    attributes: mount::MountAttributes,
-) -> Result<()> {
-    let place = core.places.read_only(row.id);
-    if let Some(mounted) = mount::mounted_at(&place).on(&image.object)? {
-        let shown = mountinfo::mounted_at(&place).on(&image.object)?;
-        if mounted.device == device && shown.is_some_and(|shown| shown.read_only) {
-            return Ok(());
-        }
-        return Err(Error::new(
-            ErrorKind::Host,
-            format!("{}: something else is mounted on {}", image.object, place.display()),
-        )
-        .object(&image.object)
-        .hint("unmount it and try again"));
-    }
-    let root = mount::open_directory(&core.places.base(row.id)).on(&image.object)?;
-    let target = mount::open_directory(&place).on(&image.object)?;
-    mount::bind(root.as_fd(), Path::new(DATA_DIRECTORY), attributes, target.as_fd()).on(&image.object)?;
-    Ok(())
+    let using = Use { options: &row.manifest.volume.mount_options, ownership: Ownership::default() };
+    let root = mount::open_directory(&base).on(&image.object)?;
+    let data = Path::new(DATA_DIRECTORY);
+    target.bind(root.as_fd(), data, using.attributes(grant.read_only)).on(&image.object)?;
+    Ok(target.path().to_owned())
 }
 
 fn told(row: &VolumeRow, attachment: &AttachmentRow) -> String {
@@ -300,17 +266,13 @@ pub(crate) fn attached_path(core: &Core, caller: &Caller, which: &VolumeRef) -> 
     let Some(attachment) = ours else { return Ok(None) };
     // No path of a volume that is not mounted: it would be a plain directory.
     let image = core.image(&row)?;
-    let base = core.places.base(row.id);
-    let Some(device) = image_attach::staged(&image, &base)? else { return Ok(None) };
-    image_attach::confirm(&image, &base, device)?;
-    let read_only = attachment.read_only;
-    if read_only {
-        let mounted = mount::mounted_at(&core.places.read_only(row.id)).on(&image.object)?;
-        if mounted.map(|mounted| mounted.device) != Some(device) {
-            return Ok(None);
-        }
+    let Some(device) = image_attach::staged(&image, &core.places.base(row.id))? else { return Ok(None) };
+    let (front, read_only) = (attachment.front, attachment.read_only);
+    if !publish::is_published(core, &image, device, front, read_only)? {
+        return Ok(None);
     }
-    Ok(Some(Attached { path: path(core, &row, read_only), read_only }))
+    image_attach::confirm(&image, &core.places.published(row.id, front, read_only), device)?;
+    Ok(Some(Attached { path: publish::path(core, &image, front, read_only), read_only }))
 }
 
 /// Whether the state says that somebody may still get it.

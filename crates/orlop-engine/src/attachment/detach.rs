@@ -1,4 +1,5 @@
-//! A consumer leaves: its record goes, and with the last one the mount and the loop device.
+//! A consumer leaves: its record goes, with the last one of its front the front's path, and with the
+//! last of all the mount and the loop device.
 //!
 //! The last unmount can fail, since something in our own namespace sits in the mount, or leave the
 //! device with another namespace. Then the volume lingers: nothing is forced, the record stays true,
@@ -7,7 +8,7 @@
 use orlop_model::{OperationId, Result, Size, VolumeId, VolumeUsage, resource::VolumeState};
 use orlop_sys::{SysError, image as host_image, mount};
 
-use super::{kernel, stale};
+use super::{kernel, publish, stale};
 use crate::{
     backend::image::{Image, attach as image_attach, attach::Remaining},
     core::Core,
@@ -87,16 +88,18 @@ pub(crate) fn finish(
     operation: OperationId,
 ) -> Result<()> {
     fault::point(Point::DetachUnbound)?;
-    let recorded = core.store.read(|r| attachments::of_volume(r, row.id))?;
-    let alone = recorded.iter().all(|other| other.id == attachment.id);
-    // Where others are recorded, ids that nothing backs must not keep the volume mounted.
-    let last = alone || {
-        let survey = stale::survey_but(core, caller, row, image, Some(attachment.id))?;
-        survey.attachments.iter().all(|other| other.id == attachment.id)
-    };
-    if last {
+    let mut others = core.store.read(|r| attachments::of_volume(r, row.id))?;
+    others.retain(|other| other.id != attachment.id);
+    if !others.is_empty() {
+        // Ids that nothing backs must not keep the volume mounted.
+        others = stale::survey_but(core, caller, row, image, Some(attachment.id))?.attachments;
+        others.retain(|other| other.id != attachment.id);
+    }
+    if others.is_empty() {
         take_down(core, row, image)?;
         fault::point(Point::DetachUnmounted)?;
+    } else {
+        trim(core, row, image, &others)?;
     }
     let told = event("Detached", format!("{} left volume {}", attachment.consumer, row.title()))
         .of(row)
@@ -117,10 +120,12 @@ pub(crate) fn finish(
 /// After a failed attach: what nobody uses is taken down, and the entry of the journal goes.
 pub(crate) fn undo(core: &Core, row: &VolumeRow, image: &Image, operation: Option<OperationId>) {
     let undone = (|| {
-        let used = !core.store.read(|r| attachments::of_volume(r, row.id))?.is_empty();
-        if !used {
-            take_down(core, row, image)?;
-        }
+        let left = core.store.read(|r| attachments::of_volume(r, row.id))?;
+        if left.is_empty() {
+            take_down(core, row, image)?
+        } else {
+            trim(core, row, image, &left)?
+        };
         match operation {
             Some(id) => core.store.write(move |tx| operations::finish(tx, id)),
             None => Ok(()),
@@ -144,20 +149,13 @@ pub(crate) fn take_down(core: &Core, row: &VolumeRow, image: &Image) -> Result<R
         Err(error) => return Err(crate::host::failure(&error, &image.object)),
     };
     let seen = if mounted { usage::live(core, row.id) } else { None };
-    for place in [core.places.read_only(row.id), base] {
-        match image_attach::unstage(&place) {
-            Ok(()) => {}
-            Err(SysError::Busy { .. }) => {
-                let users = kernel::users_of(&place, 3);
-                let who = if users.is_empty() {
-                    format!("something on this host uses {}", place.display())
-                } else {
-                    format!("{} on this host uses {}", users.join(", "), place.display())
-                };
-                return Ok(linger(core, row, who));
-            }
-            Err(error) => return Err(crate::host::failure(&error, &image.object)),
-        }
+    if let Released::Held(who) = publish::unpublish(core, image, &[])? {
+        return Ok(linger(core, row, who));
+    }
+    match image_attach::unstage(&base) {
+        Ok(()) => {}
+        Err(SysError::Busy { .. }) => return Ok(linger(core, row, publish::sitters(&base))),
+        Err(error) => return Err(crate::host::failure(&error, &image.object)),
     }
     core.places.clear(row.id);
     let remaining = image_attach::remaining(image)?;
@@ -181,14 +179,23 @@ pub(crate) fn take_down(core: &Core, row: &VolumeRow, image: &Image) -> Result<R
     }
 }
 
-/// Remembers a volume that is mounted without an attachment, and tells of it once.
+/// Takes away the paths of fronts that have no attachment any more, while others go on. The caller
+/// holds the volume's lock.
+pub(crate) fn trim(core: &Core, row: &VolumeRow, image: &Image, left: &[AttachmentRow]) -> Result<Released> {
+    Ok(match publish::unpublish(core, image, left)? {
+        Released::Free => Released::Free,
+        Released::Held(who) => linger(core, row, who),
+    })
+}
+
+/// Remembers what is mounted without an attachment, and tells of it once.
 fn linger(core: &Core, row: &VolumeRow, who: String) -> Released {
     if core.signal.linger(row.id) {
         note(
             core,
             event(
                 "Lingering",
-                format!("volume {} is still held after its last user left: {who}", row.title()),
+                format!("volume {} is still held by one who is not recorded: {who}", row.title()),
             )
             .of(row)
             .warning(),

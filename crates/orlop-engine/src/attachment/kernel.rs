@@ -109,8 +109,7 @@ fn classify(
     mounts: Vec<DeviceMount>,
 ) -> KernelView {
     let ours = mount_dir.join(id.to_string());
-    // A process with another root directory sees our mounts below a prefix of its own.
-    let shown_elsewhere = Path::new(&id.to_string()).join("ro");
+    // Our own mounts show the root; what consumers have is made of the users' directory in them.
     let users = Path::new("/").join(DATA_DIRECTORY);
     let groups = groups_of(&mounts, targets);
     let mut view = KernelView { device, ..KernelView::default() };
@@ -120,10 +119,7 @@ fn classify(
         }
         if mount.own && targets.contains(&mount.mount_point) {
             view.targets.push(mount.mount_point);
-        } else if mount.root.starts_with(&users)
-            && !mount.mount_point.ends_with(&shown_elsewhere)
-            && !is_received(&mount, &groups)
-        {
+        } else if mount.root.starts_with(&users) && !is_received(&mount, &groups) {
             view.consumers.push(mount);
         } else {
             view.copies.push(mount);
@@ -238,16 +234,16 @@ mod tests {
         let id = VolumeId(Uuid::nil());
         let dir = Path::new("/run/orlop/mounts");
         let base = dir.join(id.to_string()).join("base").display().to_string();
-        let ro = dir.join(id.to_string()).join("ro").display().to_string();
-        let elsewhere = format!("/host{ro}");
+        let front = dir.join(id.to_string()).join("docker-ro").display().to_string();
+        let elsewhere = format!("/host{front}");
         let mounts = vec![
             mount(1, true, &base, "/"),
-            mount(1, true, &ro, "/data"),
+            mount(1, true, &front, "/"),
             mount(1, true, "/mnt/target", "/data"),
             mount(1, true, "/somewhere/else", "/data/sub"),
             mount(2, false, &base, "/"),
-            mount(2, false, &ro, "/data"),
-            mount(3, false, &elsewhere, "/data"),
+            mount(2, false, &front, "/"),
+            mount(3, false, &elsewhere, "/"),
             mount(4, false, "/data", "/data"),
             mount(4, false, "/more", "/data/more"),
         ];

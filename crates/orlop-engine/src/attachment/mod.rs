@@ -1,6 +1,6 @@
-//! Who uses volumes: the decision (`access`), doing it (`attach`, `detach`, `host_mount`), what the
-//! kernel says of it (`kernel`), ids that nobody stands behind any more (`stale`), and where things
-//! are mounted (`place`).
+//! Who uses volumes: the decision (`access`), doing it (`attach`, `detach`, `host_mount`), the paths of
+//! fronts (`publish`), what the kernel says of it (`kernel`), ids that nobody stands behind any more
+//! (`stale`), and where things are mounted (`place`).
 
 pub(crate) mod access;
 pub(crate) mod attach;
@@ -8,4 +8,5 @@ pub(crate) mod detach;
 pub(crate) mod host_mount;
 pub(crate) mod kernel;
 pub(crate) mod place;
+pub(crate) mod publish;
 pub(crate) mod stale;

@@ -1,5 +1,6 @@
-//! Where volumes are mounted: `<mount-dir>/<volume id>/`, with `base` for the filesystem, whose
-//! `data` consumers get, and `ro` for a read-only view of that. Nothing here comes from user text.
+//! Where volumes are mounted: `<mount-dir>/<volume id>/`, with `base` for the filesystem, and for each
+//! front that it is published to a mount of its own (`docker`, `podman-ro`, …), of which consumers
+//! get `data`. Nothing here comes from user text.
 //!
 //! Mount points are mode 0000, so that a mount that is missing is not mistaken for an empty volume
 //! by anybody but root; and before a path is handed out, the kernel is asked what is mounted there.
@@ -10,13 +11,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use orlop_model::{Error, ErrorKind, Result, VolumeId};
-use orlop_sys::{filesystem::DATA_DIRECTORY, mount};
+use orlop_model::{Error, ErrorKind, Result, VolumeId, resource::Front};
+use orlop_sys::mount;
 
 use crate::{format::PoolPaths, host::On};
 
 const BASE: &str = "base";
-const READ_ONLY: &str = "ro";
 
 /// The mount directory.
 #[derive(Debug)]
@@ -51,47 +51,28 @@ impl Places {
         self.volume(id).join(BASE)
     }
 
-    /// What consumers get.
-    pub(crate) fn data(&self, id: VolumeId) -> PathBuf {
-        self.base(id).join(DATA_DIRECTORY)
+    /// Where it is mounted for a front.
+    pub(crate) fn published(&self, id: VolumeId, front: Front, read_only: bool) -> PathBuf {
+        let suffix = if read_only { "-ro" } else { "" };
+        self.volume(id).join(format!("{}{suffix}", front.as_str()))
     }
 
-    /// What consumers get that only read.
-    pub(crate) fn read_only(&self, id: VolumeId) -> PathBuf {
-        self.volume(id).join(READ_ONLY)
+    /// All that is beside the base: mount points of fronts, of whatever build.
+    pub(crate) fn all_published(&self, id: VolumeId) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(self.volume(id)).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).filter(|path| *path != self.base(id)).collect()
     }
 
-    /// Makes the mount points of a volume.
+    /// Makes the mount point of the filesystem.
     pub(crate) fn prepare(&self, id: VolumeId, object: &str) -> Result<()> {
-        for (path, mode) in [(self.volume(id), 0o700), (self.base(id), 0o000), (self.read_only(id), 0o000)] {
-            let made = match DirBuilder::new().mode(mode).create(&path) {
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-                other => other,
-            };
-            made.map_err(|error| {
-                Error::new(
-                    ErrorKind::Host,
-                    format!("{object}: can't make the mount point {}: {error}", path.display()),
-                )
-                .object(object)
-                .hint("check that the mount directory is writable")
-            })?;
-        }
-        Ok(())
+        make(&self.volume(id), 0o700, object)?;
+        make(&self.base(id), 0o000, object)
     }
 
-    /// Removes the mount points of a volume after our own unmount; where something is still mounted
-    /// on them here, or lies in them, they stay. The kernel then also takes away the copies of our
-    /// mounts in other namespaces (a sandbox that started meanwhile), which nobody works through and
-    /// which would keep the device busy; a file that is open in one keeps it all the same.
+    /// Removes the mount points of a volume after our own unmount.
     pub(crate) fn clear(&self, id: VolumeId) {
-        for path in [self.read_only(id), self.base(id), self.volume(id)] {
-            if let Err(error) = std::fs::remove_dir(&path)
-                && !matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::ResourceBusy)
-            {
-                tracing::warn!(path = %path.display(), %error, "a mount point stays");
-            }
-        }
+        remove(&self.base(id));
+        remove(&self.volume(id));
     }
 
     /// The volume whose directory a path below the mount directory is in.
@@ -124,6 +105,34 @@ impl Places {
     /// Whether a path is inside one of our own directories or the other way round.
     pub(crate) fn overlaps(path: &Path, own: &Path) -> bool {
         path.starts_with(own) || own.starts_with(path)
+    }
+}
+
+/// Makes a directory of ours, if it is not there.
+pub(crate) fn make(path: &Path, mode: u32, object: &str) -> Result<()> {
+    let made = match DirBuilder::new().mode(mode).create(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    };
+    made.map_err(|error| {
+        Error::new(
+            ErrorKind::Host,
+            format!("{object}: can't make the mount point {}: {error}", path.display()),
+        )
+        .object(object)
+        .hint("check that the mount directory is writable")
+    })
+}
+
+/// Removes a mount point of ours after our own unmount; where something is still mounted on it here,
+/// or lies in it, it stays. The kernel then also takes away the copies of our mount in other
+/// namespaces (a sandbox that started meanwhile), which nobody works through and which would keep
+/// the device busy; a file that is open in one keeps it all the same.
+pub(crate) fn remove(path: &Path) {
+    if let Err(error) = std::fs::remove_dir(path)
+        && !matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::ResourceBusy)
+    {
+        tracing::warn!(path = %path.display(), %error, "a mount point stays");
     }
 }
 

@@ -10,12 +10,16 @@ use orlop_model::{AttachmentId, Result};
 
 use super::{
     access::{Holder, Lingerer},
+    attach,
+    detach::{self, Released},
     kernel::{self, KernelView},
+    publish,
 };
 use crate::{
     backend::image::Image,
     core::Core,
     events::event,
+    fault::{self, Point},
     request::Caller,
     store::{AttachmentRow, VolumeRow, attachments, events},
 };
@@ -65,16 +69,61 @@ pub(crate) fn survey_but(
 ) -> Result<Survey> {
     let recorded = core.store.read(|r| attachments::of_volume(r, row.id))?;
     let targets: Vec<_> = recorded.iter().filter_map(|attachment| attachment.target.clone()).collect();
-    let devices = kernel::devices(&core.places, image)?;
-    let kernel = kernel::look(&core.places, row.id, &devices, &targets, &image.object)?;
+    let look = || -> Result<KernelView> {
+        let devices = kernel::devices(&core.places, image)?;
+        kernel::look(&core.places, row.id, &devices, &targets, &image.object)
+    };
+    let mut kernel = look()?;
     let now = Core::now();
-    let (stale, attachments): (Vec<_>, Vec<_>) = recorded
+    let (stale, mut attachments): (Vec<_>, Vec<_>) = recorded
         .into_iter()
         .partition(|attachment| Some(attachment.id) != ended && is_stale(core, attachment, &kernel, now));
-    if !stale.is_empty() {
-        drop_all(core, caller, row, stale, "nothing of it is mounted any more")?;
+    let (unmounted, silent): (Vec<_>, Vec<_>) =
+        stale.into_iter().partition(|attachment| attachment.target.is_some());
+    if !unmounted.is_empty() {
+        drop_all(core, caller, row, unmounted, "nothing of it is mounted any more")?;
+    }
+    if !silent.is_empty() {
+        if close(core, row, image, &silent, &attachments, look)? {
+            let why = "nothing of it is mounted any more, and its path is gone until it asks again";
+            drop_all(core, caller, row, silent, why)?;
+        } else {
+            attachments.extend(silent);
+            attachments.sort_by_key(|attachment| attachment.id);
+        }
+        kernel = look()?;
     }
     Ok(Survey { attachments, kernel })
+}
+
+/// Takes away the paths of ids that nothing backs, and says whether nothing backs them still. An
+/// engine that forgot to tell remembers its path too, and may start a container on it at any moment:
+/// where one came before the path went, all is put back. Where nobody is left, not what processes
+/// show but the loop device itself says that nobody has it.
+fn close(
+    core: &Core,
+    row: &VolumeRow,
+    image: &Image,
+    silent: &[AttachmentRow],
+    left: &[AttachmentRow],
+    look: impl Fn() -> Result<KernelView>,
+) -> Result<bool> {
+    let closed = (|| {
+        let closed = if left.is_empty() {
+            detach::take_down(core, row, image)? == Released::Free
+        } else {
+            publish::unpublish(core, image, left)? == Released::Free && look()?.consumers.is_empty()
+        };
+        fault::point(Point::DropClosed)?;
+        Ok(closed)
+    })();
+    if !matches!(closed, Ok(true))
+        && let Err(error) = attach::stage(core, row, image)
+            .and_then(|_| publish::publish_all(core, row, image, &[silent, left].concat()))
+    {
+        tracing::warn!(volume = row.title(), %error, "could not put back what its users may use");
+    }
+    closed
 }
 
 fn is_stale(core: &Core, attachment: &AttachmentRow, kernel: &KernelView, now: Timestamp) -> bool {

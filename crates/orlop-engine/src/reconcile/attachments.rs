@@ -16,7 +16,7 @@ use crate::{
     attachment::{
         attach, detach,
         kernel::{KernelView, Snapshot},
-        stale,
+        publish, stale,
     },
     backend::image::{Image, attach as image_attach},
     core::Core,
@@ -108,6 +108,9 @@ fn reconcile(
         let staged = attach::stage(core, row, &image);
         state::settle(core, row, &image, staged)?;
     }
+    // An earlier build published nothing; a crash may have left what nobody got.
+    publish::publish_all(core, row, &image, &live)?;
+    detach::trim(core, row, &image, &live)?;
     let who: Vec<&str> = live.iter().map(|attachment| attachment.consumer.as_str()).collect();
     note(
         core,

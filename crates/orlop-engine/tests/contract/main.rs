@@ -8,6 +8,7 @@ mod harness;
 mod aliases;
 mod capacity;
 mod changes;
+mod fronts;
 mod host_mounts;
 mod lifecycle;
 mod modes;

@@ -12,6 +12,7 @@ mod patience;
 mod scenarios;
 
 use std::{
+    collections::BTreeSet,
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -84,6 +85,8 @@ scenario_tests!(
     attach_read_only,
     mount_on_the_host,
     detach,
+    detach_the_last_of_a_front,
+    take_over_from_a_stale_id,
     unmount_from_the_host,
     delete_temp,
     delete_persistent,
@@ -157,6 +160,30 @@ fn assert_whole(world: &World, case: &str) {
         files.windows(2).all(|pair| pair[0] != pair[1])
     });
     assert!(images, "two loop devices on one image: {:?}: {case}", mounts::loops_below(world.scratch()));
+    let (published, recorded) = (published(world), recorded(world));
+    // A front that may write may have both paths.
+    let of_recorded =
+        |path: &String| recorded.contains(path.trim_end_matches("-ro")) || recorded.contains(path);
+    assert!(
+        recorded.is_subset(&published) && published.iter().all(of_recorded),
+        "paths of fronts {published:?}, attachments {recorded:?}: {case}"
+    );
+}
+
+/// The paths of fronts that are there, as `<volume id>/<front>`.
+fn published(world: &World) -> BTreeSet<String> {
+    let mount_dir = &world.config.mount_dir;
+    let below =
+        |mount: &mounts::Mount| Some(mount.target.strip_prefix(mount_dir).ok()?.display().to_string());
+    let mounted = mounts::mounts().iter().filter_map(below).collect::<BTreeSet<_>>();
+    mounted.into_iter().filter(|place| place.contains('/') && !place.ends_with("/base")).collect()
+}
+
+/// Those that the attachments need.
+fn recorded(world: &World) -> BTreeSet<String> {
+    let sql =
+        "SELECT volume_id || '/' || front || iif(read_only, '-ro', '') FROM attachments WHERE target IS NULL";
+    rows(world, sql).lines().map(str::to_owned).collect()
 }
 
 fn rows(world: &World, sql: &str) -> String {

@@ -165,7 +165,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "detach",
-        points: &[DetachRecorded, DetachUnbound, DetachUnmounted, DetachDone],
+        points: &[DetachRecorded, DetachUnbound, UnpublishUnmounted, DetachUnmounted, DetachDone],
         prepare: |world| {
             keep(world);
             world.apply("data", PLAIN).unwrap();
@@ -178,6 +178,50 @@ pub const SCENARIOS: &[Scenario] = &[
             world.assert_nothing_mounted();
             let path = world.attach("data", "two").unwrap().path;
             assert_eq!(std::fs::read_to_string(path.join("file")).unwrap(), "cargo");
+        },
+        ..BASIC
+    },
+    Scenario {
+        name: "detach_the_last_of_a_front",
+        points: &[DetachRecorded, DetachUnbound, UnpublishUnmounted, DetachDone],
+        configure: |config| config.stale_after = std::time::Duration::from_secs(3600),
+        prepare: |world| {
+            world.apply("data", PLAIN).unwrap();
+            let path = world.attach_as(&PODMAN, "data", "host", false).unwrap().path;
+            std::fs::write(path.join("file"), "cargo").unwrap();
+            world.attach("data", "one").unwrap();
+        },
+        operate: |world| world.detach("data", "one"),
+        check: |world| {
+            let path = |front| world.engine().attached_path(&front, &key("data")).unwrap();
+            assert_eq!(path(DOCKER), None);
+            let podman = path(PODMAN).unwrap().path;
+            assert_eq!(std::fs::read_to_string(podman.join("file")).unwrap(), "cargo");
+        },
+        end: |world| {
+            world.detach_as(&PODMAN, "data", "host").unwrap();
+            put_away(world, "data");
+        },
+        ..BASIC
+    },
+    Scenario {
+        name: "take_over_from_a_stale_id",
+        points: &[UnpublishUnmounted, DropClosed, AttachRecorded, AttachMounted, AttachBound, AttachDone],
+        prepare: |world| {
+            keep(world);
+            world.make("data", "ReadWriteOnce", "temp");
+            let path = world.attach_as(&PODMAN, "data", "host", false).unwrap().path;
+            std::fs::write(path.join("file"), "cargo").unwrap();
+            world.let_ids_go_stale();
+        },
+        operate: |world| world.attach("data", "one").map(drop),
+        check: |world| {
+            kept(world);
+            let docker = world.attach("data", "one").unwrap().path;
+            assert_eq!(std::fs::read_to_string(docker.join("file")).unwrap(), "cargo");
+            let own = docker.parent().unwrap().parent().unwrap();
+            assert!(!own.join("podman").exists(), "Podman would share it");
+            assert_eq!(world.volume("data").status.attachments.len(), 1);
         },
         ..BASIC
     },

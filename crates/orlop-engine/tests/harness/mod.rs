@@ -126,7 +126,7 @@ impl World {
             scope: Scope {
                 id: scope.to_owned(),
                 shared: caller.front == Front::Podman,
-                may_go_stale: caller.front == Front::Docker,
+                may_go_stale: matches!(caller.front, Front::Docker | Front::Podman),
             },
             consumer: format!("{} mount {scope}", caller.front.as_str()),
             read_only,
@@ -135,7 +135,16 @@ impl World {
     }
 
     pub fn detach(&self, name: &str, scope: &str) -> Result<()> {
-        self.engine().detach(&DOCKER, &key(name), scope, PATIENCE)
+        self.detach_as(&DOCKER, name, scope)
+    }
+
+    pub fn detach_as(&self, caller: &Caller, name: &str, scope: &str) -> Result<()> {
+        self.engine().detach(caller, &key(name), scope, PATIENCE)
+    }
+
+    /// Waits until ids of now may be stale.
+    pub fn let_ids_go_stale(&self) {
+        std::thread::sleep(self.config.stale_after + Duration::from_millis(100));
     }
 
     pub fn mount(&self, name: &str, target: &Path, access: MountAccess) -> Result<Attached> {

@@ -16,7 +16,7 @@ fn an_id_of_a_crashed_engine_goes_stale_only_without_a_holder() {
     let path = world.attach("data", "old").unwrap().path;
     fails(world.attach("data", "new"), ErrorKind::AccessRefused);
     let container = Container::start(&path, &world.mkdir("c"), &world.config.mount_dir, false);
-    std::thread::sleep(world.config.stale_after + Duration::from_millis(100));
+    world.let_ids_go_stale();
     fails(world.attach("data", "new"), ErrorKind::AccessRefused);
     container.end();
     world.attach("data", "new").unwrap();
@@ -35,7 +35,7 @@ fn stale_ids_do_not_keep_a_volume_from_being_deleted() {
     world.attach("data", "one").unwrap();
     world.attach("data", "two").unwrap();
     fails(world.delete("data"), ErrorKind::InUse);
-    std::thread::sleep(world.config.stale_after + Duration::from_millis(100));
+    world.let_ids_go_stale();
     assert_eq!(world.delete("data").unwrap(), Deletion::Destroyed);
     world.assert_nothing_mounted();
 }
@@ -75,7 +75,7 @@ fn a_holder_without_a_record_is_named_and_shares_its_loop_device() {
 
 /// A process in a namespace that copied all mounts and unmounts nothing, as a sandboxed service has
 /// it; it works in `directory`.
-fn sandbox(directory: &std::path::Path) -> std::process::Child {
+pub fn sandbox(directory: &std::path::Path) -> std::process::Child {
     let mut child = std::process::Command::new("unshare")
         .args(["-m", "--propagation", "private", "sh", "-c", "echo ready; read line"])
         .current_dir(directory)
@@ -95,7 +95,7 @@ fn copies_of_our_own_mounts_are_no_consumers_and_go_with_the_last_one() {
     let made = world.make("data", "ReadWriteOnce", "temp");
     world.attach("data", "one").unwrap();
     let mut copy = sandbox(std::path::Path::new("/"));
-    std::thread::sleep(world.config.stale_after + Duration::from_millis(100));
+    world.let_ids_go_stale();
     world.attach("data", "two").unwrap();
     world.detach("data", "two").unwrap();
     world.assert_nothing_mounted();

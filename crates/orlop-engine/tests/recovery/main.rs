@@ -5,6 +5,7 @@
 mod harness;
 
 mod damage;
+mod fronts;
 mod holders;
 mod host;
 mod restart;

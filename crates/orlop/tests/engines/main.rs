@@ -8,6 +8,7 @@ mod compose;
 mod docker_access;
 mod docker_volumes;
 mod fallthrough;
+mod podman_access;
 mod podman_volumes;
 mod prune;
 mod recovery;
