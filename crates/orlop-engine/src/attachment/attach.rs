@@ -113,7 +113,12 @@ fn decide(
         Ok(grant) if !(alone && access::excludes_others(asked.mode)) => Ok(grant),
         Ok(_) | Err(_) => {
             let survey = stale::survey(core, Some(caller), row, image)?;
-            by(&survey.attachments, &survey.lingerers())
+            by(&survey.attachments, &survey.lingerers()).map_err(|mut error| {
+                if let Some(who) = survey.held {
+                    error.message.push_str(&format!("; it is held by {who}"));
+                }
+                error
+            })
         }
     }
 }
@@ -286,5 +291,9 @@ pub(crate) fn is_open(state: VolumeState) -> bool {
 /// Those who use it, in words; for refusals.
 pub(crate) fn users(survey: &Survey) -> String {
     let holders: Vec<_> = survey.attachments.iter().map(AttachmentRow::holder).collect();
-    access::names(&holders, &survey.lingerers())
+    let names = access::names(&holders, &survey.lingerers());
+    match &survey.held {
+        Some(who) => format!("{names}, held by {who}"),
+        None => names,
+    }
 }

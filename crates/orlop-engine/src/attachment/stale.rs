@@ -31,6 +31,8 @@ pub(crate) struct Survey {
     pub(crate) attachments: Vec<AttachmentRow>,
     /// What the kernel has.
     pub(crate) kernel: KernelView,
+    /// Who keeps an id that seemed to be stale, in words.
+    pub(crate) held: Option<String>,
 }
 
 impl Survey {
@@ -83,20 +85,25 @@ pub(crate) fn survey_but(
     if !unmounted.is_empty() {
         drop_all(core, caller, row, unmounted, "nothing of it is mounted any more")?;
     }
+    let mut held = None;
     if !silent.is_empty() {
-        if close(core, row, image, &silent, &attachments, look)? {
-            let why = "nothing of it is mounted any more, and its path is gone until it asks again";
-            drop_all(core, caller, row, silent, why)?;
-        } else {
-            attachments.extend(silent);
-            attachments.sort_by_key(|attachment| attachment.id);
+        match close(core, row, image, &silent, &attachments, look)? {
+            Released::Free => {
+                let why = "nothing of it is mounted any more, and its path is gone until it asks again";
+                drop_all(core, caller, row, silent, why)?;
+            }
+            Released::Held(who) => {
+                held = Some(who);
+                attachments.extend(silent);
+                attachments.sort_by_key(|attachment| attachment.id);
+            }
         }
         kernel = look()?;
     }
-    Ok(Survey { attachments, kernel })
+    Ok(Survey { attachments, kernel, held })
 }
 
-/// Takes away the paths of ids that nothing backs, and says whether nothing backs them still. An
+/// Takes away the paths of ids that nothing backs, and says whether somebody has them after all. An
 /// engine that forgot to tell remembers its path too, and may start a container on it at any moment:
 /// where one came before the path went, all is put back. Where nobody is left, not what processes
 /// show but the loop device itself says that nobody has it.
@@ -107,17 +114,20 @@ fn close(
     silent: &[AttachmentRow],
     left: &[AttachmentRow],
     look: impl Fn() -> Result<KernelView>,
-) -> Result<bool> {
+) -> Result<Released> {
     let closed = (|| {
         let closed = if left.is_empty() {
-            detach::take_down(core, row, image)? == Released::Free
+            detach::take_down(core, row, image)?
         } else {
-            publish::unpublish(core, image, left)? == Released::Free && look()?.consumers.is_empty()
+            match (publish::unpublish(core, image, left)?, look()?.lingerers().first()) {
+                (Released::Free, Some(consumer)) => Released::Held(consumer.to_string()),
+                (closed, _) => closed,
+            }
         };
         fault::point(Point::DropClosed)?;
         Ok(closed)
     })();
-    if !matches!(closed, Ok(true))
+    if closed != Ok(Released::Free)
         && let Err(error) = attach::stage(core, row, image)
             .and_then(|_| publish::publish_all(core, row, image, &[silent, left].concat()))
     {
