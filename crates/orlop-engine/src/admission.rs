@@ -60,7 +60,7 @@ impl Room {
             .object(format!("pool {pool}"))
             .hint(format!(
                 "ask for at most {}; or delete volumes there (released ones count too: orlop get --released); or make a larger pool, or one with --overcommit: orlop pool create",
-                human(left)
+                human(self.available())
             )));
         }
         let unallocated = self.unallocated.saturating_add(size.bytes());

@@ -38,8 +38,9 @@ pub(crate) struct Lingerer {
 }
 
 impl Lingerer {
-    fn remedy(&self) -> String {
-        if self.own { format!("unmount {}", self.mount_point) } else { format!("end process {}", self.pid) }
+    /// What ends it.
+    pub(crate) fn remedy(&self) -> String {
+        if self.own { format!("umount {}", self.mount_point) } else { format!("end process {}", self.pid) }
     }
 }
 
@@ -331,7 +332,7 @@ mod tests {
         let asked = Asked { title: "public/a", mode: ReadWriteOnce };
         let error = decide(asked, &[], &[own], wish("a", Access::ByMode)).unwrap_err();
         assert!(error.message.contains("this host"), "{error}");
-        assert!(error.hint.unwrap().starts_with("unmount /data"));
+        assert!(error.hint.unwrap().starts_with("umount /data"));
     }
 
     #[test]

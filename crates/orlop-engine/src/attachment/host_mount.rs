@@ -16,12 +16,13 @@ use super::{
     attach::{self, Consumer},
     detach, kernel,
     place::Places,
+    stale,
 };
 use crate::{
     authority,
     backend::image::Image,
-    core::Core,
-    host::On,
+    core::{Core, object},
+    host,
     locks::{Deadline, Lock},
     request::{Attached, Caller, MountRequest, VolumeRef},
     store::{AttachmentRow, attachments, pools},
@@ -42,10 +43,11 @@ pub(crate) fn mount(core: &Core, caller: &Caller, request: &MountRequest) -> Res
     }
     let _held = core.locks.take(Lock::Volume(row.id), Deadline::usual())?;
     let row = core.again(row.id)?;
-    let place = target::open_place(&request.target).on("target")?;
+    let unusable = |error| unusable(&error, &request.target);
+    let place = target::open_place(&request.target).map_err(unusable)?;
     apart(core, place.path())?;
     if let Some(there) = core.store.read(|r| attachments::by_target(r, &core.config.node, place.path()))?
-        && place.mounted().on("target")?.is_some()
+        && place.mounted().map_err(unusable)?.is_some()
     {
         let wanted = match access {
             Access::ByMode => read_only_mode,
@@ -59,12 +61,11 @@ pub(crate) fn mount(core: &Core, caller: &Caller, request: &MountRequest) -> Res
             ErrorKind::InUse,
             format!("{} has a volume mounted already, by {}", place.path().display(), there.consumer),
         )
-        .object("target")
         .hint("unmount it first: orlop unmount DIR; or name another directory"));
     }
     forget_unmounted(core, caller, &place)?;
     let owner = (caller.uid != 0).then_some(caller.uid);
-    let target = target::open_target(place.path(), owner).on("target")?;
+    let target = target::open_target(place.path(), owner).map_err(unusable)?;
     let scope = format!("host:{}", target.path().display());
     let user = orlop_sys::user::user_name(caller.uid).unwrap_or_else(|| format!("uid {}", caller.uid));
     let name = format!("host mount {} of {user}", target.path().display());
@@ -82,15 +83,17 @@ pub(crate) fn mount(core: &Core, caller: &Caller, request: &MountRequest) -> Res
 
 /// See [`crate::Engine::unmount`].
 pub(crate) fn unmount(core: &Core, caller: &Caller, path: &Path) -> Result<()> {
-    let place = target::open_place(path).on("target")?;
+    let place = match target::open_place(path) {
+        Err(error) if error.is_not_found() => return Err(not_ours(path, false)),
+        place => place.map_err(|error| unusable(&error, path))?,
+    };
+    let mounted = match place.mounted() {
+        Err(error) if error.is_not_found() => false,
+        found => found.map_err(|error| unusable(&error, path))?.is_some(),
+    };
     let found = core.store.read(|r| attachments::by_target(r, &core.config.node, place.path()))?;
     let Some(attachment) = found else {
-        return Err(Error::new(
-            ErrorKind::NotFound,
-            format!("no volume is mounted on {}", place.path().display()),
-        )
-        .object("target")
-        .hint("orlop get -o wide shows where volumes are attached"));
+        return Err(not_ours(place.path(), mounted));
     };
     let row = core.row(&VolumeRef::Id(attachment.volume))?;
     core.authorise(caller, &row)?;
@@ -100,7 +103,53 @@ pub(crate) fn unmount(core: &Core, caller: &Caller, path: &Path) -> Result<()> {
     // Somebody else ended it meanwhile.
     let Some(attachment) = now.filter(|now| now.id == attachment.id) else { return Ok(()) };
     let image = core.image(&row)?;
-    detach::end(core, caller, &row, &image, attachment, || unbind(core, &place, &image))
+    detach::end(core, caller, &row, &image, attachment, || unbind(core, &place, &image))?;
+    if mounted {
+        return Ok(());
+    }
+    // Somebody unmounted it by hand, or moved it: then it is in use all the same.
+    let survey = stale::survey(core, Some(caller), &row, &image)?;
+    match survey.lingerers().first() {
+        None => Ok(()),
+        Some(lingerer) => Err(Error::new(
+            ErrorKind::InUse,
+            format!(
+                "nothing was mounted on {} any more, but volume {} is in use by {lingerer}",
+                place.path().display(),
+                row.title()
+            ),
+        )
+        .object(object(&row))
+        .hint(lingerer.remedy())),
+    }
+}
+
+/// The error for a directory that no record names.
+fn not_ours(path: &Path, mounted: bool) -> Error {
+    let path = path.display();
+    if mounted {
+        return Error::new(
+            ErrorKind::NotFound,
+            format!("what is mounted on {path} was not mounted there by orlop"),
+        )
+        .hint(format!("end it with `umount {path}`, also where it is a volume that was moved there"));
+    }
+    Error::new(ErrorKind::NotFound, format!("no volume is mounted on {path}"))
+        .hint("orlop get -t volume -a -d shows where volumes are mounted")
+}
+
+/// The error for a directory that the user named and that can't be used.
+fn unusable(error: &SysError, path: &Path) -> Error {
+    let shown = path.display().to_string();
+    if error.is_not_found() {
+        return Error::new(ErrorKind::InvalidArgument, format!("there is no directory {shown}"))
+            .hint(format!("make it first: mkdir -p {shown}"));
+    }
+    let mut failed = host::failure(error, &shown);
+    if error.to_string().contains(&shown) {
+        failed.message = error.to_string();
+    }
+    failed
 }
 
 /// Unmounts a target of that volume. That it is not mounted, or something else is, is no error: the consumer is gone.
@@ -127,7 +176,7 @@ fn unmount_one(place: &TargetPlace, device: DeviceNumber, object: &str) -> Resul
             .object(object)
             .hint("end it, or let it leave the directory, then unmount again"))
         }
-        Err(error) => Err(crate::host::failure(&error, object)),
+        Err(error) => Err(host::failure(&error, object)),
     }
 }
 
@@ -138,7 +187,7 @@ fn forget_unmounted(core: &Core, caller: &Caller, place: &TargetPlace) -> Result
     };
     let row = core.row(&VolumeRef::Id(there.volume))?;
     let gone: Vec<AttachmentRow> = vec![there];
-    super::stale::drop_all(core, Some(caller), &row, gone, "its directory was unmounted by somebody else")
+    stale::drop_all(core, Some(caller), &row, gone, "its directory was unmounted by somebody else")
 }
 
 /// Not in our own directories: a volume mounted there would hide others.
@@ -150,7 +199,6 @@ fn apart(core: &Core, path: &Path) -> Result<()> {
             ErrorKind::InvalidArgument,
             format!("{} overlaps with a directory of orlop itself", path.display()),
         )
-        .object("target")
         .hint("name a directory elsewhere"));
     }
     Ok(())

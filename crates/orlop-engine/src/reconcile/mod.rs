@@ -36,7 +36,7 @@ pub(crate) fn recover(core: &Core) -> Result<Recovery> {
 
 fn tell(core: &Core, recovery: &Recovery) {
     let before = match core.store.previous_run() {
-        PreviousRun::None => "the first start",
+        PreviousRun::None => "for the first time",
         PreviousRun::Closed => "after a clean stop",
         PreviousRun::Killed => "after the daemon was killed",
         PreviousRun::Rebooted { closed: true } => "after a reboot",

@@ -3,12 +3,13 @@
 use std::{
     os::unix::fs::{MetadataExt, symlink},
     path::Path,
+    process::Command,
     sync::atomic::{AtomicBool, Ordering},
 };
 
 use orlop_engine::*;
 use orlop_model::{ErrorKind, resource::Front};
-use orlop_testkit::{Part, mounts, require};
+use orlop_testkit::{Part, mounts, require, run};
 
 use crate::harness::*;
 
@@ -86,6 +87,11 @@ fn directories_that_are_not_the_callers_to_use_are_refused() {
             target.display()
         );
     }
+    let missing =
+        fails(world.mount("data", &world.join("nowhere"), MountAccess::ByMode), ErrorKind::InvalidArgument);
+    assert!(missing.message.contains("there is no directory"), "{missing}");
+    let missing = fails(world.engine().unmount(&ROOT, &world.join("nowhere/below")), ErrorKind::NotFound);
+    assert!(missing.message.contains("no volume is mounted on"), "{missing}");
     let request =
         MountRequest { volume: key("data"), target: world.join("real"), access: MountAccess::ByMode };
     fails(world.engine().mount(&ANNA, &request), ErrorKind::PermissionDenied);
@@ -108,6 +114,34 @@ fn a_mount_that_somebody_unmounted_by_hand_is_no_holder() {
     world.attach("data", "one").unwrap();
     assert!(world.told("AttachmentDropped"));
     world.detach("data", "one").unwrap();
+    world.assert_nothing_mounted();
+}
+
+#[test]
+fn a_mount_that_somebody_moved_is_found_where_it_is() {
+    require!(Part::Loop);
+    let world = World::new("host-moved");
+    world.make("data", "ReadWriteOnce", "temp");
+    // Below a shared mount nothing can be moved.
+    let area = world.mkdir("area");
+    let mount = |words: &[&str], paths: &[&Path]| run(Command::new("mount").args(words).args(paths)).ok();
+    mount(&["--bind"], &[&area, &area]);
+    mount(&["--make-private"], &[&area]);
+    let (from, to) = (area.join("from"), area.join("to"));
+    for dir in [&from, &to] {
+        std::fs::create_dir(dir).unwrap();
+    }
+    world.mount("data", &from, MountAccess::ByMode).unwrap();
+    mount(&["--move"], &[&from, &to]);
+    let error = fails(world.engine().unmount(&ROOT, &to), ErrorKind::NotFound);
+    assert!(error.hint.unwrap().contains(&format!("umount {}", to.display())), "{}", error.message);
+    let error = fails(world.engine().unmount(&ROOT, &from), ErrorKind::InUse);
+    assert!(error.message.contains(&format!("mounted on {}", to.display())), "{error}");
+    fails(world.attach("data", "one"), ErrorKind::AccessRefused);
+    orlop_sys::mount::unmount(&to).unwrap();
+    world.attach("data", "one").unwrap();
+    world.detach("data", "one").unwrap();
+    orlop_sys::mount::unmount(&area).unwrap();
     world.assert_nothing_mounted();
 }
 

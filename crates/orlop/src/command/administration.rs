@@ -138,6 +138,8 @@ pub(super) async fn mount(args: MountArgs, client: &Client, console: &mut Consol
 /// `orlop unmount`.
 pub(super) async fn unmount(args: UnmountArgs, client: &Client, console: &mut Console) -> Result<Exit> {
     let target = absolute(&args.dir)?;
+    // Where this program was started in the volume, it would be a user of it by itself.
+    let _ = std::env::set_current_dir("/");
     client.unmount(target.as_str()).await?;
     console.print(format!("{target}: unmounted"));
     Ok(Exit::Success)

@@ -58,7 +58,7 @@ pub(super) async fn run(args: DeleteArgs, client: &Client, console: &mut Console
         Some(Known::of(client.socket(), &volumes).await)
     };
     let mut exit = Exit::Success;
-    let mut gone = Vec::new();
+    let (mut gone, mut going) = (Vec::new(), Vec::new());
     for (workspace, name) in volumes {
         match client.delete_volume(&workspace, &name, &DeleteOptions { force: args.force }).await {
             Ok(deleted) => {
@@ -66,7 +66,7 @@ pub(super) async fn run(args: DeleteArgs, client: &Client, console: &mut Console
                 match deleted.deletion {
                     Deletion::Destroyed | Deletion::Released => gone.push((workspace, name)),
                     // Its users are containers of the engines: they still have to know it.
-                    Deletion::Deleting => {}
+                    Deletion::Deleting => going.push((workspace, name)),
                 }
             }
             Err(error) if error.kind == ErrorKind::Unreachable => return Err(error),
@@ -78,6 +78,7 @@ pub(super) async fn run(args: DeleteArgs, client: &Client, console: &mut Console
     }
     if let Some(known) = known {
         known.deregister(&gone, console).await;
+        known.warn_of_kept(&going, console);
     }
     Ok(exit)
 }

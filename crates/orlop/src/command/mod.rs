@@ -18,7 +18,7 @@ use orlop_model::{Error, ErrorKind, Result};
 use crate::{
     exit::Exit,
     generated,
-    grammar::{Cli, Command, resource::ResourceCommand},
+    grammar::{Cli, Command, resource::ResourceCommand, stray},
     install,
     output::Console,
 };
@@ -31,11 +31,12 @@ pub(crate) fn run(words: impl IntoIterator<Item = OsString>) -> Exit {
         let _ = write!(std::io::stderr(), "{}", Cli::definition().render_help());
         return Exit::Usage;
     }
-    let parsed = Cli::definition().try_get_matches_from(words).and_then(|m| Cli::from_arg_matches(&m));
+    let parsed = Cli::definition().try_get_matches_from(&words).and_then(|m| Cli::from_arg_matches(&m));
     let cli = match parsed {
         Ok(cli) => cli,
         // Help and version are "errors" with status 0.
         Err(message) => {
+            let message = stray::with_tip(message, &words);
             let _ = message.print();
             return if message.use_stderr() { Exit::Usage } else { Exit::Success };
         }
@@ -55,7 +56,8 @@ pub(crate) fn run(words: impl IntoIterator<Item = OsString>) -> Exit {
 }
 
 fn dispatch(cli: Cli, console: &mut Console) -> Result<Exit> {
-    let client = Client::new(cli.global.socket);
+    let socket = std::path::absolute(&cli.global.socket).unwrap_or(cli.global.socket);
+    let client = Client::new(socket);
     match cli.command {
         Command::Verb(command) | Command::Resource(command) => waiting(resource(command, &client, console)),
         Command::Workspace(command) => waiting(administration::workspace(command, &client, console)),

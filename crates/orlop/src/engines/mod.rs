@@ -198,6 +198,23 @@ impl Known {
         }
     }
 
+    /// Warns of names that an engine will keep when their volumes go later. Docker doesn't: it asks
+    /// the plugin, and forgets what that doesn't know any more.
+    pub(crate) fn warn_of_kept(&self, volumes: &[Key], console: &mut Console) {
+        let podman = self.engines.iter().filter(|(engine, _)| matches!(engine, Engine::Podman(_)));
+        for drivers in podman.filter_map(|(_, drivers)| drivers.as_ref().ok()) {
+            for (workspace, name) in volumes {
+                let external = external_name(workspace, name);
+                if drivers.get(&external).map(String::as_str) == Some(DRIVER) {
+                    console.warning(
+                        format!("Podman will go on knowing volume {workspace}/{name} as {external}, and can't list volumes then"),
+                        "when it is gone: podman volume reload",
+                    );
+                }
+            }
+        }
+    }
+
     /// Warns of names that an engine holds under another driver. An engine that doesn't answer is
     /// no matter of a listing.
     pub(crate) fn warn_of_others(&self, volumes: &[Key], console: &mut Console) {

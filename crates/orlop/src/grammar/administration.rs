@@ -236,7 +236,7 @@ pub(crate) struct ServeArgs {
 #[command(after_help = "\
 Examples:
   orlop install --dry-run        print what would be written
-  orlop install                  then: systemctl enable --now orlop
+  orlop install                  then: systemctl enable --now orlop.service
   orlop install --uninstall      take it away again; volumes and their data stay
 
 It writes Docker's plugin spec, Podman's configuration, the systemd units, man pages and completions.

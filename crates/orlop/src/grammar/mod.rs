@@ -5,6 +5,7 @@ pub(crate) mod administration;
 pub(crate) mod identifier;
 pub(crate) mod observation;
 pub(crate) mod resource;
+pub(crate) mod stray;
 #[cfg(test)]
 mod tests;
 
@@ -41,8 +42,28 @@ pub(crate) struct Cli {
 impl Cli {
     /// The definition, with the help that is made from the table of exit codes.
     pub(crate) fn definition() -> clap::Command {
-        Self::command().after_help(format!("{EXAMPLES}\n\n{}", Exit::help()))
+        flowing(Self::command()).after_help(format!("{EXAMPLES}\n\n{}", Exit::help()))
     }
+}
+
+/// Joins the lines of the paragraphs after the examples: how wide they can be is the terminal's to say.
+fn flowing(command: clap::Command) -> clap::Command {
+    let after = command.get_after_help().map(ToString::to_string);
+    let command = match after {
+        Some(text) => command.after_help(text.split("\n\n").map(joined).collect::<Vec<_>>().join("\n\n")),
+        None => command,
+    };
+    command.mut_subcommands(flowing)
+}
+
+fn joined(block: &str) -> String {
+    let mut text = String::new();
+    for line in block.lines() {
+        let apart = if line.starts_with("  ") { "\n" } else { " " };
+        text.push_str(if text.is_empty() { "" } else { apart });
+        text.push_str(line);
+    }
+    text
 }
 
 /// Flags of every command.

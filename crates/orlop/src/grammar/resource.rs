@@ -54,13 +54,16 @@ Examples:
 #[derive(Debug, Subcommand)]
 pub(crate) enum ResourceCommand {
     /// Make or change resources as manifests say
-    #[command(after_help = APPLY)]
+    #[command(after_help = APPLY, override_usage = "orlop apply [OPTIONS] -f <PATH>...")]
     Apply(ApplyArgs),
     /// Show resources
     #[command(after_help = GET)]
     Get(GetArgs),
     /// Delete resources
-    #[command(after_help = DELETE)]
+    #[command(
+        after_help = DELETE,
+        override_usage = "orlop delete [OPTIONS] <-n <NAME> | -i <IDENTIFIER> | --id <ID> | -f <PATH>...>"
+    )]
     Delete(DeleteArgs),
     /// Show what happened to resources
     #[command(after_help = LOG)]

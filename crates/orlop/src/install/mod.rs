@@ -39,12 +39,16 @@ fn install(
     steps: Vec<plan::Step>,
     console: &mut Console,
 ) -> Result<Exit> {
+    let mut kept = 0;
     for step in &steps {
         let target = place(&args.root, &step.path);
         let word = match (&step.action, args.dry_run) {
             (Action::Write(_), true) => "would write",
             (Action::Write(_), false) => "wrote",
-            (Action::Keep, _) => "unchanged",
+            (Action::Keep, _) => {
+                kept += 1;
+                continue;
+            }
             (Action::Remove, true) => "would remove",
             (Action::Remove, false) => "removed",
             (Action::Leave, _) => "left, changed by hand:",
@@ -61,6 +65,9 @@ fn install(
         }
         console.print(format!("{word} {}", target.display()));
     }
+    if kept > 0 {
+        console.print(format!("unchanged: {kept} of {} files", steps.len()));
+    }
     if args.dry_run {
         return Ok(Exit::Success);
     }
@@ -71,7 +78,8 @@ fn install(
     receipt.directories.dedup();
     write(&path, receipt.text()?.as_bytes())?;
     console.print(
-        "\nNext:\n  systemd-sysusers && systemctl daemon-reload\n  systemctl enable --now orlop.service\n  orlop status\n\n\
+        "\nNext:\n  systemctl enable --now orlop.service\n  orlop status\n\n\
+         After an upgrade:\n  systemctl daemon-reload && systemctl restart orlop.service\n\n\
          Docker and Podman find the plugin without a restart:\n  orlop apply -f volume.yaml\n  docker run --rm -v NAME:/data alpine df -h /data",
     );
     Ok(Exit::Success)
@@ -118,7 +126,7 @@ fn uninstall(
         let _ = fs::remove_dir(place(&args.root, directory));
     }
     console.print(
-        "\nVolumes and their data stay, and so do the mounts that containers use.\n\nNext:\n  systemctl stop orlop.socket orlop-docker.socket orlop-podman.socket orlop.service\n  systemctl daemon-reload",
+        "\nVolumes and their data stay, and so do the mounts that containers use.\n\nNext:\n  systemctl daemon-reload\n  systemctl stop orlop.socket orlop-docker.socket orlop-podman.socket orlop.service",
     );
     Ok(Exit::Success)
 }
