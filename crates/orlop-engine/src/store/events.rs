@@ -101,9 +101,12 @@ fn complete_after(r: &Reader<'_>) -> Result<u64> {
         return Ok(last);
     }
     // Nothing was pruned since this is recorded; before that, only what is oldest.
-    let oldest: Option<u64> =
-        r.one("read events", "SELECT min(sequence) FROM events", [], |row| row.get(0))?.flatten();
-    oldest.map_or_else(|| newest(r), |oldest| Ok(oldest.saturating_sub(1)))
+    Ok(oldest(r)?.map_or(newest(r)?, |oldest| oldest.saturating_sub(1)))
+}
+
+/// The oldest sequence that is there.
+fn oldest(r: &Reader<'_>) -> Result<Option<u64>> {
+    Ok(r.one("read events", "SELECT min(sequence) FROM events", [], |row| row.get(0))?.flatten())
 }
 
 /// The events that `query` asks for, oldest first, at most 1000: those right after its position, or
@@ -164,6 +167,11 @@ fn check_kept(r: &Reader<'_>, after: u64) -> Result<()> {
 /// caused beyond his share, so that nobody can push out the history of others; then what is oldest.
 pub(super) fn prune(tx: &Tx<'_>, kept: u64, batch: u64) -> Result<usize> {
     const ROOT: u32 = 0;
+    // Counting reads all of them, and there can't be more than there are numbers.
+    let Some(oldest) = oldest(tx)? else { return Ok(0) };
+    if newest(tx)?.saturating_sub(oldest) < kept {
+        return Ok(0);
+    }
     let sql = "SELECT coalesce(actor_uid, 0) AS actor, count(*) FROM events GROUP BY actor";
     let counts: Vec<(u32, u64)> = tx.all("count events", sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let total: u64 = counts.iter().map(|(_, count)| count).sum();
