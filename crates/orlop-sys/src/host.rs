@@ -1,12 +1,19 @@
 //! Facts about this machine and its processes.
 
 use std::path::Path;
+use std::time::Duration;
 
 use crate::error::{Result, SysError};
 
 /// The id of this boot: it differs after every reboot and never else.
 pub fn boot_id() -> Result<String> {
     read_trimmed("/proc/sys/kernel/random/boot_id")
+}
+
+/// How long ago the host was booted, time asleep included. Nobody sets this clock.
+pub fn since_boot() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
 }
 
 /// The kernel's release, such as `6.1.0-18-amd64`.

@@ -152,6 +152,7 @@ fn perform(
         read_only: grant.read_only,
         boot_id: core.boot_id.clone(),
         since: Timestamp::now(),
+        since_boot: orlop_sys::host::since_boot(),
     };
     let operation = if simple {
         None

@@ -5,7 +5,8 @@
 //! volume is left in any namespace, some time after the id was given out: before that, the engine
 //! may not have mounted it yet.
 
-use jiff::Timestamp;
+use std::time::Duration;
+
 use orlop_model::{AttachmentId, Result};
 
 use super::{
@@ -76,7 +77,7 @@ pub(crate) fn survey_but(
         kernel::look(&core.places, row.id, &devices, &targets, &image.object)
     };
     let mut kernel = look()?;
-    let now = Core::now();
+    let now = orlop_sys::host::since_boot();
     let (stale, mut attachments): (Vec<_>, Vec<_>) = recorded
         .into_iter()
         .partition(|attachment| Some(attachment.id) != ended && is_stale(core, attachment, &kernel, now));
@@ -136,18 +137,16 @@ fn close(
     closed
 }
 
-fn is_stale(core: &Core, attachment: &AttachmentRow, kernel: &KernelView, now: Timestamp) -> bool {
+fn is_stale(core: &Core, attachment: &AttachmentRow, kernel: &KernelView, now: Duration) -> bool {
     if attachment.node != core.config.node {
         return false;
     }
     if let Some(target) = &attachment.target {
         return !kernel.targets.contains(target);
     }
-    let age = now.duration_since(attachment.since);
-    attachment.may_go_stale
-        && kernel.consumers.is_empty()
-        && age.unsigned_abs() >= core.config.stale_after
-        && !age.is_negative()
+    // The time of day can be set back, or far ahead, at any moment.
+    let age = now.saturating_sub(attachment.since_boot);
+    attachment.may_go_stale && kernel.consumers.is_empty() && age >= core.config.stale_after
 }
 
 /// Forgets attachments that nothing backs, and tells why.

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -46,6 +47,8 @@ pub struct AttachmentRow {
     pub boot_id: String,
     /// Since when.
     pub since: Timestamp,
+    /// The same, by a clock that nobody sets: how long after the boot, to the millisecond.
+    pub since_boot: Duration,
 }
 
 impl AttachmentRow {
@@ -65,7 +68,7 @@ impl AttachmentRow {
 }
 
 const SELECT: &str = "SELECT id, volume_id, node, front, scope, shared, may_go_stale, consumer, target,
-    read_only, boot_id, since FROM attachments";
+    read_only, boot_id, since, since_boot_ms FROM attachments";
 
 fn row(row: &Row<'_>) -> rusqlite::Result<AttachmentRow> {
     Ok(AttachmentRow {
@@ -81,6 +84,7 @@ fn row(row: &Row<'_>) -> rusqlite::Result<AttachmentRow> {
         read_only: row.get(9)?,
         boot_id: row.get(10)?,
         since: row.get::<_, At>(11)?.0,
+        since_boot: Duration::from_millis(row.get(12)?),
     })
 }
 
@@ -132,7 +136,8 @@ pub fn by_target(r: &Reader<'_>, node: &str, target: &Path) -> Result<Option<Att
 /// target is taken, [`ErrorKind::NotFound`] where there is no such volume.
 pub fn insert(tx: &Tx<'_>, attachment: &AttachmentRow) -> Result<()> {
     let sql = "INSERT INTO attachments (id, volume_id, node, front, scope, shared, may_go_stale, consumer,
-        target, read_only, boot_id, since) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+        target, read_only, boot_id, since, since_boot_ms)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
     let params = params![
         Word(&attachment.id),
         Word(&attachment.volume),
@@ -145,7 +150,8 @@ pub fn insert(tx: &Tx<'_>, attachment: &AttachmentRow) -> Result<()> {
         attachment.target.as_deref().map(text).transpose()?,
         attachment.read_only,
         attachment.boot_id,
-        At(attachment.since)
+        At(attachment.since),
+        u64::try_from(attachment.since_boot.as_millis()).unwrap_or(u64::MAX)
     ];
     let object = format!("volume {}", attachment.volume);
     match tx.try_execute(sql, params) {

@@ -166,26 +166,26 @@ fn check_kept(r: &Reader<'_>, after: u64) -> Result<()> {
 /// Deletes at most `batch` of the events beyond `kept`, and says how many. First goes what one user
 /// caused beyond his share, so that nobody can push out the history of others; then what is oldest.
 pub(super) fn prune(tx: &Tx<'_>, kept: u64, batch: u64) -> Result<usize> {
-    const ROOT: u32 = 0;
     // Counting reads all of them, and there can't be more than there are numbers.
     let Some(oldest) = oldest(tx)? else { return Ok(0) };
     if newest(tx)?.saturating_sub(oldest) < kept {
         return Ok(0);
     }
-    let sql = "SELECT coalesce(actor_uid, 0) AS actor, count(*) FROM events GROUP BY actor";
-    let counts: Vec<(u32, u64)> = tx.all("count events", sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let sql = "SELECT actor_uid, count(*) FROM events GROUP BY actor_uid";
+    let counts: Vec<(Option<u32>, u64)> =
+        tx.all("count events", sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let total: u64 = counts.iter().map(|(_, count)| count).sum();
     let mut excess = total.saturating_sub(kept).min(batch);
     let mut pruned = 0;
-    for (actor, count) in counts.into_iter().filter(|(actor, _)| *actor != ROOT) {
+    for (actor, count) in counts.into_iter().filter(|(actor, _)| actor.is_some_and(|uid| uid != 0)) {
         let most = excess.min(count.saturating_sub(kept / SHARES));
         excess -= most;
         pruned += delete_oldest(tx, "actor_uid = ?1", actor, most)?;
     }
-    Ok(pruned + delete_oldest(tx, "?1 = 0", ROOT, excess)?)
+    Ok(pruned + delete_oldest(tx, "?1 IS NULL", None, excess)?)
 }
 
-fn delete_oldest(tx: &Tx<'_>, term: &str, actor: u32, most: u64) -> Result<usize> {
+fn delete_oldest(tx: &Tx<'_>, term: &str, actor: Option<u32>, most: u64) -> Result<usize> {
     if most == 0 {
         return Ok(0);
     }

@@ -166,6 +166,7 @@ fn attachment(volume: &VolumeRow, scope: &str) -> AttachmentRow {
         read_only: false,
         boot_id: "boot-1".to_owned(),
         since: Timestamp::now(),
+        since_boot: std::time::Duration::from_millis(1_234_567),
     }
 }
 

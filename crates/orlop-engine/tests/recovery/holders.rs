@@ -28,6 +28,29 @@ fn an_id_of_a_crashed_engine_goes_stale_only_without_a_holder() {
 }
 
 #[test]
+fn a_clock_that_is_set_makes_no_id_stale_and_none_fresh() {
+    require!(Part::Loop, Part::Sqlite3);
+    let world = World::with("clock", |config| config.stale_after = Duration::from_secs(2));
+    // As the rows look after the clock was set back, and after it was set ahead.
+    for (name, since) in [("back", "2101-01-01"), ("ahead", "2001-01-01")] {
+        world.make(name, "ReadWriteOnce", "temp");
+        world.attach(name, "old").unwrap();
+        let set = format!(
+            "UPDATE attachments SET since = '{since}T00:00:00.000000000Z'
+             WHERE volume_id = (SELECT id FROM volumes WHERE name = '{name}')"
+        );
+        let store = world.config.state_dir.join("orlop.db");
+        orlop_testkit::run(std::process::Command::new("sqlite3").arg(store).arg(set)).ok();
+        fails(world.attach(name, "new"), ErrorKind::AccessRefused);
+    }
+    std::thread::sleep(world.config.stale_after);
+    for name in ["back", "ahead"] {
+        world.attach(name, "new").unwrap();
+        world.detach(name, "new").unwrap();
+    }
+}
+
+#[test]
 fn stale_ids_do_not_keep_a_volume_from_being_deleted() {
     require!(Part::Loop);
     let world = World::new("stale-delete");

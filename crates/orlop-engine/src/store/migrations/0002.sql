@@ -57,3 +57,10 @@ CREATE TABLE thresholds (
 
 CREATE UNIQUE INDEX thresholds_volume ON thresholds (volume_id, measure) WHERE volume_id IS NOT NULL;
 CREATE UNIQUE INDEX thresholds_pool ON thresholds (pool_id, measure) WHERE pool_id IS NOT NULL;
+
+-- Milliseconds from the boot to `since`: the time of day can be set while an id is counted as fresh
+-- or stale. Whoever was attached before has been so for long.
+ALTER TABLE attachments ADD COLUMN since_boot_ms INTEGER NOT NULL DEFAULT 0;
+
+-- How much of the log each user caused.
+CREATE INDEX events_actor ON events (actor_uid);
