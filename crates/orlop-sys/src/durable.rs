@@ -136,6 +136,12 @@ pub fn sync_directory(path: &Path) -> Result<()> {
     flush(&open_directory(path)?, path)
 }
 
+/// Flushes everything of the filesystem that `path` is on.
+pub fn sync_filesystem(path: &Path) -> Result<()> {
+    let directory = open_directory(path)?;
+    rustix::fs::syncfs(&directory).map_err(|errno| SysError::on("flush the filesystem of", path, errno))
+}
+
 fn sync_parent(path: &Path) -> Result<()> {
     let (directory, _) = split(path)?;
     sync_directory(&directory)

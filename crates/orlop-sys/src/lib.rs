@@ -12,6 +12,8 @@
 
 pub mod beneath;
 mod content;
+pub mod blockdev;
+pub mod capability;
 pub mod durable;
 pub mod error;
 pub mod filesystem;

@@ -62,9 +62,7 @@ pub fn mkfs(
             if let Some(uuid) = &uuid {
                 arguments.extend([OsStr::new("-m"), OsStr::new(uuid)]);
             }
-            if knows_parent_pointers()? {
-                arguments.extend(["-i", "exchange=0", "-n", "parent=0"].map(OsStr::new));
-            }
+            arguments.extend(without_new_features()?.iter().map(|word| OsStr::new(*word)));
             // -K: don't discard, a new image has nothing to discard.
             arguments.extend([OsStr::new("-K"), OsStr::new("-f"), OsStr::new("-p")]);
             arguments.extend([prototype.as_os_str(), image.as_os_str()]);
@@ -75,7 +73,34 @@ pub fn mkfs(
     image::sync(&file, image)
 }
 
-/// Newer mkfs.xfs may turn these features on by itself, older ones don't know their names.
+/// Makes an XFS with reflink and nothing in it, with the parameters of a volume of that size, on a
+/// block device or in an image that is not attached. Whatever was there is gone. The blocks of an
+/// image stay allocated where they were; those of a device are discarded, where it can.
+///
+/// # Errors
+/// As [`mkfs`].
+pub fn mkfs_bare(on: &Path, size: u64, uuid: [u8; 16], limit: Duration) -> Result<()> {
+    let parameters = super::format_parameters(FsKind::Xfs, size)?;
+    let uuid = format!("uuid={}", format_uuid(uuid));
+    let mut arguments: Vec<&OsStr> = vec![OsStr::new("-q"), OsStr::new("-f")];
+    arguments.extend(parameters.arguments.iter().map(OsStr::new));
+    arguments.extend([OsStr::new("-m"), OsStr::new(&uuid)]);
+    arguments.extend(without_new_features()?.iter().map(|word| OsStr::new(*word)));
+    let about = std::fs::symlink_metadata(on).map_err(|error| SysError::io("look at", on, &error))?;
+    if about.is_file() {
+        arguments.push(OsStr::new("-K"));
+    }
+    arguments.push(on.as_os_str());
+    FsKind::Xfs.mkfs_program().run(&arguments, &[], limit)?.success()?;
+    let file = image::open_existing(on)?;
+    image::sync(&file, on)
+}
+
+/// Turns off what newer versions of mkfs.xfs turn on by themselves; older ones don't know the names.
+fn without_new_features() -> Result<&'static [&'static str]> {
+    Ok(if knows_parent_pointers()? { &["-i", "exchange=0", "-n", "parent=0"] } else { &[] })
+}
+
 fn knows_parent_pointers() -> Result<bool> {
     static KNOWN: OnceLock<bool> = OnceLock::new();
     if let Some(known) = KNOWN.get() {

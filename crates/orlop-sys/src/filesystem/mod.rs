@@ -13,7 +13,7 @@ mod template;
 mod tests;
 
 pub use check::{CheckMode, CheckOutcome, check};
-pub use mkfs::mkfs;
+pub use mkfs::{mkfs, mkfs_bare};
 pub use parameters::{FormatParameters, XFS_MINIMUM, format_parameters};
 pub use superblock::{Superblock, superblock};
 
