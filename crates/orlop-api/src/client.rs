@@ -21,9 +21,9 @@ use crate::{
     query,
     route::Operation,
     types::{
-        Applied, ApplyOptions, DeleteOptions, Deleted, EventFilter, EventList, List, MountFilter,
-        MountRequest, Mounted, Page, PoolRequest, ReadinessReport, VersionReport, VolumeFilter, WatchFilter,
-        WorkspaceRequest,
+        Applied, ApplyOptions, DeleteOptions, Deleted, DeviceFilter, DeviceReport, EventFilter, EventList,
+        List, MountFilter, MountRequest, Mounted, Page, PoolExported, PoolRequest, ReadinessReport,
+        VersionReport, VolumeFilter, WatchFilter, WorkspaceRequest,
     },
 };
 
@@ -148,6 +148,21 @@ impl Client {
     /// Makes a pool.
     pub async fn create_pool(&self, name: &PoolName, request: &PoolRequest) -> Result<Applied<Pool>> {
         self.call(Operation::CreatePool, &[name.as_str()], &(), Some(request)).await
+    }
+
+    /// Removes an empty pool.
+    pub async fn delete_pool(&self, name: &PoolName) -> Result<()> {
+        self.call(Operation::DeletePool, &[name.as_str()], &(), EMPTY).await
+    }
+
+    /// Takes a pool off the node, with its data.
+    pub async fn export_pool(&self, name: &PoolName) -> Result<PoolExported> {
+        self.call(Operation::ExportPool, &[name.as_str()], &(), EMPTY).await
+    }
+
+    /// What a block device holds and who uses it. `path` is absolute.
+    pub async fn device(&self, path: impl Into<String>) -> Result<DeviceReport> {
+        self.call(Operation::GetDevice, &[], &DeviceFilter { path: path.into() }, EMPTY).await
     }
 
     /// Mounts a volume onto a directory of the host.

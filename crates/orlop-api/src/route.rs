@@ -8,8 +8,9 @@ use orlop_model::{
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::types::{
-    Applied, ApplyOptions, DeleteOptions, Deleted, EventFilter, EventList, List, MountFilter, MountRequest,
-    Mounted, Page, PoolRequest, ReadinessReport, VersionReport, VolumeFilter, WatchFilter, WorkspaceRequest,
+    Applied, ApplyOptions, DeleteOptions, Deleted, DeviceFilter, DeviceReport, EventFilter, EventList, List,
+    MountFilter, MountRequest, Mounted, Page, PoolExported, PoolRequest, ReadinessReport, VersionReport,
+    VolumeFilter, WatchFilter, WorkspaceRequest,
 };
 
 /// What is done with a path.
@@ -181,6 +182,18 @@ operations! {
         "Makes a pool.",
         "Only uid 0 may.",
         None, Some(of::<PoolRequest>), Answer::Json(of::<Applied<Pool>>);
+    DeletePool, "deletePool": Delete "/v1/pools/{name}" [POOL],
+        "Removes an empty pool.",
+        "What it was on is given back: the image is removed, the device blank again. Only uid 0 may.",
+        None, None, Answer::Nothing;
+    ExportPool, "exportPool": Post "/v1/pools/{name}/export" [POOL],
+        "Takes a pool off this node, with its data.",
+        "The node forgets the pool and its volumes; their data stays, and the pool can be imported here or elsewhere. Refused while a volume of it is attached. Only uid 0 may.",
+        None, None, Answer::Json(of::<PoolExported>);
+    GetDevice, "getDevice": Get "/v1/devices" [],
+        "Shows what a block device holds, and who uses it.",
+        "Before it is given to a pool. Only uid 0 may.",
+        Some(inline::<DeviceFilter>), None, Answer::Json(of::<DeviceReport>);
     MountVolume, "mountVolume": Post "/v1/mounts" [],
         "Mounts a volume onto a directory of the host.",
         "The directory is empty and belongs to the caller.",

@@ -2,7 +2,7 @@
 
 use orlop_model::{
     MountAccess, PoolName, Size, VolumeName, WorkspaceName,
-    resource::{Deletion, Event, Outcome, Severity, VolumeState},
+    resource::{Deletion, Event, Outcome, Pool, Severity, VolumeState},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -122,18 +122,69 @@ fn said<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Optio
     T::deserialize(from).map(Some)
 }
 
-/// A pool, as asked for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+/// A pool, as asked for: in a directory, or on a device or in an image, which get an XFS with reflink.
+/// Exactly one of `path`, `device` and `image` is given.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct PoolRequest {
     /// An absolute path; made if missing, else an empty directory.
-    pub path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// A block device, which must be blank.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// With `device`: what is on it and may be lost, exactly as the device's `content` says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub erase: Option<String>,
+    /// A file that is not there yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// With `image`: how long it is made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<Size>,
+    /// With `image`: it takes its space as it is written, and the promises of the pool can fail.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub sparse: bool,
     /// How much may be promised; the free space when it is made, where none is given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub capacity: Option<Size>,
     /// A factor of at least 1.0 by which promises may exceed the capacity.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub overcommit: Option<f64>,
+}
+
+/// Which device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DeviceFilter {
+    /// The absolute path of its node.
+    pub path: String,
+}
+
+/// What a block device holds and who uses it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeviceReport {
+    /// Its node, without symbolic links.
+    pub device: String,
+    /// How long it is.
+    pub size: Size,
+    /// What is on it; none when it is blank.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
+    /// Who uses it, in words; empty when nobody does.
+    pub users: Vec<String>,
+}
+
+/// A pool that the node no longer knows, with all its data in place.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PoolExported {
+    /// The pool as it was.
+    pub pool: Pool,
+    /// Why its own filesystem is still mounted, where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<String>,
 }
 
 /// A mount onto a directory of the host.

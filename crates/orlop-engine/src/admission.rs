@@ -6,7 +6,10 @@
 //! - what is promised and not yet taken, divided by that factor, fits in the host's free space now,
 //!   above the low-water reserve. With the factor 1.0 every promise can be kept at once.
 
-use orlop_model::{Error, ErrorKind, PoolName, Result, Size, resource::Capacity};
+use orlop_model::{
+    Error, ErrorKind, PoolName, Result, Size,
+    resource::{Capacity, PoolState},
+};
 
 /// The figures of a pool at one moment.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +28,17 @@ pub(crate) struct Room {
     pub(crate) low_water: u64,
     /// The kind of the host's filesystem.
     pub(crate) host_filesystem: String,
+    /// What the pool's image is on, where it has a filesystem of its own in one.
+    pub(crate) below: Option<Below>,
+}
+
+/// What is below the filesystem of a pool that is in an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Below {
+    /// The kind of the filesystem that the image is on.
+    pub(crate) filesystem: String,
+    /// The image takes its space as it is written.
+    pub(crate) sparse: bool,
 }
 
 impl Room {
@@ -101,6 +115,42 @@ impl Room {
         }
     }
 
+    /// Whether there is room for more, and what to do where there is little.
+    pub(crate) fn state(&self) -> (PoolState, Option<String>) {
+        let available = self.available();
+        if available > self.limit() / 10 {
+            return (PoolState::Ready, None);
+        }
+        let promised = self.limit().saturating_sub(self.reserved);
+        let (why, what) = if promised <= available {
+            (
+                format!(
+                    "of {} that it may promise, {} are promised",
+                    human(self.limit()),
+                    human(self.reserved)
+                ),
+                "delete what is not needed (released data counts), or let it grow: orlop pool grow",
+            )
+        } else {
+            (
+                format!(
+                    "its disk has {} free, {} are promised and not yet used, and {} are kept as a reserve",
+                    human(self.host_free),
+                    human(self.unallocated),
+                    human(self.low_water)
+                ),
+                "free space on the pool's disk, or let it grow: orlop pool grow",
+            )
+        };
+        let state = if available == 0 { PoolState::Full } else { PoolState::Low };
+        (state, Some(format!("{why} ({what})")))
+    }
+
+    /// Whether the filesystem lets space be reserved that can't be lost again.
+    pub(crate) fn is_reservable(&self) -> bool {
+        self.filesystem_weakness().is_none()
+    }
+
     fn weakness(&self) -> Option<String> {
         self.filesystem_weakness().or_else(|| {
             (self.unallocated > self.host_free).then(|| {
@@ -125,18 +175,30 @@ impl Room {
 
     /// Where the disk can fail a write into space that was already taken.
     fn filesystem_weakness(&self) -> Option<String> {
-        match self.host_filesystem.as_str() {
-            kind @ ("btrfs" | "bcachefs" | "zfs") => Some(format!(
-                "{kind} writes changed blocks to a new place, so a full disk can fail a write into space already taken"
-            )),
-            kind @ ("tmpfs" | "ramfs") => {
-                Some(format!("{kind} takes the space from memory, which others use too"))
+        weakness_of(&self.host_filesystem).or_else(|| {
+            let below = self.below.as_ref()?;
+            if below.sparse {
+                return Some(
+                    "the pool's image is sparse: the disk below can run out before it is full".to_owned(),
+                );
             }
-            kind @ ("overlay" | "nfs" | "nfs4" | "cifs" | "smb2" | "fuse") => {
-                Some(format!("the room of a filesystem of kind {kind} is not ours to reserve"))
-            }
-            _ => None,
+            weakness_of(&below.filesystem)
+        })
+    }
+}
+
+fn weakness_of(filesystem: &str) -> Option<String> {
+    match filesystem {
+        kind @ ("btrfs" | "bcachefs" | "zfs") => Some(format!(
+            "{kind} writes changed blocks to a new place, so a full disk can fail a write into space already taken"
+        )),
+        kind @ ("tmpfs" | "ramfs") => {
+            Some(format!("{kind} takes the space from memory, which others use too"))
         }
+        kind @ ("overlay" | "nfs" | "nfs4" | "cifs" | "smb2" | "fuse") => {
+            Some(format!("the room of a filesystem of kind {kind} is not ours to reserve"))
+        }
+        _ => None,
     }
 }
 
@@ -193,6 +255,7 @@ mod tests {
             host_free: 16 * GIB,
             low_water: GIB,
             host_filesystem: "ext4".into(),
+            below: None,
         }
     }
 
@@ -243,6 +306,26 @@ mod tests {
         assert!(matches!(over.status(), Capacity::Advisory { why } if why.contains("overcommit")));
         let copying = Room { host_filesystem: "btrfs".into(), ..room() };
         assert!(matches!(copying.status_of(true), Capacity::Advisory { .. }));
+        for (filesystem, sparse, hard) in
+            [("ext4", false, true), ("ext4", true, false), ("btrfs", false, false)]
+        {
+            let below = Some(Below { filesystem: filesystem.into(), sparse });
+            let nested = Room { host_filesystem: "xfs".into(), below, ..room() };
+            assert_eq!(
+                (nested.status() == Capacity::Hard, nested.is_reservable()),
+                (hard, hard),
+                "{filesystem}"
+            );
+        }
+    }
+
+    #[test]
+    fn little_room_is_told_with_what_takes_it() {
+        assert_eq!(room().state(), (PoolState::Ready, None));
+        let low = Room { reserved: 19 * GIB, unallocated: 0, ..room() };
+        assert!(matches!(low.state(), (PoolState::Low, Some(why)) if why.contains("19Gi are promised")));
+        let full = Room { host_free: GIB, ..room() };
+        assert!(matches!(full.state(), (PoolState::Full, Some(why)) if why.contains("1Gi free")));
     }
 
     #[test]
@@ -259,7 +342,7 @@ mod tests {
             capacity in 0u64..1 << 50, reserved in 0u64..1 << 50, unallocated in 0u64..1 << 50,
             host_free in 0u64..1 << 50, low_water in 0u64..1 << 40, factor in 1.0f64..100.0,
         ) {
-            let room = Room { capacity, overcommit: factor, reserved, unallocated, host_free, low_water, host_filesystem: "xfs".into() };
+            let room = Room { capacity, overcommit: factor, reserved, unallocated, host_free, low_water, host_filesystem: "xfs".into(), below: None };
             let pool = PoolName::default_pool();
             let most = room.available();
             prop_assert!(most == 0 || room.admit(&pool, Size::from_bytes(most)).is_ok());
@@ -270,7 +353,7 @@ mod tests {
         fn without_overcommit_an_admitted_promise_is_hard(
             capacity in 0u64..1 << 50, reserved in 0u64..1 << 50, host_free in 0u64..1 << 50, size in 1u64..1 << 50,
         ) {
-            let room = Room { capacity, overcommit: 1.0, reserved, unallocated: reserved, host_free, low_water: 0, host_filesystem: "ext4".into() };
+            let room = Room { capacity, overcommit: 1.0, reserved, unallocated: reserved, host_free, low_water: 0, host_filesystem: "ext4".into(), below: None };
             if room.admit(&PoolName::default_pool(), Size::from_bytes(size)).is_ok() {
                 let after = Room { reserved: reserved + size, unallocated: reserved + size, ..room };
                 prop_assert_eq!(after.status(), Capacity::Hard);

@@ -17,7 +17,7 @@ use crate::{
     core::Core,
     locks::Lock,
     observation::watch,
-    pool::room,
+    pool::{medium, room},
     request::VolumeQuery,
     store::{attachments, volumes},
     volume::{delete, health},
@@ -130,9 +130,10 @@ pub(crate) fn start(core: &Arc<Core>) -> Result<Vec<JoinHandle<()>>> {
 
 fn tend_all(core: &Core) {
     let pause = RETRY.min(core.config.observe_every);
-    let mut watches: [(Duration, Work, Option<Instant>); 4] = [
+    let mut watches: [(Duration, Work, Option<Instant>); 5] = [
         (CAPACITY, room::watch, None),
         (HEALTH, look_at_some, None),
+        (CAPACITY, medium::bring_all, None),
         (core.config.observe_every, watch::look, None),
         (SAMPLE, watch::sample, None),
     ];

@@ -20,6 +20,7 @@ use crate::{
     fault::{self, Point},
     format::{BlankName, ImagePlacement, PoolPaths},
     host::On,
+    locks::Lock,
     pool::{self, room},
     store::{PoolRow, pools},
 };
@@ -72,6 +73,13 @@ impl Blanks {
     /// A blank that was taken and not used.
     pub(crate) fn give_back(&self, kind: Kind, name: BlankName) {
         self.state().ready.entry(kind).or_default().push(name);
+    }
+
+    /// All blanks of a pool that is going away.
+    pub(crate) fn forget(&self, pool: PoolId) {
+        let mut state = self.state();
+        state.ready.retain(|kind, _| kind.pool != pool);
+        state.wanted.retain(|kind, _| kind.pool != pool);
     }
 
     /// A kind that lacks a blank.
@@ -139,6 +147,8 @@ pub(crate) fn tend(core: &Core) -> Result<bool> {
     let most = usize::try_from(core.config.blanks).unwrap_or(usize::MAX);
     let Some((kind, placement)) = core.blanks.lacking(most) else { return Ok(false) };
     let Some(row) = core.store.read(|r| pools::by_id(r, kind.pool))? else { return Ok(false) };
+    // Not while the pool is made, checked or taken away.
+    let Some(_held) = core.locks.try_take(Lock::Pool(row.name.clone())) else { return Ok(false) };
     let paths = pool::confirm(core, row.id, &row.name)?;
     if !has_room(core, &row, &placement)? {
         return Ok(false);

@@ -15,6 +15,7 @@ use orlop_sys::{SysError, durable, durable::FileLock, propagation};
 
 use crate::{
     attachment::{attach, detach, host_mount, place::Places},
+    authority,
     background::{self, Signal},
     blank::Blanks,
     core::Core,
@@ -143,6 +144,24 @@ impl Engine {
     /// Makes a pool (root only).
     pub fn create_pool(&self, caller: &Caller, request: &PoolRequest) -> Result<Applied<Pool>> {
         self.run("pool.create", |core| pool::create::create(core, caller, request))
+    }
+
+    /// What a block device holds and who uses it (root only).
+    pub fn device(&self, caller: &Caller, path: &Path) -> Result<DeviceReport> {
+        self.run("pool.device", |_| {
+            authority::rule_host(caller, "look at devices")?;
+            pool::format::look_at(path)
+        })
+    }
+
+    /// Removes an empty pool, and what it was on where that was made for it (root only).
+    pub fn remove_pool(&self, caller: &Caller, name: &PoolName) -> Result<()> {
+        self.run("pool.remove", |core| pool::remove::remove(core, caller, name))
+    }
+
+    /// Forgets a pool and what is in it; its data stays, ready to be imported anywhere (root only).
+    pub fn export_pool(&self, caller: &Caller, name: &PoolName) -> Result<Exported> {
+        self.run("pool.export", |core| pool::remove::export(core, caller, name))
     }
 
     /// One pool.

@@ -88,8 +88,20 @@ points! {
     DeleteDone = "delete.done",
     /// A blank is being formatted under its temporary name.
     BlankFormatted = "blank.formatted",
+    /// The pool's own filesystem is made; it is not mounted.
+    PoolFormatted = "pool.formatted",
+    /// The pool's own filesystem is mounted, and empty.
+    PoolMounted = "pool.mounted",
     /// The pool's directory is marked; it is not recorded.
     PoolMarked = "pool.marked",
+    /// The pool is no longer recorded; what it was on is untouched.
+    PoolForgotten = "pool.forgotten",
+    /// What the pool was on is given back; only the intent is left.
+    PoolErased = "pool.erased",
+    /// The pool is marked as exported, and still recorded.
+    PoolExportMarked = "pool.export-marked",
+    /// The pool is no longer recorded, and still mounted.
+    PoolExported = "pool.exported",
 }
 
 /// Passes a point. Fails where the suite says so, and never otherwise.

@@ -20,7 +20,7 @@ pub(crate) enum Lock {
     Alias(String),
     /// A workspace, while it is made or deleted.
     Workspace(WorkspaceName),
-    /// A pool, while it is made.
+    /// A pool, while it is made, changed or taken away as a whole.
     Pool(PoolName),
     /// A volume's name, while a volume is made under it.
     Name(WorkspaceName, String),

@@ -170,12 +170,57 @@ pub struct WorkspaceRequest {
 pub struct PoolRequest {
     /// Its name.
     pub name: PoolName,
-    /// An absolute path; made if missing, else an empty directory.
-    pub path: PathBuf,
+    /// Where it keeps its volumes.
+    pub place: PoolPlace,
     /// How much may be promised; the free space when it is made, where none is given.
     pub capacity: Option<Size>,
     /// A factor of at least 1.0 by which promises may exceed the capacity.
     pub overcommit: Option<f64>,
+}
+
+/// Where a pool is to be made. Paths are absolute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PoolPlace {
+    /// A directory; made if missing, else empty.
+    Directory(PathBuf),
+    /// A block device, which gets an XFS with reflink.
+    Device {
+        /// Its node.
+        device: PathBuf,
+        /// What is on it and may be lost, exactly as [`DeviceReport::content`] said it.
+        erase: Option<String>,
+    },
+    /// An image file that is not there yet, which gets an XFS with reflink.
+    Image {
+        /// The file.
+        file: PathBuf,
+        /// How long it is made.
+        size: Size,
+        /// Takes its space as it is written, so that the promises of the pool can fail.
+        sparse: bool,
+    },
+}
+
+/// What a block device holds and who uses it, before it is given to a pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceReport {
+    /// Its node, without symbolic links.
+    pub device: PathBuf,
+    /// How long it is.
+    pub size: Size,
+    /// What is on it; `None` when it is blank.
+    pub content: Option<String>,
+    /// Who uses it; empty when nobody does.
+    pub users: Vec<String>,
+}
+
+/// A pool that this node no longer knows, with all its data.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Exported {
+    /// The pool as it was.
+    pub pool: orlop_model::resource::Pool,
+    /// Why its filesystem is still mounted, where it is.
+    pub held: Option<String>,
 }
 
 /// A volume that an engine asks for: a manifest, and the engine's own name for it.

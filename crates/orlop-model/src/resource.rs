@@ -193,8 +193,18 @@ pub struct Pool {
     pub name: PoolName,
     /// What is in it.
     pub backend: Backend,
+    /// Whether it can be used, and has room.
+    pub state: PoolState,
+    /// Why it is in that state and what to do, where that needs saying.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What its directory is on.
+    pub medium: Medium,
     /// Where it is.
     pub path: String,
+    /// What it can do; none where it is not there to be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capabilities: Option<PoolCapabilities>,
     /// What it was given, or the free space when it was made.
     pub capacity: Size,
     /// How much may be promised of it, as a factor.
@@ -217,6 +227,67 @@ pub struct Pool {
     pub capacity_status: Capacity,
     /// When it was made.
     pub created_at: Timestamp,
+}
+
+/// Whether a pool can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PoolState {
+    /// It is there, and has room.
+    Ready,
+    /// It is there, and less than a tenth of what it may promise is left.
+    Low,
+    /// It is there, and new volumes are refused.
+    Full,
+    /// Its disk is not there; its volumes wait for it.
+    Missing,
+}
+
+impl PoolState {
+    /// The word of tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Low => "low",
+            Self::Full => "full",
+            Self::Missing => "missing",
+        }
+    }
+}
+
+/// What the directory of a pool is on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "lowercase", rename_all_fields = "camelCase")]
+pub enum Medium {
+    /// A directory of a filesystem that others may use too.
+    Directory,
+    /// A block device of its own, with an XFS whose UUID is the pool's id: found again by that,
+    /// whatever the device is called.
+    Device {
+        /// What it was called when it was last seen.
+        device: String,
+    },
+    /// An image file of its own, with an XFS whose UUID is the pool's id.
+    Image {
+        /// The file.
+        file: String,
+        /// Its length.
+        size: Size,
+        /// Whether it takes its space as it is written; else all of it was taken when it was made.
+        sparse: bool,
+    },
+}
+
+/// What a pool can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PoolCapabilities {
+    /// Snapshots and clones take no time and no space of their own.
+    pub reflink: bool,
+    /// What is promised can be held to, as far as the filesystem is concerned.
+    pub hard_capacity: bool,
+    /// Blocks that a volume frees are free for others.
+    pub discard: bool,
 }
 
 /// What a pool keeps its volumes in.

@@ -11,9 +11,9 @@
 //! - Sizes are bytes; times are [`std::time::Duration`].
 
 pub mod beneath;
-mod content;
 pub mod blockdev;
 pub mod capability;
+mod content;
 pub mod durable;
 pub mod error;
 pub mod filesystem;

@@ -1,11 +1,12 @@
 //! Pools.
 
-use axum::extract::State;
-use orlop_api::{Applied, List, PoolRequest};
-use orlop_model::{PoolName, resource::Pool};
+use axum::{extract::State, http::StatusCode};
+use orlop_api::{Applied, DeviceFilter, DeviceReport, List, PoolExported, PoolRequest};
+use orlop_engine::PoolPlace;
+use orlop_model::{Error, ErrorKind, PoolName, Result, resource::Pool};
 
 use super::{
-    extract::{Body, By, Params},
+    extract::{Body, By, Params, Query},
     reply::{Json, Reply},
 };
 use crate::service::Service;
@@ -29,12 +30,69 @@ pub(super) async fn create(
     Params((name,)): Params<(PoolName,)>,
     Body(request): Body<PoolRequest>,
 ) -> Reply<Json<Applied<Pool>>> {
-    let request = orlop_engine::PoolRequest {
-        name,
-        path: request.path.into(),
-        capacity: request.capacity,
-        overcommit: request.overcommit,
-    };
+    let place = place(&request)?;
+    let request =
+        orlop_engine::PoolRequest { name, place, capacity: request.capacity, overcommit: request.overcommit };
     let applied = service.change(move |engine| engine.create_pool(&caller, &request)).await?;
     Ok(Json(Applied { outcome: applied.outcome, changes: applied.changes, resource: applied.resource }))
+}
+
+/// Exactly one place, with what belongs to it.
+fn place(request: &PoolRequest) -> Result<PoolPlace> {
+    let PoolRequest { path, device, erase, image, size, sparse, capacity: _, overcommit: _ } = request;
+    let refused = |why: &str| {
+        Err(Error::new(ErrorKind::InvalidArgument, why)
+            .object("pool")
+            .hint("say where the pool is to be: a directory, a device, or an image and its size"))
+    };
+    if erase.is_some() && device.is_none() {
+        return refused("only a device is erased");
+    }
+    if image.is_none() && (size.is_some() || *sparse) {
+        return refused("only an image is given a size");
+    }
+    match (path, device, image, size) {
+        (Some(path), None, None, None) => Ok(PoolPlace::Directory(path.into())),
+        (None, Some(device), None, None) => {
+            Ok(PoolPlace::Device { device: device.into(), erase: erase.clone() })
+        }
+        (None, None, Some(file), Some(size)) => {
+            Ok(PoolPlace::Image { file: file.into(), size: *size, sparse: *sparse })
+        }
+        (None, None, Some(_), None) => refused("an image needs a size"),
+        (None, None, None, _) => refused("a pool needs a place"),
+        (Some(_) | None, Some(_) | None, Some(_) | None, _) => refused("a pool has one place only"),
+    }
+}
+
+pub(super) async fn delete(
+    State(service): State<Service>,
+    By(caller): By,
+    Params((name,)): Params<(PoolName,)>,
+) -> Reply<StatusCode> {
+    service.change(move |engine| engine.remove_pool(&caller, &name)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn export(
+    State(service): State<Service>,
+    By(caller): By,
+    Params((name,)): Params<(PoolName,)>,
+) -> Reply<Json<PoolExported>> {
+    let exported = service.change(move |engine| engine.export_pool(&caller, &name)).await?;
+    Ok(Json(PoolExported { pool: exported.pool, held: exported.held }))
+}
+
+pub(super) async fn device(
+    State(service): State<Service>,
+    By(caller): By,
+    Query(filter): Query<DeviceFilter>,
+) -> Reply<Json<DeviceReport>> {
+    let found = service.change(move |engine| engine.device(&caller, filter.path.as_ref())).await?;
+    Ok(Json(DeviceReport {
+        device: found.device.display().to_string(),
+        size: found.size,
+        content: found.content,
+        users: found.users,
+    }))
 }

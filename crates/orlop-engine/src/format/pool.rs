@@ -21,12 +21,15 @@ pub struct PoolFile {
     pub backend: Backend,
     /// When it was made.
     pub created_at: Timestamp,
+    /// When it was taken off the node that used it, by an export: it is whole, and nobody's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exported_at: Option<Timestamp>,
 }
 
 impl PoolFile {
     /// One of the format that this build writes.
     pub fn new(id: PoolId, backend: Backend, created_at: Timestamp) -> Self {
-        Self { format: FORMAT, id, backend, created_at }
+        Self { format: FORMAT, id, backend, created_at, exported_at: None }
     }
 
     /// Reads it. `file` is only for messages. [`orlop_model::ErrorKind::NewerFormat`] where a newer

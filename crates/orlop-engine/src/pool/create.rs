@@ -4,30 +4,30 @@ use std::path::{Component, Path, PathBuf};
 
 use orlop_model::{
     Error, ErrorKind, OperationId, PoolId, PoolName, Result, Size,
-    resource::{Backend, Outcome, Pool},
+    resource::{Backend, Medium, Outcome, Pool},
 };
 use orlop_sys::{durable, space};
 use uuid::Uuid;
 
-use super::{missing, view};
+use super::{format as medium_format, medium, missing, view};
 use crate::{
     admission::human,
     attachment::place::{Places, restrict},
     authority,
     core::Core,
-    events::event,
+    events::{event, note},
     fault::{self, Point},
     format::{PoolFile, PoolPaths},
     host::On,
     locks::{Deadline, Lock},
-    request::{Applied, Caller, PoolRequest},
+    request::{Applied, Caller, PoolPlace, PoolRequest},
     store::{Intent, PoolRow, events, operations, pools},
 };
 
 /// Where the pool `default` is, below the state directory.
 const DEFAULT_DIRECTORY: &str = "pool";
 /// What a new ext4 has in its root; it makes a directory no less empty.
-const LOST_AND_FOUND: &str = "lost+found";
+pub(crate) const LOST_AND_FOUND: &str = "lost+found";
 
 /// See [`crate::Engine::create_pool`].
 pub(crate) fn create(core: &Core, caller: &Caller, request: &PoolRequest) -> Result<Applied<Pool>> {
@@ -39,72 +39,144 @@ pub(crate) fn create(core: &Core, caller: &Caller, request: &PoolRequest) -> Res
         return Err(invalid("overcommit", format!("an overcommit of {overcommit} makes no sense"))
             .hint("use a factor from 1.0, which promises only what there is, to 1000"));
     }
-    let path = checked(&request.path)?;
     match core.store.read(|r| pools::by_name(r, &request.name))? {
-        Some(row) => change(core, caller, request, row, &path),
+        Some(row) => change(core, caller, request, row),
         None => {
-            apart(core, &path)?;
-            let row = make(core, Some(caller), request, path)?;
+            let row = make(core, Some(caller), request)?;
             Ok(Applied { outcome: Outcome::Created, changes: Vec::new(), resource: view(core, &row) })
         }
     }
 }
 
-/// On the first start: the pool of those who name none.
+/// On the first start: the pool of those who name none. Where its directory holds one already, the
+/// store was lost, or the pool was exported: what to do with it is root's to say.
 pub(crate) fn make_default(core: &Core) -> Result<()> {
     if !core.store.read(pools::all)?.is_empty() {
         return Ok(());
     }
     let path = core.state_dir.join(DEFAULT_DIRECTORY);
-    let request =
-        PoolRequest { name: PoolName::default_pool(), path: path.clone(), capacity: None, overcommit: None };
-    make(core, None, &request, path).map(drop)
+    if PoolPaths::new(&path).marker().exists() {
+        let message = format!(
+            "a pool is at {}, and no record explains it: if the store was lost, bring its volumes back with `orlop pool import --path {}`",
+            path.display(),
+            path.display()
+        );
+        tracing::warn!("{message}");
+        note(core, event("PoolUnaccounted", message).warning());
+        return Ok(());
+    }
+    let name = PoolName::default_pool();
+    make(
+        core,
+        None,
+        &PoolRequest { name, place: PoolPlace::Directory(path), capacity: None, overcommit: None },
+    )
+    .map(drop)
 }
 
 /// Takes back what was begun: only what we made, and only while it is empty.
-pub(crate) fn undo(core: &Core, operation: OperationId, path: &Path, pool: PoolId) -> Result<()> {
-    let paths = PoolPaths::new(path);
+pub(crate) fn undo(
+    core: &Core,
+    operation: OperationId,
+    path: &Path,
+    pool: PoolId,
+    on: &Medium,
+) -> Result<()> {
     let object = format!("pool at {}", path.display());
+    match on {
+        Medium::Directory => clear(path, pool, &object)?,
+        // Its filesystem goes, and with it all that was made in it.
+        Medium::Device { .. } | Medium::Image { .. } => {
+            medium::release(path, on, &object)?;
+            medium_format::take_back(core, pool, on, &object)?;
+        }
+    }
+    core.store.write(move |tx| operations::finish(tx, operation))
+}
+
+/// Removes what makes a directory a pool, where it is that pool: nothing else, and nothing that holds
+/// data.
+pub(crate) fn clear(path: &Path, pool: PoolId, object: &str) -> Result<()> {
+    let paths = PoolPaths::new(path);
     let ours = super::read_short(&paths.marker())
         .is_ok_and(|bytes| PoolFile::decode(&bytes, &paths.marker()).is_ok_and(|file| file.id == pool));
     if ours {
         for directory in [paths.volumes(), paths.blanks()] {
-            durable::remove_dir(&directory).on(&object)?;
+            durable::remove_dir(&directory).on(object)?;
         }
         // Last: without it a second attempt would not know that the rest is ours.
-        durable::remove_file(&paths.marker()).on(&object)?;
+        durable::remove_file(&paths.marker()).on(object)?;
     }
     // The directory was empty when the intent was recorded, so what a kill left of the marker is ours.
-    durable::remove_file(&durable::draft_of(&paths.marker())).on(&object)?;
-    core.store.write(move |tx| operations::finish(tx, operation))
+    durable::remove_file(&durable::draft_of(&paths.marker())).on(object)
 }
 
-fn make(core: &Core, caller: Option<&Caller>, request: &PoolRequest, path: PathBuf) -> Result<PoolRow> {
+/// Where it will be, after everything was looked at that could forbid it. Nothing is changed yet, but
+/// that a directory is made.
+fn prepare(
+    core: &Core,
+    caller: Option<&Caller>,
+    id: PoolId,
+    request: &PoolRequest,
+    object: &str,
+) -> Result<(PathBuf, Medium)> {
+    match &request.place {
+        PoolPlace::Directory(path) => {
+            let path = checked(path)?;
+            // The daemon's own is below the state directory.
+            if caller.is_some() {
+                apart(core, &path)?;
+            }
+            durable::create_dir_all(&path, 0o700).on(object)?;
+            require_empty(&path, object)?;
+            Ok((path, Medium::Directory))
+        }
+        PoolPlace::Device { device, erase } => {
+            let medium = medium_format::check_device(core, device, erase.as_deref())?;
+            Ok((medium::mount_point(core, id), medium))
+        }
+        PoolPlace::Image { file, size, sparse } => {
+            let file = checked(file)?;
+            apart(core, &file)?;
+            let medium = medium_format::check_image(core, &file, *size, *sparse)?;
+            Ok((medium::mount_point(core, id), medium))
+        }
+    }
+}
+
+fn make(core: &Core, caller: Option<&Caller>, request: &PoolRequest) -> Result<PoolRow> {
     let object = format!("pool {}", request.name);
     let id = PoolId(Uuid::now_v7());
-    let text = path.to_str().ok_or_else(|| invalid("path", format!("{} is not UTF-8", path.display())))?;
-    let operation = core.operation(caller, None, Intent::CreatePool { pool: id, path: text.to_owned() });
+    let (path, on) = prepare(core, caller, id, request, &object)?;
+    let intent = Intent::CreatePool { pool: id, path: text(&path)?.to_owned(), medium: on.clone() };
+    let operation = core.operation(caller, None, intent);
     let operation_id = operation.id;
-    durable::create_dir_all(&path, 0o700).on(&object)?;
-    require_empty(&path, &object)?;
     core.store.write(move |tx| operations::begin(tx, &operation))?;
 
     let made = (|| {
-        restrict(&path, 0o700, &object)?;
-        let free = space::usage(&path).on(&object)?.available;
-        let row = PoolRow {
+        let mut row = PoolRow {
             id,
             node: core.config.node.clone(),
             name: request.name.clone(),
             backend: Backend::Image,
             path: path.clone(),
-            capacity: request.capacity.unwrap_or(Size::from_bytes(free)),
+            medium: on.clone(),
+            capacity: Size::from_bytes(0),
             overcommit: request.overcommit.unwrap_or(1.0),
             created_at: Core::now(),
             reserved: Size::from_bytes(0),
             allocated: Size::from_bytes(0),
             volumes: 0,
         };
+        if on != Medium::Directory {
+            medium_format::make(id, &on, &object)?;
+            fault::point(Point::PoolFormatted)?;
+            medium::bring(core, &row)?;
+            fault::point(Point::PoolMounted)?;
+        }
+        restrict(&path, 0o700, &object)?;
+        let free = space::usage(&path).on(&object)?.available;
+        row.capacity = request.capacity.unwrap_or(Size::from_bytes(free));
         let paths = PoolPaths::new(&path);
         let marker = PoolFile::new(id, Backend::Image, row.created_at).encode()?;
         durable::write_file(&paths.marker(), &marker, 0o600).on(&object)?;
@@ -117,7 +189,7 @@ fn make(core: &Core, caller: Option<&Caller>, request: &PoolRequest, path: PathB
             format!(
                 "pool {} is made at {}, and may promise {}",
                 row.name,
-                path.display(),
+                described(&row),
                 human(row.capacity.bytes())
             ),
         )
@@ -137,7 +209,7 @@ fn make(core: &Core, caller: Option<&Caller>, request: &PoolRequest, path: PathB
             Ok(row)
         }
         Err(error) => {
-            if let Err(left) = undo(core, operation_id, &path, id) {
+            if let Err(left) = undo(core, operation_id, &path, id, &on) {
                 tracing::warn!(%left, "an unfinished pool is taken back at the next start");
             }
             Err(error)
@@ -145,20 +217,45 @@ fn make(core: &Core, caller: Option<&Caller>, request: &PoolRequest, path: PathB
     }
 }
 
-fn change(
-    core: &Core,
-    caller: &Caller,
-    request: &PoolRequest,
-    mut row: PoolRow,
-    path: &Path,
-) -> Result<Applied<Pool>> {
-    if path != row.path {
+/// A path as the journal keeps it, which is text.
+pub(crate) fn text(path: &Path) -> Result<&str> {
+    path.to_str().ok_or_else(|| invalid("path", format!("{} is not UTF-8", path.display())))
+}
+
+/// Where a pool is, for messages.
+pub(crate) fn described(row: &PoolRow) -> String {
+    match &row.medium {
+        Medium::Directory => row.path.display().to_string(),
+        Medium::Device { device } => format!("the device {device}"),
+        Medium::Image { file, .. } => format!("the image {file}"),
+    }
+}
+
+/// Whether the request means what that pool is on.
+fn is_there(row: &PoolRow, place: &PoolPlace) -> Result<bool> {
+    Ok(match (place, &row.medium) {
+        (PoolPlace::Directory(path), Medium::Directory) => checked(path)? == row.path,
+        (PoolPlace::Device { device, .. }, Medium::Device { .. }) => {
+            device.canonicalize().is_ok_and(|node| medium_format::pool_on(&node) == Some(row.id))
+        }
+        (PoolPlace::Image { file, size, sparse }, Medium::Image { file: at, size: long, sparse: thin }) => {
+            checked(file)?.to_str() == Some(at) && size == long && sparse == thin
+        }
+        (
+            PoolPlace::Directory(_) | PoolPlace::Device { .. } | PoolPlace::Image { .. },
+            Medium::Directory | Medium::Device { .. } | Medium::Image { .. },
+        ) => false,
+    })
+}
+
+fn change(core: &Core, caller: &Caller, request: &PoolRequest, mut row: PoolRow) -> Result<Applied<Pool>> {
+    if !is_there(&row, &request.place)? {
         return Err(Error::new(
             ErrorKind::AlreadyExists,
-            format!("pool {} is at {}, not at {}", row.name, row.path.display(), path.display()),
+            format!("pool {} is there already, on {}", row.name, described(&row)),
         )
         .object(format!("pool {}", row.name))
-        .hint("a pool does not move: make one of another name there"));
+        .hint("a pool does not move: make one of another name there; an image or a device grows with orlop pool grow"));
     }
     let capacity = request.capacity.unwrap_or(row.capacity);
     let overcommit = request.overcommit.unwrap_or(row.overcommit);

@@ -1,18 +1,24 @@
-//! Pools: the directories that volumes live in. Making one is in `create`, its room in `room`; here
-//! is which pools there are, whether each is really there, and how users see them.
+//! Pools: the directories that volumes live in. Making one is in `create`, the filesystem of its own
+//! that it may have in `format` and `medium`, its room in `room`, its end in `remove`; here is which
+//! pools there are, whether each is really there, and how users see them.
 
 pub(crate) mod create;
+pub(crate) mod format;
+pub(crate) mod medium;
+pub(crate) mod remove;
 pub(crate) mod room;
 
 use std::{
     collections::HashMap,
-    sync::{PoisonError, RwLock},
+    path::PathBuf,
+    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use orlop_model::{
     Error, ErrorKind, PoolId, PoolName, Result, Size,
-    resource::{Capacity, Pool},
+    resource::{Capacity, Pool, PoolCapabilities, PoolState},
 };
+use orlop_sys::capability::{self, Capabilities};
 
 use crate::{
     core::Core,
@@ -23,19 +29,70 @@ use crate::{
 /// Where the pools are. They are few, and stay where they are.
 #[derive(Debug, Default)]
 pub(crate) struct Pools {
-    known: RwLock<HashMap<PoolId, PoolPaths>>,
+    known: RwLock<HashMap<PoolId, Known>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    paths: PoolPaths,
+    /// Why its own filesystem is not mounted.
+    problem: Option<Error>,
+    /// Found out once; a filesystem does not learn.
+    can: Option<Capabilities>,
 }
 
 impl Pools {
     pub(crate) fn add(&self, row: &PoolRow) {
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        known.insert(row.id, PoolPaths::new(&row.path));
+        let known = Known { paths: PoolPaths::new(&row.path), problem: None, can: None };
+        self.write().insert(row.id, known);
+    }
+
+    pub(crate) fn remove(&self, id: PoolId) {
+        self.write().remove(&id);
     }
 
     /// The paths of a pool.
     pub(crate) fn paths(&self, id: PoolId, name: &PoolName) -> Result<PoolPaths> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.get(&id).cloned().ok_or_else(|| missing(name))
+        self.read().get(&id).map(|known| known.paths.clone()).ok_or_else(|| missing(name))
+    }
+
+    /// The directories of all pools.
+    pub(crate) fn roots(&self) -> Vec<PathBuf> {
+        self.read().values().map(|known| known.paths.root().to_owned()).collect()
+    }
+
+    /// Remembers why its own filesystem is not mounted, and says whether that is news.
+    pub(crate) fn settle(&self, id: PoolId, problem: Option<Error>) -> bool {
+        let mut all = self.write();
+        let Some(known) = all.get_mut(&id) else { return false };
+        let news = known.problem.is_some() != problem.is_some();
+        known.problem = problem;
+        news
+    }
+
+    fn problem(&self, id: PoolId) -> Option<Error> {
+        self.read().get(&id)?.problem.clone()
+    }
+
+    /// What the pool's filesystem can do. The pool was confirmed to be there.
+    pub(crate) fn can(&self, row: &PoolRow) -> Option<Capabilities> {
+        if let Some(can) = self.read().get(&row.id)?.can {
+            return Some(can);
+        }
+        let can =
+            capability::probe(&row.path).inspect_err(|error| tracing::debug!(%error, "could not try it out"));
+        let mut all = self.write();
+        let known = all.get_mut(&row.id)?;
+        known.can = can.ok();
+        known.can
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, HashMap<PoolId, Known>> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, HashMap<PoolId, Known>> {
+        self.known.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -48,6 +105,9 @@ pub(crate) fn confirm(core: &Core, id: PoolId, name: &PoolName) -> Result<PoolPa
     let paths = core.pools.paths(id, name)?;
     let marker = paths.marker();
     let absent = |why: String| {
+        if let Some(problem) = core.pools.problem(id) {
+            return Error { kind: ErrorKind::Unavailable, ..problem };
+        }
         Error::new(ErrorKind::Unavailable, format!("pool {name} is not at {}: {why}", paths.root().display()))
             .object(format!("pool {name}"))
             .hint("mount the disk that holds it; nothing of its volumes is changed meanwhile")
@@ -80,18 +140,31 @@ pub(crate) fn list(core: &Core) -> Result<Vec<Pool>> {
 }
 
 /// A pool that is not there is shown too, with the reason and without figures of its disk.
-fn view(core: &Core, row: &PoolRow) -> Pool {
-    let (room, capacity_status) = match core.rooms.current(core, row) {
+pub(crate) fn view(core: &Core, row: &PoolRow) -> Pool {
+    let (room, capacity_status, state, reason, can) = match core.rooms.current(core, row) {
         Ok(room) => {
+            let (state, reason) = room.state();
             let status = room.status();
-            (room, status)
+            (room, status, state, reason, core.pools.can(row))
         }
-        Err(error) => (room::unknown(row), Capacity::Advisory { why: error.message }),
+        Err(error) => {
+            let status = Capacity::Advisory { why: error.message.clone() };
+            (room::unknown(row), status, PoolState::Missing, Some(error.to_string()), None)
+        }
     };
+    let capabilities = can.map(|can| PoolCapabilities {
+        reflink: can.reflink,
+        hard_capacity: room.is_reservable(),
+        discard: can.punch_hole,
+    });
     Pool {
         id: row.id,
         name: row.name.clone(),
         backend: row.backend,
+        state,
+        reason,
+        medium: row.medium.clone(),
+        capabilities,
         path: row.path.display().to_string(),
         capacity: row.capacity,
         overcommit: row.overcommit,

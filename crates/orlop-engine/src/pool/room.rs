@@ -5,15 +5,19 @@
 
 use std::{
     collections::HashMap,
+    path::Path,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use orlop_model::{PoolId, Result, resource::Capacity};
+use orlop_model::{
+    PoolId, Result,
+    resource::{Capacity, Medium},
+};
 use orlop_sys::space;
 
 use crate::{
-    admission::{Room, usual_low_water},
+    admission::{Below, Room, usual_low_water},
     core::Core,
     events::{event, note},
     host::On,
@@ -39,6 +43,7 @@ pub(crate) struct Figures {
     host_free: u64,
     low_water: u64,
     host_filesystem: String,
+    below: Option<Below>,
 }
 
 impl Figures {
@@ -54,6 +59,7 @@ impl Figures {
             host_free: self.host_free,
             low_water: self.low_water,
             host_filesystem: self.host_filesystem.clone(),
+            below: self.below.clone(),
         }
     }
 }
@@ -80,7 +86,8 @@ impl Rooms {
 
 /// What is known of a pool that is not there: what it promised, and nothing of its disk.
 pub(crate) fn unknown(row: &PoolRow) -> Room {
-    let figures = Figures { grown: 0, host_free: 0, low_water: 0, host_filesystem: "unknown".to_owned() };
+    let host_filesystem = "unknown".to_owned();
+    let figures = Figures { grown: 0, host_free: 0, low_water: 0, host_filesystem, below: None };
     figures.room(row)
 }
 
@@ -90,15 +97,27 @@ pub(crate) fn gather(core: &Core, row: &PoolRow) -> Result<Figures> {
     let host = space::usage(&row.path).on(&object)?;
     let total = host.used.saturating_add(host.available);
     let low_water = core.config.low_water.map_or_else(|| usual_low_water(total), |size| size.bytes());
+    let (below, below_free) = below(row, &object)?.unzip();
     let figures = Figures {
         grown: grown(core, row)?,
-        host_free: host.available,
+        // What does not fit below can't be written, whatever the filesystem above says.
+        host_free: host.available.min(below_free.flatten().unwrap_or(u64::MAX)),
+        below,
         low_water,
         host_filesystem: space::filesystem_kind(&row.path).on(&object)?,
     };
     let mut gathered = core.rooms.gathered.lock().unwrap_or_else(PoisonError::into_inner);
     gathered.insert(row.id, (Instant::now(), figures.clone()));
     Ok(figures)
+}
+
+/// What a pool's image is on, and what is free there for one that is still to take its space.
+fn below(row: &PoolRow, object: &str) -> Result<Option<(Below, Option<u64>)>> {
+    let Medium::Image { file, sparse, .. } = &row.medium else { return Ok(None) };
+    let file = Path::new(file);
+    let filesystem = space::filesystem_kind(file).on(object)?;
+    let free = if *sparse { Some(space::usage(file).on(object)?.available) } else { None };
+    Ok(Some((Below { filesystem, sparse: *sparse }, free)))
 }
 
 fn grown(core: &Core, pool: &PoolRow) -> Result<i64> {

@@ -24,6 +24,7 @@ use crate::{
 pub(crate) fn recover(core: &Core) -> Result<Recovery> {
     let mut recovery = Recovery::default();
     workspace::make_public(core)?;
+    pool::medium::bring_all(core)?;
     operations::recover(core, &mut recovery)?;
     pool::create::make_default(core)?;
     attachments::recover(core, &mut recovery)?;

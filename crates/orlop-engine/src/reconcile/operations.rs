@@ -1,7 +1,7 @@
 //! The journal: what was begun and not completed is finished where its effect is whole, and undone
 //! where it is not. Every step can be repeated, so a crash in here changes nothing.
 
-use orlop_model::{Error, ErrorKind, PoolId, Result, VolumeId, resource::VolumeState};
+use orlop_model::{Error, ErrorKind, Result, VolumeId, resource::VolumeState};
 use orlop_sys::target;
 
 use crate::{
@@ -47,8 +47,24 @@ pub(crate) fn settle_volume(core: &Core, row: &VolumeRow) -> Result<()> {
 }
 
 fn settle(core: &Core, operation: &OperationRow) -> Result<Fate> {
-    if let Intent::CreatePool { pool, path } = &operation.intent {
-        return settle_pool(core, operation, *pool, path);
+    match &operation.intent {
+        Intent::CreatePool { pool, path, medium } => {
+            pool::create::undo(core, operation.id, path.as_ref(), *pool, medium)?;
+            return Ok(Fate::Undone);
+        }
+        Intent::RemovePool { pool, path, medium } => {
+            pool::remove::erase(core, operation.id, path.as_ref(), *pool, medium)?;
+            return Ok(Fate::Finished);
+        }
+        Intent::ExportPool { pool } => {
+            pool::remove::undo_export(core, operation.id, *pool)?;
+            return Ok(Fate::Undone);
+        }
+        Intent::Create { .. }
+        | Intent::Configure
+        | Intent::Attach { .. }
+        | Intent::Detach { .. }
+        | Intent::Delete { .. } => {}
     }
     let Some(id) = operation.volume else { return drop_entry(core, operation) };
     let Some(row) = core.store.read(|r| volumes::by_id(r, id))? else { return drop_entry(core, operation) };
@@ -71,7 +87,7 @@ fn settle(core: &Core, operation: &OperationRow) -> Result<Fate> {
             }
             orlop_model::resource::Deletion::Deleting => Ok(Fate::Waits),
         },
-        Intent::CreatePool { .. } => Ok(Fate::Waits),
+        Intent::CreatePool { .. } | Intent::RemovePool { .. } | Intent::ExportPool { .. } => Ok(Fate::Waits),
     }
 }
 
@@ -120,11 +136,6 @@ fn unbind(core: &Core, row: &VolumeRow, target: Option<&str>) -> Result<()> {
     // A path that its user changed meanwhile leads to nothing of ours.
     let Ok(place) = target::open_place(target.as_ref()) else { return Ok(()) };
     host_mount::unbind(core, &place, &image)
-}
-
-fn settle_pool(core: &Core, operation: &OperationRow, pool: PoolId, path: &str) -> Result<Fate> {
-    pool::create::undo(core, operation.id, path.as_ref(), pool)?;
-    Ok(Fate::Undone)
 }
 
 /// The volume is gone or settled: only the entry is left.

@@ -5,7 +5,10 @@
 //! How far it came is not recorded: recovery looks at what is there, and every effect is repeatable.
 
 use jiff::Timestamp;
-use orlop_model::{AttachmentId, Error, ErrorKind, OperationId, PoolId, Result, VolumeId, resource::Front};
+use orlop_model::{
+    AttachmentId, Error, ErrorKind, OperationId, PoolId, Result, VolumeId,
+    resource::{Front, Medium},
+};
 use rusqlite::{Row, params};
 use serde::{Deserialize, Serialize};
 
@@ -51,7 +54,44 @@ pub enum Intent {
         pool: PoolId,
         /// Its directory.
         path: String,
+        /// What that is on; a directory, in a journal of version 1.
+        #[serde(default = "directory")]
+        medium: Medium,
     },
+    /// An empty pool is removed: its row is gone, and what it was on is given back.
+    RemovePool {
+        /// The pool.
+        pool: PoolId,
+        /// Its directory.
+        path: String,
+        /// What that is on.
+        medium: Medium,
+    },
+    /// A pool is marked as exported, before it is forgotten.
+    ExportPool {
+        /// The pool.
+        pool: PoolId,
+    },
+}
+
+impl Intent {
+    /// The pool that is made, changed or removed as a whole.
+    pub fn pool(&self) -> Option<PoolId> {
+        match self {
+            Self::CreatePool { pool, .. } | Self::RemovePool { pool, .. } | Self::ExportPool { pool } => {
+                Some(*pool)
+            }
+            Self::Create { .. }
+            | Self::Configure
+            | Self::Attach { .. }
+            | Self::Detach { .. }
+            | Self::Delete { .. } => None,
+        }
+    }
+}
+
+fn directory() -> Medium {
+    Medium::Directory
 }
 
 /// An entry of the journal.

@@ -4,13 +4,16 @@
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use orlop_model::{Error, ErrorKind, PoolId, PoolName, Result, Size, resource::Backend};
+use orlop_model::{
+    Error, ErrorKind, PoolId, PoolName, Result, Size,
+    resource::{Backend, Medium},
+};
 use rusqlite::{Row, params};
 
 use super::{
     Reader, Tx,
-    failure::is_duplicate,
-    value::{At, Word},
+    failure::{is_duplicate, is_foreign_key},
+    value::{At, Json, Word},
 };
 
 /// A pool.
@@ -26,6 +29,8 @@ pub struct PoolRow {
     pub backend: Backend,
     /// Its directory.
     pub path: PathBuf,
+    /// What that directory is on.
+    pub medium: Medium,
     /// How much it was given.
     pub capacity: Size,
     /// The factor by which promises may exceed that; at least 1.0.
@@ -41,7 +46,7 @@ pub struct PoolRow {
 }
 
 const SELECT: &str = "SELECT id, node, name, backend, path, capacity_bytes, overcommit, created_at,
-    reserved_bytes, allocated_bytes, volumes FROM pools";
+    reserved_bytes, allocated_bytes, volumes, medium FROM pools";
 
 fn row(row: &Row<'_>) -> rusqlite::Result<PoolRow> {
     Ok(PoolRow {
@@ -56,6 +61,7 @@ fn row(row: &Row<'_>) -> rusqlite::Result<PoolRow> {
         reserved: Size::from_bytes(row.get(8)?),
         allocated: Size::from_bytes(row.get(9)?),
         volumes: row.get(10)?,
+        medium: row.get::<_, Json<_>>(11)?.0,
     })
 }
 
@@ -77,8 +83,9 @@ pub fn all(r: &Reader<'_>) -> Result<Vec<PoolRow>> {
 /// Adds a pool; [`ErrorKind::AlreadyExists`] where its id, name or path is taken. The sums of
 /// `pool` are not looked at.
 pub fn insert(tx: &Tx<'_>, pool: &PoolRow) -> Result<()> {
-    let sql = "INSERT INTO pools (id, node, name, backend, path, capacity_bytes, overcommit, created_at)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    let sql =
+        "INSERT INTO pools (id, node, name, backend, path, capacity_bytes, overcommit, created_at, medium)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
     let params = params![
         Word(&pool.id),
         tx.node(),
@@ -87,7 +94,8 @@ pub fn insert(tx: &Tx<'_>, pool: &PoolRow) -> Result<()> {
         text(&pool.path)?,
         pool.capacity.bytes(),
         pool.overcommit,
-        At(pool.created_at)
+        At(pool.created_at),
+        Json(&pool.medium)
     ];
     match tx.try_execute(sql, params) {
         Ok(_) => Ok(()),
@@ -105,6 +113,23 @@ pub fn insert(tx: &Tx<'_>, pool: &PoolRow) -> Result<()> {
 pub fn set_capacity(tx: &Tx<'_>, id: PoolId, capacity: Size, overcommit: f64) -> Result<()> {
     let sql = "UPDATE pools SET capacity_bytes = ?2, overcommit = ?3 WHERE id = ?1";
     tx.execute("change a pool", sql, params![Word(&id), capacity.bytes(), overcommit]).map(drop)
+}
+
+/// Records what is now known of what its directory is on.
+pub fn set_medium(tx: &Tx<'_>, id: PoolId, medium: &Medium) -> Result<()> {
+    let sql = "UPDATE pools SET medium = ?2 WHERE id = ?1";
+    tx.execute("change a pool", sql, params![Word(&id), Json(medium)]).map(drop)
+}
+
+/// Forgets a pool, and says whether there was one. [`ErrorKind::InUse`] where anything is recorded in it.
+pub fn delete(tx: &Tx<'_>, id: PoolId) -> Result<bool> {
+    match tx.try_execute("DELETE FROM pools WHERE id = ?1", [Word(&id)]) {
+        Ok(rows) => Ok(rows > 0),
+        Err(error) if is_foreign_key(&error) => {
+            Err(Error::new(ErrorKind::InUse, "the pool still holds volumes").object(format!("pool {id}")))
+        }
+        Err(error) => Err(tx.failed("forget a pool", &error)),
+    }
 }
 
 /// A path as the store keeps it, which is text.

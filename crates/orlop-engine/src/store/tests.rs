@@ -10,7 +10,7 @@ mod stream;
 use jiff::Timestamp;
 use orlop_model::{
     AttachmentId, FilesystemKind, OperationId, Period, PoolId, Size, VolumeId,
-    resource::{Backend, Front, Severity, VolumeState},
+    resource::{Backend, Front, Medium, Severity, VolumeState},
 };
 use uuid::Uuid;
 
@@ -98,6 +98,7 @@ fn pool(name: &str, capacity: Size) -> PoolRow {
         name: name.parse().unwrap(),
         backend: Backend::Image,
         path: PathBuf::from("/pools").join(name),
+        medium: Medium::Directory,
         capacity,
         overcommit: 1.5,
         created_at: Timestamp::now(),

@@ -121,7 +121,9 @@ pub(crate) fn resume(core: &Core, caller: Option<&Caller>, row: VolumeRow) -> Re
         | Intent::Configure
         | Intent::Attach { .. }
         | Intent::Detach { .. }
-        | Intent::CreatePool { .. } => None,
+        | Intent::CreatePool { .. }
+        | Intent::RemovePool { .. }
+        | Intent::ExportPool { .. } => None,
     });
     let Some((operation, destroy)) = begun else {
         return Err(Error::new(

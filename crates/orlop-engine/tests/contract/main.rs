@@ -11,6 +11,7 @@ mod changes;
 mod fronts;
 mod host_mounts;
 mod lifecycle;
+mod media;
 mod modes;
 mod observation;
 mod pools;

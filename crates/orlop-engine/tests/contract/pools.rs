@@ -19,7 +19,7 @@ fn request(
 ) -> PoolRequest {
     PoolRequest {
         name: name.parse().unwrap(),
-        path: path.to_owned(),
+        place: PoolPlace::Directory(path.to_owned()),
         capacity: capacity.map(Size::from_bytes),
         overcommit,
     }

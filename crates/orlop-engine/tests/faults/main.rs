@@ -92,6 +92,10 @@ scenario_tests!(
     delete_persistent,
     blank,
     pool,
+    pool_on_an_image,
+    pool_on_a_device,
+    remove_pool,
+    export_pool,
 );
 
 fn all_faults(name: &str) {

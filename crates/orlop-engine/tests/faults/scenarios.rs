@@ -1,16 +1,16 @@
 //! The operations of the suite: what is there before, what is done, and what holds after.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, process::Command};
 
 use orlop_engine::{
     fault::Point::{self, *},
     *,
 };
 use orlop_model::{
-    Error, ErrorKind,
+    Error, ErrorKind, PoolName, Size,
     resource::{Deletion, VolumeState},
 };
-use orlop_testkit::command::eventually;
+use orlop_testkit::{command::eventually, run};
 
 use crate::harness::*;
 
@@ -303,6 +303,90 @@ pub const SCENARIOS: &[Scenario] = &[
         in_background: true,
     },
     Scenario {
+        name: "pool_on_an_image",
+        points: &[PoolFormatted, PoolMounted, PoolMarked],
+        prepare: |world| {
+            keep(world);
+        },
+        operate: |world| world.engine().create_pool(&ROOT, &on_image(world)).map(drop),
+        check: |world| {
+            kept(world);
+            world.apply("data", OTHER).unwrap();
+            usable(world);
+        },
+        end: |world| {
+            put_away(world, "data");
+            put_away(world, "keep");
+            world.engine().remove_pool(&ROOT, &other()).unwrap();
+            assert_no_image(world);
+        },
+        ..BASIC
+    },
+    Scenario {
+        name: "pool_on_a_device",
+        points: &[PoolFormatted, PoolMounted, PoolMarked],
+        prepare: |world| {
+            keep(world);
+            disk(world);
+        },
+        operate: |world| {
+            let place = PoolPlace::Device { device: disk(world), erase: None };
+            world.engine().create_pool(&ROOT, &PoolRequest { place, ..on_image(world) }).map(drop)
+        },
+        check: |world| {
+            kept(world);
+            world.apply("data", OTHER).unwrap();
+            usable(world);
+        },
+        end: |world| {
+            put_away(world, "data");
+            put_away(world, "keep");
+            world.engine().remove_pool(&ROOT, &other()).unwrap();
+            assert_eq!(world.engine().device(&ROOT, &disk(world)).unwrap().content, None);
+            unplug(world);
+        },
+        ..BASIC
+    },
+    Scenario {
+        name: "remove_pool",
+        points: &[PoolForgotten, PoolErased],
+        prepare: |world| {
+            keep(world);
+            world.engine().create_pool(&ROOT, &on_image(world)).unwrap();
+        },
+        operate: |world| match world.engine().remove_pool(&ROOT, &other()) {
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
+            done => done,
+        },
+        check: |world| {
+            kept(world);
+            assert_no_image(world);
+        },
+        end: |world| put_away(world, "keep"),
+        ..BASIC
+    },
+    Scenario {
+        name: "export_pool",
+        points: &[PoolExportMarked, PoolExported],
+        prepare: |world| {
+            keep(world);
+            world.engine().create_pool(&ROOT, &on_image(world)).unwrap();
+            world.apply("data", OTHER).unwrap();
+            usable(world);
+        },
+        operate: |world| match world.engine().export_pool(&ROOT, &other()) {
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
+            done => done.map(drop),
+        },
+        check: |world| {
+            kept(world);
+            assert!(world.engine().volume(&ROOT, &key("data")).is_err());
+            assert!(world.join("other.img").exists());
+        },
+        end: |world| put_away(world, "keep"),
+        ..BASIC
+    },
+    Scenario {
         name: "pool",
         points: &[PoolMarked],
         prepare: |world| {
@@ -311,7 +395,7 @@ pub const SCENARIOS: &[Scenario] = &[
         operate: |world| {
             let request = PoolRequest {
                 name: "other".parse().unwrap(),
-                path: world.scratch().join("other"),
+                place: PoolPlace::Directory(world.scratch().join("other")),
                 capacity: None,
                 overcommit: None,
             };
@@ -327,6 +411,40 @@ pub const SCENARIOS: &[Scenario] = &[
         ..BASIC
     },
 ];
+
+const OTHER: &str = "size: 16Mi, accessMode: ReadWriteMany, type: temp, pool: other";
+
+fn other() -> PoolName {
+    "other".parse().unwrap()
+}
+
+fn on_image(world: &World) -> PoolRequest {
+    let place =
+        PoolPlace::Image { file: world.join("other.img"), size: Size::from_bytes(320 * MIB), sparse: true };
+    PoolRequest { name: other(), place, capacity: None, overcommit: None }
+}
+
+/// Neither the image nor anything that was begun of it.
+fn assert_no_image(world: &World) {
+    let entries = std::fs::read_dir(world.scratch()).unwrap().flatten();
+    let left: Vec<_> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    assert!(!left.iter().any(|name| name.contains(".img") || name.contains(".orlop-")), "{left:?}");
+}
+
+/// A loop device in the role of a disk; the same for the whole case.
+fn disk(world: &World) -> PathBuf {
+    let file = world.join("disk");
+    if !file.exists() {
+        run(Command::new("truncate").args(["-s", "320M"]).arg(&file)).ok();
+        run(Command::new("losetup").arg("--find").arg(&file)).ok();
+    }
+    let listed = run(Command::new("losetup").args(["-n", "-O", "NAME", "-j"]).arg(&file)).ok();
+    PathBuf::from(listed.trim())
+}
+
+fn unplug(world: &World) {
+    run(Command::new("losetup").arg("-d").arg(disk(world))).ok();
+}
 
 fn target(world: &World) -> PathBuf {
     world.scratch().join("target")

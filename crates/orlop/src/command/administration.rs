@@ -1,16 +1,16 @@
-//! Workspaces, pools, mounts of the host, and the state of the daemon.
+//! Workspaces, mounts of the host, and the state of the daemon.
 
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use orlop_api::{Client, MountRequest, PoolRequest, WorkspaceRequest};
+use orlop_api::{Client, MountRequest, WorkspaceRequest};
 use orlop_model::{Error, ErrorKind, MountAccess, Result, WorkspaceName, resource::Outcome};
 
 use super::get::Shape;
 use crate::{
     exit::Exit,
     grammar::{
-        administration::{MountArgs, PoolCommand, UnmountArgs, WorkspaceArg, WorkspaceCommand},
+        administration::{MountArgs, UnmountArgs, WorkspaceArg, WorkspaceCommand},
         resource::{Format, Output},
     },
     output::{Console, details, table},
@@ -70,52 +70,7 @@ fn required(name: &WorkspaceArg) -> Result<&WorkspaceName> {
     })
 }
 
-/// `orlop pool …`.
-pub(super) async fn pool(command: PoolCommand, client: &Client, console: &mut Console) -> Result<Exit> {
-    let now = Timestamp::now();
-    match command {
-        PoolCommand::Create { name, path, capacity, overcommit } => {
-            let request = PoolRequest { path: absolute(&path)?, capacity, overcommit };
-            let applied = client.create_pool(&name, &request).await?;
-            let pool = &applied.resource;
-            let done = match applied.outcome {
-                Outcome::Created => "created",
-                Outcome::Configured => "configured",
-                Outcome::Unchanged => "unchanged",
-            };
-            console.print(format!(
-                "pool {name}: {done}, {} of capacity at {}",
-                crate::output::quantity::size(pool.capacity),
-                pool.path
-            ));
-        }
-        PoolCommand::List { format } => {
-            let found = client.pools().await?;
-            let wide = format.output == Output::Wide;
-            let text = shape(&format, false).show(
-                &found,
-                false,
-                |all| table::pools(console, all, wide, now),
-                |one| details::pool(one, now),
-            )?;
-            console.print(text);
-        }
-        PoolCommand::Show { name, format } => {
-            let found = [client.pool(&name).await?];
-            let wide = format.output == Output::Wide;
-            let text = shape(&format, !wide).show(
-                &found,
-                true,
-                |all| table::pools(console, all, wide, now),
-                |one| details::pool(one, now),
-            )?;
-            console.print(text);
-        }
-    }
-    Ok(Exit::Success)
-}
-
-fn shape(format: &Format, details: bool) -> Shape {
+pub(super) fn shape(format: &Format, details: bool) -> Shape {
     Shape { output: format.output, details }
 }
 
@@ -146,7 +101,7 @@ pub(super) async fn unmount(args: UnmountArgs, client: &Client, console: &mut Co
 }
 
 /// The path from the root, by words alone: whether a part of it is a link is for the daemon to see.
-fn absolute(path: &Path) -> Result<String> {
+pub(super) fn absolute(path: &Path) -> Result<String> {
     let invalid = |why: &str| {
         Error::new(ErrorKind::InvalidArgument, format!("the path {} {why}", path.display()))
             .hint("name an existing directory")

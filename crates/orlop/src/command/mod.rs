@@ -7,6 +7,7 @@ mod events;
 mod get;
 mod live;
 mod operation;
+mod pool;
 mod serve;
 
 use std::{ffi::OsString, io::Write};
@@ -61,7 +62,7 @@ fn dispatch(cli: Cli, console: &mut Console) -> Result<Exit> {
     match cli.command {
         Command::Verb(command) | Command::Resource(command) => waiting(resource(command, &client, console)),
         Command::Workspace(command) => waiting(administration::workspace(command, &client, console)),
-        Command::Pool(command) => waiting(administration::pool(command, &client, console)),
+        Command::Pool(command) => waiting(pool::run(command, &client, console)),
         Command::Events(args) => waiting(events::events(args, &client, console)),
         Command::Operation(command) => waiting(operation::run(command, &client, console)),
         Command::Mount(args) => waiting(administration::mount(args, &client, console)),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use orlop_daemon::LogFormat;
-use orlop_model::{OperationId, PoolName, Size, VolumeName, WorkspaceName};
+use orlop_model::{OperationId, VolumeName, WorkspaceName};
 
 use super::resource::Format;
 
@@ -85,47 +85,6 @@ impl WorkspaceArg {
     }
 }
 
-/// `orlop pool …`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum PoolCommand {
-    /// Make a pool (root only)
-    #[command(after_help = "\
-Examples:
-  orlop pool create fast --path /srv/nvme/orlop
-  orlop pool create bulk --path /srv/hdd/orlop --capacity 500Gi
-  orlop pool create thin --path /srv/thin --capacity 100Gi --overcommit 3
-
-The sum of the sizes of a pool's volumes, released ones included, stays within capacity times
-overcommit. A manifest chooses a pool with `volume.pool`; the pool `default` serves the others.")]
-    Create {
-        /// The name of the pool
-        name: PoolName,
-        /// Where the pool keeps its volumes; made if missing, else an empty directory
-        #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
-        path: PathBuf,
-        /// How much it may hold, such as 500Gi [default: what is free there now]
-        #[arg(long, value_name = "SIZE")]
-        capacity: Option<Size>,
-        /// By what factor promises may exceed the capacity [default: 1.0]
-        #[arg(long, value_name = "FACTOR", value_parser = overcommit)]
-        overcommit: Option<f64>,
-    },
-    /// List the pools
-    #[command(after_help = "Examples:\n  orlop pool list\n  orlop pool list -o wide")]
-    List {
-        #[command(flatten)]
-        format: Format,
-    },
-    /// Show one pool: what it holds, what is left, what its promises are worth
-    #[command(after_help = "Examples:\n  orlop pool show default\n  orlop pool show default -o json")]
-    Show {
-        /// The name of the pool
-        name: PoolName,
-        #[command(flatten)]
-        format: Format,
-    },
-}
-
 /// `orlop operation …`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum OperationCommand {
@@ -153,14 +112,6 @@ Only the user who began it may, and root. Ctrl-C in the command that began it do
         /// The operation, as `orlop operation list` shows it
         id: OperationId,
     },
-}
-
-fn overcommit(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(factor) if factor.is_finite() && factor >= 1.0 => Ok(factor),
-        Ok(_) => Err("it is a factor of at least 1.0".to_owned()),
-        Err(_) => Err("it is a number such as 1.5".to_owned()),
-    }
 }
 
 /// `orlop mount`.

@@ -4,6 +4,7 @@
 pub(crate) mod administration;
 pub(crate) mod identifier;
 pub(crate) mod observation;
+pub(crate) mod pool;
 pub(crate) mod resource;
 pub(crate) mod stray;
 #[cfg(test)]
@@ -16,6 +17,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use crate::exit::Exit;
 use administration::*;
 use observation::EventsArgs;
+use pool::PoolCommand;
 use resource::ResourceCommand;
 
 const EXAMPLES: &str = "\

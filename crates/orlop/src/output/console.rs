@@ -49,6 +49,25 @@ impl Console {
         }
     }
 
+    /// Asks for a yes on the terminal.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] where nobody is there to answer.
+    pub(crate) fn confirm(&mut self, question: &str) -> orlop_model::Result<bool> {
+        if !io::stdin().is_terminal() {
+            return Err(Error::new(
+                ErrorKind::InvalidArgument,
+                format!("{question} nobody is there to answer"),
+            )
+            .hint("say it with --yes"));
+        }
+        // A terminal that can't be written to can't be read from either: then it is a no.
+        let mut answer = String::new();
+        let asked = write!(self.err, "{question} [yes/no] ").and_then(|()| self.err.flush());
+        let read = asked.and_then(|()| io::stdin().read_line(&mut answer));
+        Ok(read.is_ok() && answer.trim().eq_ignore_ascii_case("yes"))
+    }
+
     /// Replaces what a terminal shows, or adds to a plain output after an empty line.
     pub(crate) fn redraw(&mut self, text: &str, first: bool) {
         if self.is_terminal() {

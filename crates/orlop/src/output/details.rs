@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use orlop_model::{
     MANIFEST_VERSION, VolumeUsage,
-    resource::{Attachment, Capacity, Pool, Volume, Workspace},
+    resource::{Attachment, Capacity, Medium, Pool, Volume, Workspace},
 };
 
 use super::{plain, quantity, table};
@@ -142,7 +142,26 @@ fn attached(attachment: &Attachment, now: Timestamp) -> String {
 pub(crate) fn pool(pool: &Pool, now: Timestamp) -> String {
     let mut facts = Facts::default();
     facts.add("Name", pool.name.as_str());
+    let reason = pool.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+    facts.add("Status", format!("{}{reason}", pool.state.as_str()));
+    match &pool.medium {
+        Medium::Directory => {}
+        Medium::Device { device } => facts.add("Device", device.as_str()),
+        Medium::Image { file, size, sparse } => {
+            let how = if *sparse { "sparse" } else { "all of it taken" };
+            facts.add("Image", format!("{file}, {}, {how}", quantity::size(*size)));
+        }
+    }
     facts.add("Path", pool.path.as_str());
+    if let Some(can) = pool.capabilities {
+        let able = |can: bool, yes: &'static str, no: &'static str| if can { yes } else { no };
+        let words = [
+            able(can.reflink, "instant snapshots and clones", "no instant snapshots: they are copies"),
+            able(can.hard_capacity, "hard capacity", "no hard capacity"),
+            able(can.discard, "freed blocks given back", "freed blocks kept"),
+        ];
+        facts.add("Can do", words.join(", "));
+    }
     facts.add("Capacity", format!("{}, overcommit {}", quantity::size(pool.capacity), pool.overcommit));
     facts.add("Reserved", format!("{} by {} volumes", quantity::size(pool.reserved), pool.volumes));
     facts.add("Available", quantity::size(pool.available));

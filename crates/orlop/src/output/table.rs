@@ -5,7 +5,7 @@ use comfy_table::{Cell, Color, ContentArrangement, ContentLineStyle, LineStyle, 
 use jiff::Timestamp;
 use orlop_model::{
     MANIFEST_VERSION, Size,
-    resource::{Capacity, Event, Operation, Pool, Severity, Volume, VolumeState, Workspace},
+    resource::{Capacity, Event, Operation, Pool, PoolState, Severity, Volume, VolumeState, Workspace},
 };
 
 use super::{Console, plain, progress, quantity};
@@ -182,10 +182,14 @@ pub(crate) fn pools(console: &Console, pools: &[Pool], wide: bool, now: Timestam
     }
     let mut table = table(console, &header);
     for pool in pools {
-        let status = match &pool.capacity_status {
-            Capacity::Hard => Cell::new("hard").fg(Color::Green),
-            Capacity::Advisory { .. } => Cell::new("advisory").fg(Color::Yellow),
+        let (word, colour) = match (pool.state, &pool.capacity_status) {
+            (PoolState::Missing, _) => ("missing", Color::Red),
+            (PoolState::Full, _) => ("full", Color::Red),
+            (PoolState::Low, _) => ("low", Color::Yellow),
+            (PoolState::Ready, Capacity::Advisory { .. }) => ("advisory", Color::Yellow),
+            (PoolState::Ready, Capacity::Hard) => ("hard", Color::Green),
         };
+        let status = Cell::new(word).fg(colour);
         let mut row = vec![
             Cell::new(&pool.name),
             Cell::new(MANIFEST_VERSION),

@@ -64,3 +64,6 @@ ALTER TABLE attachments ADD COLUMN since_boot_ms INTEGER NOT NULL DEFAULT 0;
 
 -- How much of the log each user caused.
 CREATE INDEX events_actor ON events (actor_uid);
+
+-- Pools: what the directory is on, as JSON.
+ALTER TABLE pools ADD COLUMN medium TEXT NOT NULL DEFAULT '{"kind":"directory"}';

@@ -337,7 +337,10 @@ fn the_journal_holds_what_is_unfinished() {
         volume: None,
         actor_uid: None,
         front: None,
-        ..operation(&a, Intent::CreatePool { pool: f.pool.id, path: "/p".to_owned() })
+        ..operation(
+            &a,
+            Intent::CreatePool { pool: f.pool.id, path: "/p".to_owned(), medium: Medium::Directory },
+        )
     };
     for row in [create.clone(), attach.clone(), started.clone()] {
         f.store.write(move |tx| operations::begin(tx, &row)).unwrap();

@@ -1,0 +1,238 @@
+//! The end of a pool here: removed, where it is empty, or exported with all that is in it.
+//!
+//! Removal forgets the pool first, in one write with the intent, so that no volume can be made in it
+//! any more, and then gives back what it was on. An export marks the pool as whole, forgets it with
+//! everything that was recorded of it, and only then unmounts it: the data stays as it is.
+
+use std::path::Path;
+
+use orlop_model::{Error, ErrorKind, OperationId, PoolId, PoolName, Result, resource::Medium};
+use orlop_sys::durable;
+
+use super::{confirm, create, create::described, format, medium, missing, view};
+use crate::{
+    attachment::detach::{self, Released},
+    authority,
+    core::{Core, object},
+    events::event,
+    fault::{self, Point},
+    format::{BlankName, PoolFile, PoolPaths},
+    host::On,
+    locks::{Deadline, Held, Lock},
+    request::{Caller, Exported},
+    store::{Intent, PoolRow, VolumeRow, attachments, events, operations, pools, volumes},
+    volume::describe,
+};
+
+/// What is in the root of a pool, and ours.
+const OURS: [&str; 4] = ["orlop.pool", "volumes", "blanks", "snapshots"];
+/// So many things are named in a refusal.
+const NAMED: usize = 3;
+
+/// See [`crate::Engine::remove_pool`].
+pub(crate) fn remove(core: &Core, caller: &Caller, name: &PoolName) -> Result<()> {
+    authority::rule_host(caller, "remove pools")?;
+    let _held = core.locks.take(Lock::Pool(name.clone()), Deadline::usual())?;
+    let row = core.store.read(|r| pools::by_name(r, name))?.ok_or_else(|| missing(name))?;
+    let object = format!("pool {name}");
+    if row.volumes > 0 {
+        return Err(Error::new(
+            ErrorKind::InUse,
+            format!("pool {name} holds {} volumes, released ones included", row.volumes),
+        )
+        .object(&object)
+        .hint(format!(
+            "delete and purge them first (orlop get -t volume -a, and with --released); or take the pool off with its data: orlop pool export {name}"
+        )));
+    }
+    let paths = confirm(core, row.id, name)?;
+    let foreign = foreign(&paths);
+    if !foreign.is_empty() {
+        return Err(Error::new(
+            ErrorKind::Conflict,
+            format!("pool {name} holds what no record explains: {}", foreign.join(", ")),
+        )
+        .object(&object)
+        .hint(format!("see what it is: orlop pool check {name}; nothing was removed")));
+    }
+    core.blanks.forget(row.id);
+    if let Some(who) = medium::release(&row.path, &row.medium, &object)? {
+        medium::bring(core, &row)?;
+        return Err(Error::new(ErrorKind::InUse, format!("pool {name} is in use: {who}"))
+            .object(object)
+            .hint("end that use first; nothing was removed"));
+    }
+    let path = create::text(&row.path)?.to_owned();
+    let operation = core.operation(
+        Some(caller),
+        None,
+        Intent::RemovePool { pool: row.id, path, medium: row.medium.clone() },
+    );
+    let operation_id = operation.id;
+    let told = event("PoolRemoved", format!("pool {name} on {} is removed", described(&row)))
+        .in_pool(name)
+        .by(caller);
+    let id = row.id;
+    core.store.write(move |tx| {
+        pools::delete(tx, id)?;
+        operations::begin(tx, &operation)?;
+        events::append(tx, &told)
+    })?;
+    core.pools.remove(id);
+    fault::point(Point::PoolForgotten)?;
+    erase(core, operation_id, &row.path, id, &row.medium)
+}
+
+/// Gives back what the pool was on. Repeated by recovery until it succeeds.
+pub(crate) fn erase(core: &Core, operation: OperationId, path: &Path, id: PoolId, on: &Medium) -> Result<()> {
+    let object = format!("pool at {}", path.display());
+    match on {
+        Medium::Directory => {
+            for (entry, name) in entries(&PoolPaths::new(path).blanks()) {
+                if is_blank(&name) {
+                    durable::remove_file(&entry).on(&object)?;
+                }
+            }
+            create::clear(path, id, &object)?;
+        }
+        Medium::Device { .. } | Medium::Image { .. } => {
+            medium::release(path, on, &object)?;
+            format::take_back(core, id, on, &object)?;
+        }
+    }
+    fault::point(Point::PoolErased)?;
+    core.store.write(move |tx| operations::finish(tx, operation))
+}
+
+/// A blank, or one that was being made.
+pub(crate) fn is_blank(name: &str) -> bool {
+    name.strip_suffix(".new").unwrap_or(name).parse::<BlankName>().is_ok()
+}
+
+/// What lies in a pool without volumes and is not ours to remove.
+fn foreign(paths: &PoolPaths) -> Vec<String> {
+    let root = entries(paths.root()).into_iter().filter(|(_, name)| !OURS.contains(&name.as_str()));
+    // What a new filesystem has in its root makes a directory no less empty, and stays.
+    let root = root.filter(|(_, name)| name != create::LOST_AND_FOUND);
+    let blanks = entries(&paths.blanks()).into_iter().filter(|(_, name)| !is_blank(name));
+    let inside = [paths.volumes(), paths.root().join("snapshots")];
+    let inside = inside.iter().flat_map(|directory| entries(directory));
+    root.chain(blanks).chain(inside).map(|(path, _)| path.display().to_string()).take(NAMED).collect()
+}
+
+pub(crate) fn entries(directory: &Path) -> Vec<(std::path::PathBuf, String)> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.map(|entry| (entry.path(), entry.file_name().to_string_lossy().into_owned())).collect()
+}
+
+/// See [`crate::Engine::export_pool`].
+pub(crate) fn export(core: &Core, caller: &Caller, name: &PoolName) -> Result<Exported> {
+    authority::rule_host(caller, "export pools")?;
+    let _held = core.locks.take(Lock::Pool(name.clone()), Deadline::usual())?;
+    let row = core.store.read(|r| pools::by_name(r, name))?.ok_or_else(|| missing(name))?;
+    let paths = confirm(core, row.id, name)?;
+    let object = format!("pool {name}");
+    let (_volumes_held, rows) = hold_all(core, &row)?;
+    for volume in &rows {
+        require_idle(core, volume)?;
+    }
+    let shown = view(core, &row);
+    let operation = core.operation(Some(caller), None, Intent::ExportPool { pool: row.id });
+    let operation_id = operation.id;
+    core.store.write(move |tx| operations::begin(tx, &operation))?;
+    let forgotten = (|| {
+        for volume in &rows {
+            describe::write(&paths, volume)?;
+        }
+        mark(&paths, Some(Core::now()), &object)?;
+        durable::sync_filesystem(paths.root()).on(&object)?;
+        fault::point(Point::PoolExportMarked)?;
+        let told = event(
+            "PoolExported",
+            format!(
+                "pool {name} on {} is no longer known here, with its {} volumes; its data stays",
+                described(&row),
+                rows.len()
+            ),
+        )
+        .in_pool(name)
+        .by(caller);
+        let (pool, ids) = (row.id, rows.iter().map(|row| row.id).collect::<Vec<_>>());
+        core.store.write(move |tx| {
+            for id in ids {
+                volumes::delete(tx, id)?;
+            }
+            // Fails where a volume was made in it meanwhile.
+            pools::delete(tx, pool)?;
+            operations::finish(tx, operation_id)?;
+            events::append(tx, &told)
+        })
+    })();
+    if let Err(error) = forgotten {
+        if let Err(left) = undo_export(core, operation_id, row.id) {
+            tracing::warn!(%left, "an export that failed is taken back at the next start");
+        }
+        return Err(error);
+    }
+    core.pools.remove(row.id);
+    core.blanks.forget(row.id);
+    fault::point(Point::PoolExported)?;
+    let held = match medium::release(&row.path, &row.medium, &object) {
+        Ok(held) => held,
+        Err(error) => Some(error.to_string()),
+    };
+    Ok(Exported { pool: shown, held })
+}
+
+/// The pool is still ours.
+pub(crate) fn undo_export(core: &Core, operation: OperationId, id: PoolId) -> Result<()> {
+    if let Some(row) = core.store.read(|r| pools::by_id(r, id))? {
+        let paths = confirm(core, row.id, &row.name)?;
+        mark(&paths, None, &format!("pool {}", row.name))?;
+    }
+    core.store.write(move |tx| operations::finish(tx, operation))
+}
+
+/// Says in the pool itself whether it was exported.
+pub(crate) fn mark(paths: &PoolPaths, exported: Option<jiff::Timestamp>, object: &str) -> Result<()> {
+    let marker = paths.marker();
+    let bytes = super::read_short(&marker).map_err(|error| {
+        Error::new(ErrorKind::Host, format!("{object}: can't read {}: {error}", marker.display()))
+            .object(object)
+    })?;
+    let file = PoolFile { exported_at: exported, ..PoolFile::decode(&bytes, &marker)? };
+    durable::write_file(&marker, &file.encode()?, 0o600).on(object)
+}
+
+/// Nobody works on any volume of the pool for as long as the locks are held.
+fn hold_all(core: &Core, pool: &PoolRow) -> Result<(Vec<Held>, Vec<VolumeRow>)> {
+    let mut ids = core.store.read(|r| volumes::ids_in_pool(r, pool.id))?;
+    ids.sort_unstable();
+    let deadline = Deadline::usual();
+    let held =
+        ids.iter().map(|id| core.locks.take(Lock::Volume(*id), deadline)).collect::<Result<Vec<_>>>()?;
+    let rows = if ids.is_empty() { Vec::new() } else { core.store.read(|r| volumes::by_ids(r, &ids))? };
+    Ok((held, rows))
+}
+
+/// Neither attached, nor mounted, nor being worked on.
+fn require_idle(core: &Core, row: &VolumeRow) -> Result<()> {
+    let (attached, begun) =
+        core.store.read(|r| Ok((attachments::of_volume(r, row.id)?, operations::of_volume(r, row.id)?)))?;
+    let refused =
+        |kind, what: String| Error::new(kind, format!("volume {} {what}", row.title())).object(object(row));
+    if let Some(attachment) = attached.first() {
+        return Err(refused(ErrorKind::InUse, format!("is in use by {}", attachment.consumer))
+            .hint("stop what uses it first; nothing of the pool was changed"));
+    }
+    if !begun.is_empty() {
+        return Err(refused(ErrorKind::Recovering, "is being worked on".to_owned())
+            .hint("try again when that has ended"));
+    }
+    let image = core.image(row)?;
+    match detach::take_down(core, row, &image)? {
+        Released::Free => Ok(()),
+        Released::Held(who) => Err(refused(ErrorKind::InUse, format!("is still held: {who}"))
+            .hint("end what holds it first; nothing of the pool was changed")),
+    }
+}
