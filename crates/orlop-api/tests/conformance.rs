@@ -5,8 +5,8 @@
 #![allow(clippy::unwrap_used)]
 
 use orlop_api::{
-    ApplyOptions, DeleteOptions, EventFilter, MountFilter, MountRequest, Operation, PoolRequest,
-    VolumeFilter, WatchFilter, WorkspaceRequest, body, openapi, query,
+    ApplyOptions, DeleteOptions, DeviceFilter, EventFilter, MountFilter, MountRequest, Operation,
+    PoolRequest, VolumeFilter, WatchFilter, WorkspaceRequest, body, openapi, query,
 };
 use orlop_model::{Error, OperationId, PoolName, VolumeId, VolumeManifest, VolumeName, WorkspaceName};
 use orlop_testkit::json_schema;
@@ -59,7 +59,12 @@ fn bodies(operation: Operation) -> (Taken, Vec<Value>) {
         Operation::PutWorkspace => (takes::<WorkspaceRequest>, vec![json!({}), json!({"grants": [1, 2]})]),
         Operation::CreatePool => (
             takes::<PoolRequest>,
-            vec![json!({"path": "/a"}), json!({"path": "/a", "capacity": "1Gi", "overcommit": 1.5})],
+            vec![
+                json!({"path": "/a"}),
+                json!({"path": "/a", "capacity": "1Gi", "overcommit": 1.5}),
+                json!({"device": "/dev/a", "erase": "ext4"}),
+                json!({"image": "/a", "size": "1Gi", "sparse": true}),
+            ],
         ),
         Operation::MountVolume => (
             takes::<MountRequest>,
@@ -233,6 +238,7 @@ fn query_parser(operation: Operation) -> fn(&str) -> Result<(), Error> {
         Operation::UnmountVolume => takes::<MountFilter>,
         Operation::ListEvents => takes::<EventFilter>,
         Operation::Watch => takes::<WatchFilter>,
+        Operation::GetDevice => takes::<DeviceFilter>,
         other => panic!("the query of {other:?} is not tested"),
     }
 }

@@ -1,7 +1,7 @@
 //! The router over a real engine in a scratch directory.
 #![allow(clippy::unwrap_used)]
 
-use std::time::Duration;
+use std::{process::Command, time::Duration};
 
 use axum::{
     body::{Body, to_bytes},
@@ -222,6 +222,11 @@ async fn answers_are_as_described() {
     std::fs::create_dir(&target).unwrap();
     let mount = json!({ "workspace": "w", "name": "a", "target": &target }).to_string();
     let unmount = format!("?target={}", target.display());
+    let other = json!({ "path": scratch.join("other") }).to_string();
+    std::fs::File::create(scratch.join("disk")).unwrap().set_len(16 << 20).unwrap();
+    let disk =
+        orlop_testkit::run(Command::new("losetup").args(["-f", "--show"]).arg(scratch.join("disk"))).ok();
+    let device = format!("?path={}", disk.trim());
     let mut seen = std::collections::HashSet::new();
     for (operation, parameters, query, body) in [
         (Operation::PutWorkspace, &["w"][..], "", r#"{"grants":[1000]}"#.to_owned()),
@@ -238,6 +243,10 @@ async fn answers_are_as_described() {
         (Operation::UnmountVolume, &[], &unmount, String::new()),
         (Operation::DeleteVolume, &["w", "a"], "", String::new()),
         (Operation::DeleteVolumeById, &[nobody], "", String::new()),
+        (Operation::ExportPool, &["fast"], "", String::new()),
+        (Operation::CreatePool, &["other"], "", other),
+        (Operation::DeletePool, &["other"], "", String::new()),
+        (Operation::GetDevice, &[], &device, String::new()),
         (Operation::DeleteWorkspace, &["w"], "", String::new()),
         (Operation::ListEvents, &[], "", String::new()),
         (Operation::GetVersion, &[], "", String::new()),
