@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use orlop_daemon::LogFormat;
-use orlop_model::{OperationId, VolumeName, WorkspaceName};
+use orlop_model::{OperationId, Size, VolumeName, WorkspaceName};
 
 use super::resource::Format;
 
