@@ -75,7 +75,7 @@ fn inodes_and_what_a_pool_promised_have_thresholds_too() {
 
     let request = PoolRequest {
         name: "small".parse().unwrap(),
-        path: world.join("small"),
+        place: PoolPlace::Directory(world.join("small")),
         capacity: Some(orlop_model::Size::from_bytes(20 * MIB)),
         overcommit: None,
     };
@@ -141,7 +141,7 @@ fn writes_that_the_disk_refused_are_told_of() {
     let world = World::new("refused-writes");
     let request = PoolRequest {
         name: "thin".parse().unwrap(),
-        path: host.join("pool"),
+        place: PoolPlace::Directory(host.join("pool")),
         capacity: None,
         overcommit: Some(4.0),
     };
