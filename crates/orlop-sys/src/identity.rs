@@ -22,6 +22,14 @@ pub struct DeviceNumber {
 }
 
 impl DeviceNumber {
+    /// Of the filesystem that a path leads into. Where that is a server's, it is not asked: one that
+    /// doesn't answer would hold us.
+    pub fn of_path(path: &Path) -> Result<Self> {
+        let found = statx(CWD, path, AtFlags::STATX_DONT_SYNC, StatxFlags::empty())
+            .map_err(|errno| SysError::on("look at", path, errno))?;
+        Ok(Self { major: found.stx_dev_major, minor: found.stx_dev_minor })
+    }
+
     /// From the kernel's 64-bit form, as in `st_dev` and `lo_device`.
     pub(crate) fn from_raw(raw: u64) -> Self {
         Self { major: rustix::fs::major(raw), minor: rustix::fs::minor(raw) }

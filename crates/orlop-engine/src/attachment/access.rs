@@ -156,6 +156,13 @@ pub(crate) fn decide(
     }
 }
 
+/// The refusal where somebody has it whom no record and no visible mount names.
+pub(crate) fn unseen(asked: Asked<'_>, who: &str) -> Error {
+    refused(asked, format!("volume {} is {} and in use by {who}", asked.title, asked.mode)).hint(
+        "end that process, or unmount that bind; or apply the volume with accessMode: ReadWriteMany, to share it",
+    )
+}
+
 /// Whether somebody without a record could stand in the way of the first who has one.
 pub(crate) fn excludes_others(mode: AccessMode) -> bool {
     match mode {

@@ -3,11 +3,15 @@
 //! The intent is recorded before anything is mounted, the attachment after. A crash between leaves a
 //! mount without an attachment, which the next start takes down.
 
-use std::{os::fd::AsFd, path::Path};
+use std::{
+    os::fd::AsFd,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 use orlop_model::{
-    AttachmentId, OperationId, Result,
+    AccessMode, AttachmentId, OperationId, Result,
     resource::{Front, VolumeState},
 };
 use orlop_sys::{
@@ -21,7 +25,8 @@ use uuid::Uuid;
 
 use super::{
     access::{self, Access, Asked, Grant, Wish},
-    detach, publish,
+    detach::{self, Released},
+    publish,
     stale::{self, Survey},
 };
 use crate::{
@@ -36,6 +41,9 @@ use crate::{
     store::{AttachmentRow, Intent, VolumeRow, attachments, events, operations},
     volume::state,
 };
+
+/// The kernel clears away the namespace of a container that ended in the background.
+const CLEARED_WITHIN: Duration = Duration::from_secs(1);
 
 /// Who wants a volume, and how.
 pub(crate) struct Consumer<'a> {
@@ -113,13 +121,41 @@ fn decide(
         Ok(grant) if !(alone && access::excludes_others(asked.mode)) => Ok(grant),
         Ok(_) | Err(_) => {
             let survey = stale::survey(core, Some(caller), row, image)?;
-            by(&survey.attachments, &survey.lingerers()).map_err(|mut error| {
-                if let Some(who) = survey.held {
+            let grant = by(&survey.attachments, &survey.lingerers()).map_err(|mut error| {
+                if let Some(who) = &survey.held {
                     error.message.push_str(&format!("; it is held by {who}"));
                 }
                 error
-            })
+            })?;
+            // Readers of a read-only volume are no danger to each other.
+            let one_only = access::excludes_others(asked.mode)
+                && !(asked.mode == AccessMode::ReadOnlyMany && grant.read_only);
+            if one_only
+                && survey.attachments.is_empty()
+                && survey.kernel.device.is_some()
+                && let Some(who) = unseen(core, row, image)?
+            {
+                return Err(access::unseen(asked, &who));
+            }
+            Ok(grant)
         }
+    }
+}
+
+/// Who has a volume that nothing of ours mounts any more, if somebody has: its loop device is there
+/// for as long as anybody mounts it anywhere, in a namespace without a process too.
+fn unseen(core: &Core, row: &VolumeRow, image: &Image) -> Result<Option<String>> {
+    let begin = Instant::now();
+    loop {
+        let Released::Held(who) = detach::take_down(core, row, image)? else { return Ok(None) };
+        // Somebody of this host sits in our own mount, which stays.
+        if image_attach::staged(image, &core.places.base(row.id))?.is_some() {
+            return Ok(None);
+        }
+        if begin.elapsed() >= CLEARED_WITHIN {
+            return Ok(Some(who));
+        }
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

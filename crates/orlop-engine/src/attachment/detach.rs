@@ -170,8 +170,7 @@ pub(crate) fn take_down(core: &Core, row: &VolumeRow, image: &Image) -> Result<R
         Remaining::Somebody(device) => {
             let view = kernel::look(&core.places, row.id, &[device], &[], &image.object)?;
             let who = match view.holders().as_slice() {
-                [] => "a mount namespace without a visible process, or a program that claims the device"
-                    .to_owned(),
+                [] => kernel::unseen(device),
                 holders => holders.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
             };
             Ok(linger(core, row, who))

@@ -186,6 +186,30 @@ fn name(mounts: &[DeviceMount]) -> Vec<Lingerer> {
 /// Processes that have something below `mount_point` open, as far as they may be looked at: their
 /// working or root directory, or a file. For a message, at most `most` of them.
 pub(crate) fn users_of(mount_point: &Path, most: usize) -> Vec<String> {
+    processes(most, |link| std::fs::read_link(link).is_ok_and(|path| path.starts_with(mount_point)))
+}
+
+/// Who keeps a device though no mount of it can be seen, in words.
+pub(crate) fn unseen(device: DeviceNumber) -> String {
+    let users = processes(3, |link| DeviceNumber::of_path(link).is_ok_and(|found| found == device));
+    if !users.is_empty() {
+        return format!("{}, in a mount that can't be seen any more", users.join(", "));
+    }
+    let places: Vec<_> = mountinfo::unseen_namespaces().unwrap_or_default();
+    match places.as_slice() {
+        [] => format!(
+            "a mount namespace without a process (an open descriptor of its ns/mnt keeps it), or a program \
+             that claims device {device}"
+        ),
+        [first, ..] => format!(
+            "a mount namespace without a process: one is kept by the bind of its ns/mnt on {}",
+            first.display()
+        ),
+    }
+}
+
+/// Processes of which a link passes: to their working or root directory, or to an open file.
+fn processes(most: usize, passes: impl Fn(&Path) -> bool) -> Vec<String> {
     let mut found = Vec::new();
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     for process in processes {
@@ -194,11 +218,7 @@ pub(crate) fn users_of(mount_point: &Path, most: usize) -> Vec<String> {
         };
         let links = ["cwd", "root"].map(|link| process.path().join(link));
         let files = std::fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten();
-        let uses = links
-            .into_iter()
-            .chain(files.map(|file| file.path()))
-            .any(|link| std::fs::read_link(link).is_ok_and(|path| path.starts_with(mount_point)));
-        if uses {
+        if links.into_iter().chain(files.map(|file| file.path())).any(|link| passes(&link)) {
             let name = orlop_sys::host::process_name(pid).unwrap_or_default();
             found.push(format!("process {pid} ({name})"));
         }

@@ -231,3 +231,68 @@ fn a_container_that_gave_up_its_root_directory_is_still_a_holder() {
     world.detach("data", "two").unwrap();
     world.destroy("data");
 }
+
+#[test]
+fn a_namespace_without_a_process_is_a_holder() {
+    require!(Part::Loop);
+    let world = World::new("pinned");
+    world.make("data", "ReadWriteOnce", "temp");
+    let path = world.attach("data", "one").unwrap().path;
+    // A namespace can only be bound where mounts are not shared.
+    let pins = world.mkdir("pins");
+    let run = |program: &str, arguments: &[&std::ffi::OsStr]| {
+        orlop_testkit::run(std::process::Command::new(program).args(arguments)).ok()
+    };
+    run("mount", &["--bind".as_ref(), pins.as_ref(), pins.as_ref()]);
+    run("mount", &["--make-private".as_ref(), pins.as_ref()]);
+    let pin = pins.join("ns");
+    std::fs::write(&pin, "").unwrap();
+    let mut namespace = std::ffi::OsString::from("--mount=");
+    namespace.push(&pin);
+    let script = "mount --make-rprivate / && mount --bind \"$0\" \"$1\" && \
+         for m in $(awk -v h=\"$2/\" 'index($5,h)==1 {print $5}' /proc/self/mountinfo | sort -r); do umount $m; done";
+    let place = world.mkdir("c");
+    let directory = world.config.mount_dir.clone();
+    run(
+        "unshare",
+        &[
+            &namespace,
+            "sh".as_ref(),
+            "-c".as_ref(),
+            script.as_ref(),
+            path.as_ref(),
+            place.as_ref(),
+            directory.as_ref(),
+        ],
+    );
+
+    world.detach("data", "one").unwrap();
+    let error = fails(world.attach("data", "two"), ErrorKind::AccessRefused);
+    let words =
+        ["public/data is ReadWriteOnce", "a mount namespace without a process", pin.to_str().unwrap()];
+    assert!(words.iter().all(|word| error.message.contains(word)) && error.hint.is_some(), "{error}");
+    assert!(world.volume("data").status.attachments.is_empty());
+    run("umount", &[pin.as_ref()]);
+    world.attach("data", "two").unwrap();
+    world.detach("data", "two").unwrap();
+    world.destroy("data");
+    run("umount", &[pins.as_ref()]);
+}
+
+#[test]
+fn a_file_that_is_open_in_a_mount_that_is_gone_is_a_holder() {
+    require!(Part::Loop);
+    let world = World::new("gone-open");
+    world.make("data", "ReadWriteOnce", "temp");
+    let path = world.attach("data", "one").unwrap().path;
+    let mut copy = sandbox(&path);
+    world.detach("data", "one").unwrap();
+    let error = fails(world.attach("data", "two"), ErrorKind::AccessRefused);
+    assert!(error.message.contains(&format!("process {} (sh)", copy.id())), "{error}");
+    drop(copy.stdin.take());
+    copy.wait().unwrap();
+    // What has just ended stands in nobody's way.
+    world.attach("data", "two").unwrap();
+    world.detach("data", "two").unwrap();
+    world.destroy("data");
+}

@@ -2,7 +2,8 @@
 //!
 //! A mount namespace is seen through a process in it. One that no process is in (held only by a
 //! descriptor or a bind mount of `ns/mnt`), or that only a single thread entered, is not seen. So,
-//! before data is deleted, [`crate::loopdev::probe_exclusive`] asks the kernel itself.
+//! before data is deleted or given to one user alone, [`crate::loopdev::probe_exclusive`] asks the
+//! kernel itself.
 //!
 //! Which namespace a process is in can be hidden from us (it takes CAP_SYS_PTRACE to follow
 //! `ns/mnt` of a process with more privileges than ours) where its table is not. A mount is in one
@@ -133,6 +134,24 @@ pub fn mounts_of_devices(wanted: impl Fn(DeviceNumber) -> bool) -> Result<Vec<De
     Ok(found)
 }
 
+/// Where in our own namespace mount namespaces are kept that no process is in: their `ns/mnt` is bound
+/// there. What is mounted in them is not seen by the functions above.
+pub fn unseen_namespaces() -> Result<Vec<PathBuf>> {
+    let inode = |root: &Path| in_brackets(root.to_str()?);
+    let mut kept: Vec<(u64, PathBuf)> = own()?
+        .into_iter()
+        .filter(|entry| entry.filesystem == "nsfs")
+        .filter_map(|entry| Some((inode(&entry.root)?, entry.mount_point)))
+        .collect();
+    if !kept.is_empty() {
+        let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        let seen: HashSet<u64> =
+            processes.filter_map(|process| namespace_of(process.file_name().to_str()?)).collect();
+        kept.retain(|(namespace, _)| !seen.contains(namespace));
+    }
+    Ok(kept.into_iter().map(|(_, place)| place).collect())
+}
+
 /// A mount namespace, and the process it is seen through.
 struct SeenNamespace {
     namespace: u64,
@@ -220,10 +239,14 @@ pub fn same_namespace(one: &[MountEntry], other: &[MountEntry]) -> bool {
     one.iter().any(|mount| other.iter().any(|found| found.id == mount.id))
 }
 
-/// The inode in `mnt:[4026531841]`.
+/// The mount namespace of a process.
 fn namespace_of(process: &str) -> Option<u64> {
-    let link = std::fs::read_link(format!("/proc/{process}/ns/mnt")).ok()?;
-    link.to_str()?.strip_prefix("mnt:[")?.strip_suffix(']')?.parse().ok()
+    in_brackets(std::fs::read_link(format!("/proc/{process}/ns/mnt")).ok()?.to_str()?)
+}
+
+/// The inode in `mnt:[4026531841]`.
+fn in_brackets(text: &str) -> Option<u64> {
+    text.strip_prefix("mnt:[")?.strip_suffix(']')?.parse().ok()
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
