@@ -3,12 +3,13 @@
 
 use std::{
     fs, io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use orlop_engine::EngineConfig;
-use orlop_model::{Error, ErrorKind, Period, Result, Size, configuration::Configuration};
+use orlop_model::{Error, ErrorKind, Period, Result, Size, configuration::Configuration, notify::NotifyTo};
 
 use crate::logs::LogFormat;
 
@@ -63,6 +64,9 @@ impl Config {
         let named = flags.config.is_some();
         let file = flags.config.clone().unwrap_or_else(|| Self::FILE.into());
         let said = Configuration::read(&file.display().to_string(), bytes_of(&file, named)?)?;
+        if said.notify.iter().any(|notify| matches!(notify.to, NotifyTo::Command { .. })) {
+            owned_by_root(&file)?;
+        }
         Self::combine(flags, said)
     }
 
@@ -95,6 +99,7 @@ impl Config {
                 released_retention: said.released_retention.unwrap_or(Period::Never),
                 released_warn_percent: said.released_warn_percent.unwrap_or(20),
                 observe_every: said.observe_every.unwrap_or(Duration::from_secs(10)),
+                notify: said.notify,
             },
             run_dir,
             group: said.group.unwrap_or_else(|| "orlop".to_owned()),
@@ -103,6 +108,19 @@ impl Config {
             drain: said.drain.unwrap_or(Duration::from_secs(30)),
         })
     }
+}
+
+/// Commands are run as root, so nobody else may choose them.
+fn owned_by_root(file: &Path) -> Result<()> {
+    let found = fs::metadata(file)
+        .map_err(|fault| Error::new(ErrorKind::Host, format!("can't look at {}: {fault}", file.display())))?;
+    if found.uid() == 0 && found.mode() & 0o022 == 0 {
+        return Ok(());
+    }
+    let message = format!("{} names commands to run, and others than root may change it", file.display());
+    Err(Error::new(ErrorKind::PermissionDenied, message)
+        .object(format!("configuration {}", file.display()))
+        .hint(format!("chown root {0} && chmod go-w {0}", file.display())))
 }
 
 fn absolute(path: PathBuf) -> Result<PathBuf> {
@@ -170,5 +188,20 @@ mod tests {
         fs::remove_file(&file).unwrap();
         let error = Config::load(flags).unwrap_err();
         assert!(error.message.contains("can't be read"), "{error}");
+    }
+
+    #[test]
+    fn commands_come_only_from_a_file_that_root_alone_may_change() {
+        use std::os::unix::fs::PermissionsExt;
+        orlop_testkit::require!(orlop_testkit::Part::Root);
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("orlop.yaml");
+        fs::write(&file, "notify: [{command: /bin/true}]\n").unwrap();
+        let load = || Config::load(Overrides { config: Some(file.clone()), ..Overrides::default() });
+        assert_eq!(load().unwrap().engine.notify.len(), 1);
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o664)).unwrap();
+        assert_eq!(load().unwrap_err().kind, ErrorKind::PermissionDenied);
+        fs::write(&file, "notify: [{webhook: 'http://localhost/'}]\n").unwrap();
+        assert_eq!(load().unwrap().engine.notify.len(), 1, "a webhook runs nothing");
     }
 }

@@ -133,6 +133,15 @@ impl prometheus_client::collector::Collector for Snapshot {
                 })
                 .collect(),
         )?;
+        let notifications = statistics.notifications.iter();
+        counter(
+            &mut encoder,
+            "notifications",
+            "Attempts to tell somebody of an event",
+            notifications
+                .map(|(kind, outcome, count)| (vec![("to", *kind), ("outcome", *outcome)], *count))
+                .collect(),
+        )?;
         histogram(
             &mut encoder,
             "operation_duration",

@@ -50,6 +50,7 @@ impl World {
             released_retention: Period::Never,
             released_warn_percent: 20,
             observe_every: Duration::from_millis(200),
+            notify: Vec::new(),
         };
         Self { engine: Engine::open(config.clone()).unwrap(), mount_dir, config, scratch }
     }

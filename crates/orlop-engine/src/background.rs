@@ -1,6 +1,6 @@
 //! Work that nobody waits for: volumes that were marked as deleting, mounts that linger, the health of
-//! attached images, the room of pools, how full all of it is, and blanks. Two threads; each sleeps until there is something
-//! to do.
+//! attached images, the room of pools, how full all of it is, and blanks; and whom events are told
+//! to. A few threads; each sleeps until there is something to do.
 
 use std::{
     collections::BTreeSet,
@@ -16,6 +16,7 @@ use crate::{
     blank,
     core::Core,
     locks::Lock,
+    notify,
     observation::watch,
     pool::{medium, room},
     request::VolumeQuery,
@@ -89,6 +90,18 @@ impl Signal {
         self.state().stopping
     }
 
+    /// An event was told: somebody may want to pass it on.
+    pub(crate) fn told(&self) {
+        // The lock makes sure that nobody is between looking and sleeping.
+        let _state = self.state();
+        self.changed.notify_all();
+    }
+
+    /// Sleeps until `woken` holds or for so long. Says whether to go on.
+    pub(crate) fn sleep_until(&self, most: Duration, woken: impl Fn() -> bool) -> bool {
+        self.sleep(most, |_| woken())
+    }
+
     /// Sleeps until woken or for so long. Says whether to go on.
     fn sleep(&self, most: Duration, woken: impl Fn(&mut State) -> bool) -> bool {
         let end = Instant::now() + most;
@@ -109,19 +122,26 @@ impl Signal {
 /// What is done from time to time.
 type Work = fn(&Core) -> Result<()>;
 /// What a thread does until it is told to stop.
-type Body = fn(&Core);
+type Body = Box<dyn FnOnce(&Core) + Send>;
 
-/// Starts both threads. They end when told to.
+/// Starts all threads. They end when told to.
 ///
 /// # Errors
 /// [`ErrorKind::HostLimit`] where the host has no more threads.
 pub(crate) fn start(core: &Arc<Core>) -> Result<Vec<JoinHandle<()>>> {
-    let threads = [("orlop-tend", tend_all as Body), ("orlop-blanks", tend_blanks)];
-    let start = |(name, body): (&str, Body)| {
+    notify::begin(core)?;
+    let mut bodies: Vec<(String, Body)> = vec![
+        ("orlop-tend".to_owned(), Box::new(tend_all)),
+        ("orlop-blanks".to_owned(), Box::new(tend_blanks)),
+    ];
+    for (index, told) in core.config.notify.iter().cloned().enumerate() {
+        bodies.push((format!("orlop-notify-{index}"), Box::new(move |core| notify::tell(core, &told))));
+    }
+    let start = |(name, body): (String, Body)| {
         let core = Arc::clone(core);
-        std::thread::Builder::new().name(name.to_owned()).spawn(move || body(&core))
+        std::thread::Builder::new().name(name).spawn(move || body(&core))
     };
-    threads.into_iter().map(start).collect::<Result<_, _>>().map_err(|error: std::io::Error| {
+    bodies.into_iter().map(start).collect::<Result<_, _>>().map_err(|error: std::io::Error| {
         core.signal.stop();
         Error::new(ErrorKind::HostLimit, format!("could not start a thread: {error}"))
             .hint("raise the limit of tasks (TasksMax, ulimit -u)")

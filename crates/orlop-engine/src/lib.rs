@@ -20,6 +20,7 @@ pub mod format;
 mod host;
 mod limits;
 mod locks;
+mod notify;
 mod observation;
 mod pool;
 mod reconcile;

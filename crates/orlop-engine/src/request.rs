@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 pub use orlop_model::MountAccess;
 use orlop_model::{
     Period, PoolName, Size, VolumeId, VolumeManifest, VolumeName, VolumeUsage, WorkspaceName,
+    notify::Notify,
     resource::{Front, Outcome, Severity, VolumeState},
 };
 
@@ -37,6 +38,8 @@ pub struct EngineConfig {
     pub released_warn_percent: u32,
     /// How often it is looked at how full volumes and pools are.
     pub observe_every: Duration,
+    /// Who is told of events.
+    pub notify: Vec<Notify>,
 }
 
 /// Who asks: the peer's uid, from the kernel, and the door.
@@ -333,6 +336,8 @@ pub struct Statistics {
     pub operations: Vec<(String, String, u64)>,
     /// How long they took, by name.
     pub latencies: Vec<(String, Latency)>,
+    /// Events told to others: how, the outcome, and how often.
+    pub notifications: Vec<(&'static str, &'static str, u64)>,
     /// Volumes made from a prepared blank, and formatted from scratch.
     pub created_from_blank: u64,
     /// The latter.

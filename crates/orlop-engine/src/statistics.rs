@@ -22,6 +22,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     operations: Mutex<Operations>,
+    notifications: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
     pub(crate) from_blank: AtomicU64,
     pub(crate) from_scratch: AtomicU64,
 }
@@ -44,6 +45,15 @@ impl Tally {
         operations.latencies.entry(operation).or_default().add(took);
         drop(operations);
         result
+    }
+
+    /// Counts an attempt to tell somebody of an event.
+    pub(crate) fn notified(&self, kind: &'static str, outcome: &'static str) {
+        *self.notifications().entry((kind, outcome)).or_default() += 1;
+    }
+
+    fn notifications(&self) -> MutexGuard<'_, BTreeMap<(&'static str, &'static str), u64>> {
+        self.notifications.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn operations(&self) -> MutexGuard<'_, Operations> {
@@ -90,6 +100,12 @@ pub(crate) fn read(core: &Core) -> Statistics {
             .latencies
             .iter()
             .map(|(name, latency)| ((*name).to_owned(), *latency))
+            .collect(),
+        notifications: core
+            .tally
+            .notifications()
+            .iter()
+            .map(|((kind, outcome), count)| (*kind, *outcome, *count))
             .collect(),
         created_from_blank: core.tally.from_blank.load(Ordering::Relaxed),
         created_from_scratch: core.tally.from_scratch.load(Ordering::Relaxed),

@@ -12,10 +12,11 @@ use crate::{
         reader, render,
         tree::{Entry, Kind},
     },
+    notify::{self, Notify},
 };
 
 /// The keys of the file.
-pub const KEYS: [&str; 17] = [
+pub const KEYS: [&str; 18] = [
     "stateDir",
     "runDir",
     "mountDir",
@@ -29,6 +30,7 @@ pub const KEYS: [&str; 17] = [
     "recoveryParallelism",
     "eventsKept",
     "observeEvery",
+    "notify",
     "drain",
     "tempGracePeriod",
     "releasedRetention",
@@ -64,6 +66,8 @@ pub struct Configuration {
     pub events_kept: Option<u32>,
     /// How often it is looked at how full volumes and pools are.
     pub observe_every: Option<Duration>,
+    /// Who is told of events.
+    pub notify: Vec<Notify>,
     /// How long work that was begun may take after the daemon was told to stop.
     pub drain: Option<Duration>,
     /// The `tempGracePeriod` of temp volumes whose manifest says none.
@@ -132,6 +136,7 @@ impl Configuration {
                 "recoveryParallelism" => self.recovery_parallelism = number(fields, entry, 1, 64),
                 "eventsKept" => self.events_kept = number(fields, entry, 1000, 10_000_000),
                 "observeEvery" => self.observe_every = duration(fields, entry),
+                "notify" => self.notify = notify::read(fields, entry),
                 "drain" => self.drain = duration(fields, entry),
                 "tempGracePeriod" => self.temp_grace_period = fields.period(entry),
                 "releasedRetention" => self.released_retention = fields.period(entry),
@@ -179,7 +184,7 @@ fn number(fields: &mut Fields<'_>, entry: &Entry, least: u32, most: u32) -> Opti
 }
 
 /// A whole number with `s`, `m` or `h`, of at most a day.
-fn duration(fields: &mut Fields<'_>, entry: &Entry) -> Option<Duration> {
+pub(crate) fn duration(fields: &mut Fields<'_>, entry: &Entry) -> Option<Duration> {
     const DAY: u64 = 24 * 3600;
     let text = fields.text(entry, "a duration such as 30s")?;
     let seconds = text.find(|c: char| !c.is_ascii_digit()).and_then(|end| {
@@ -205,6 +210,7 @@ fn duration(fields: &mut Fields<'_>, entry: &Entry) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::notify::NotifyTo;
 
     fn read(text: &str) -> Result<Configuration> {
         Configuration::read("orlop.yaml", text.into())
@@ -214,7 +220,7 @@ mod tests {
     fn every_key_is_read() {
         let text = "stateDir: /a\nrunDir: /b\nmountDir: /c\ngroup: volumes\nlogFormat: json\nlog: debug\n\
             defaultSize: 2Gi\nlowWater: 0\nblanks: 3\nstaleAfter: 1m\nrecoveryParallelism: 8\n\
-            eventsKept: 2000\nobserveEvery: 1m\ndrain: 5s\ntempGracePeriod: never\nreleasedRetention: 30d\n\
+            eventsKept: 2000\nobserveEvery: 1m\nnotify: [{webhook: http://localhost/a}]\ndrain: 5s\ntempGracePeriod: never\nreleasedRetention: 30d\n\
             releasedWarnPercent: 10\n";
         let expected = Configuration {
             state_dir: Some("/a".into()),
@@ -230,6 +236,11 @@ mod tests {
             recovery_parallelism: Some(8),
             events_kept: Some(2000),
             observe_every: Some(Duration::from_secs(60)),
+            notify: vec![Notify {
+                to: NotifyTo::Webhook("http://localhost/a".to_owned()),
+                severity: crate::resource::Severity::Warning,
+                timeout: Duration::from_secs(10),
+            }],
             drain: Some(Duration::from_secs(5)),
             temp_grace_period: Some(Period::Never),
             released_retention: Some(Period::After(30 * 24 * 3600)),

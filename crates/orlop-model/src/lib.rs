@@ -12,6 +12,7 @@ pub mod id;
 pub mod json;
 pub mod manifest;
 pub mod name;
+pub mod notify;
 pub mod period;
 pub mod resource;
 pub mod rules;

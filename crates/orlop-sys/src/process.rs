@@ -1,7 +1,7 @@
 //! Running a program to its end: no shell, a clean environment, bounded output, a time limit.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::Errno;
 use rustix::process::{
     Pid, PidfdFlags, Signal, getpid, getppid, kill_process_group, pidfd_open, set_parent_process_death_signal,
@@ -75,8 +76,18 @@ impl Program {
         environment: &[(&str, &str)],
         limit: Duration,
     ) -> Result<Finished> {
-        let executable = self.find()?;
-        let mut command = Command::new(&executable);
+        self.run_at(&self.find()?, arguments, environment, Stdio::null(), limit)
+    }
+
+    fn run_at(
+        &self,
+        executable: &Path,
+        arguments: &[&std::ffi::OsStr],
+        environment: &[(&str, &str)],
+        input: Stdio,
+        limit: Duration,
+    ) -> Result<Finished> {
+        let mut command = Command::new(executable);
         command
             .args(arguments)
             .env_clear()
@@ -84,7 +95,7 @@ impl Program {
             .env("PATH", SYSTEM_DIRECTORIES.join(":"))
             .envs(environment.iter().copied())
             .current_dir("/")
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
@@ -98,7 +109,7 @@ impl Program {
                 if getppid() == Some(parent) { Ok(()) } else { Err(Errno::SRCH.into()) }
             });
         }
-        let child = command.spawn().map_err(|error| SysError::io("start", &executable, &error))?;
+        let child = command.spawn().map_err(|error| SysError::io("start", executable, &error))?;
         self.finish(child, limit)
     }
 
@@ -146,6 +157,25 @@ impl Program {
         let status = child.wait().map_err(|error| SysError::io("wait for", Path::new(self.name), &error))?;
         Ok(Finished { program: self.name, status, stdout: stdout.into_text(), stderr: stderr.into_text() })
     }
+}
+
+/// Runs a command of the configuration as [`Program::run`] runs a program: the executable by its
+/// absolute path, without a shell. It reads `input` from its standard input.
+pub fn run_command(
+    executable: &Path,
+    arguments: &[&std::ffi::OsStr],
+    environment: &[(&str, &str)],
+    input: &[u8],
+    limit: Duration,
+) -> Result<Finished> {
+    const COMMAND: Program = Program { name: "the command", package: "" };
+    // A file in memory, not a pipe: a command that reads nothing does not hold us.
+    let failed = |error: std::io::Error| SysError::io("write the input of", executable, &error);
+    let mut file = memfd_create("input", MemfdFlags::CLOEXEC)
+        .map(File::from)
+        .map_err(|errno| SysError::call("make a file in memory", errno))?;
+    file.write_all(input).and_then(|()| file.rewind()).map_err(failed)?;
+    COMMAND.run_at(executable, arguments, environment, Stdio::from(file), limit)
 }
 
 impl Finished {
@@ -341,6 +371,20 @@ mod tests {
             error.to_string(),
             "mkfs.nosuchthing is not installed; on Debian it is in the package nosuch-progs"
         );
+    }
+
+    #[test]
+    fn a_command_gets_its_input_and_a_clean_environment() {
+        let run = |script: &str| {
+            let arguments = [OsStr::new("-c"), OsStr::new(script)];
+            let environment = [("ORLOP_TEST", "1")];
+            run_command(Path::new("/bin/sh"), &arguments, &environment, b"line\n", Duration::from_secs(20))
+        };
+        assert_eq!(run("cat; echo $ORLOP_TEST$HOME").unwrap().stdout, "line\n1\n");
+        let error = run("exit 4").unwrap().success().unwrap_err();
+        assert_eq!(error.to_string(), "the command failed with exit status 4");
+        let nowhere = run_command(Path::new("/nowhere"), &[], &[], b"", Duration::from_secs(1)).unwrap_err();
+        assert!(nowhere.to_string().contains("/nowhere"), "{nowhere}");
     }
 
     #[test]

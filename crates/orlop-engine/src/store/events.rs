@@ -96,7 +96,7 @@ pub(super) fn newest(r: &Reader<'_>) -> Result<u64> {
 }
 
 /// Up to which sequence something may be missing: all events after it are kept.
-fn complete_after(r: &Reader<'_>) -> Result<u64> {
+pub fn complete_after(r: &Reader<'_>) -> Result<u64> {
     if let Some(last) = meta::get(r, PRUNED)?.and_then(|last| last.parse().ok()) {
         return Ok(last);
     }

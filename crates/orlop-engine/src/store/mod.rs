@@ -21,6 +21,7 @@ mod connection;
 pub mod events;
 mod failure;
 mod meta;
+pub mod notifications;
 mod open;
 pub mod operations;
 pub mod pools;

@@ -13,6 +13,7 @@ mod host_mounts;
 mod lifecycle;
 mod media;
 mod modes;
+mod notify;
 mod observation;
 mod pools;
 mod workspaces;

@@ -243,6 +243,7 @@ pub fn config(base: &Path) -> EngineConfig {
         released_retention: Period::Never,
         released_warn_percent: 20,
         observe_every: Duration::from_millis(200),
+        notify: Vec::new(),
     }
 }
 

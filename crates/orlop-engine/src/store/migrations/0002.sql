@@ -67,3 +67,10 @@ CREATE INDEX events_actor ON events (actor_uid);
 
 -- Pools: what the directory is on, as JSON.
 ALTER TABLE pools ADD COLUMN medium TEXT NOT NULL DEFAULT '{"kind":"directory"}';
+
+-- How far each was told of events whom the configuration names.
+CREATE TABLE notifications (
+    target   TEXT    NOT NULL PRIMARY KEY,
+    node     TEXT    NOT NULL,
+    position INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
