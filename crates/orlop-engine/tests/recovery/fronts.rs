@@ -1,6 +1,11 @@
 //! Paths that engines remember after their attachment was dropped, and paths after a restart.
 
-use std::{path::Path, process::Command};
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
 
 use orlop_model::ErrorKind;
 use orlop_testkit::{Part, command::eventually, require};
@@ -69,6 +74,48 @@ fn who_came_before_the_path_went_keeps_the_volume() {
     world.attach("data", "one").unwrap();
     assert!(!podman.exists());
     world.detach("data", "one").unwrap();
+    world.assert_nothing_mounted();
+}
+
+/// A process that binds `source` in a mount namespace of its own if it can, says whether it did, and
+/// keeps it until its input ends.
+fn binder(source: &Path, place: &Path) -> Child {
+    let script =
+        "mount --make-rprivate / && mount --bind $0 $1 2>/dev/null && echo bound || echo refused; read line";
+    Command::new("unshare")
+        .args(["-m", "sh", "-c", script])
+        .args([source, place])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+#[test]
+fn a_container_that_starts_while_the_path_goes_does_not_share() {
+    require!(Part::Loop);
+    let world = World::new("race");
+    world.make("data", "ReadWriteOnce", "temp");
+    let place = world.mkdir("c");
+    let (mut took, mut kept) = (0, 0);
+    for round in 0..12 {
+        let podman = world.attach_as(&PODMAN, "data", "host", false).unwrap().path;
+        world.let_ids_go_stale();
+        let mut binder = binder(&podman, &place);
+        std::thread::sleep(Duration::from_millis(round));
+        let attached = world.attach("data", "one");
+        let mut said = String::new();
+        BufReader::new(binder.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        let bound = said == "bound\n";
+        assert!(!(bound && attached.is_ok()), "both have it in round {round}");
+        took += u32::from(attached.is_ok());
+        kept += u32::from(bound);
+        drop(binder.stdin.take());
+        binder.wait().unwrap();
+        world.detach("data", "one").unwrap();
+        world.detach_as(&PODMAN, "data", "host").unwrap();
+    }
+    println!("taken {took} times, kept {kept} times");
     world.assert_nothing_mounted();
 }
 
