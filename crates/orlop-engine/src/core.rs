@@ -124,14 +124,19 @@ impl Core {
 
 /// See [`Core::row`].
 pub(crate) fn row(r: &Reader<'_>, which: &VolumeRef) -> Result<VolumeRow> {
-    let (found, name) = match which {
-        VolumeRef::Key(key) => (volumes::by_key(r, key)?, format!("{}/{}", key.workspace, key.name)),
-        VolumeRef::Id(id) => (volumes::by_id(r, *id)?, id.to_string()),
+    let (found, name, workspace) = match which {
+        VolumeRef::Key(key) => {
+            let name = format!("{}/{}", key.workspace, key.name);
+            (volumes::by_key(r, key)?, name, Some(&key.workspace))
+        }
+        VolumeRef::Id(id) => (volumes::by_id(r, *id)?, id.to_string(), None),
     };
     found.ok_or_else(|| {
+        let elsewhere = workspace.filter(|workspace| **workspace != WorkspaceName::public());
+        let place = elsewhere.map_or_else(String::new, |workspace| format!(" -w {workspace}"));
         Error::new(ErrorKind::NotFound, format!("there is no volume {name}"))
             .object(format!("volume {name}"))
-            .hint("orlop get -t volume -a lists the volumes")
+            .hint(format!("orlop get -t volume{place} -a lists the volumes"))
     })
 }
 

@@ -90,7 +90,8 @@ impl Configuration {
             return Ok(configuration);
         }
         let text = render(&faults, Appearance::PLAIN);
-        Err(Error::new(ErrorKind::InvalidArgument, text.trim_end()).object(format!("configuration {name}")))
+        let message = format!("the configuration {name} has faults\n{}", text.trim_end());
+        Err(Error::new(ErrorKind::InvalidArgument, message).object(format!("configuration {name}")))
     }
 
     fn parse(name: &str, bytes: Vec<u8>) -> (Self, Vec<Diagnostic>) {

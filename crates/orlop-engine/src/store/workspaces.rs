@@ -145,7 +145,9 @@ pub fn delete(tx: &Tx<'_>, name: &WorkspaceName) -> Result<bool> {
         Err(error) if is_foreign_key(&error) => {
             Err(Error::new(ErrorKind::InUse, format!("the workspace {name} still holds volumes"))
                 .object(format!("workspace {name}"))
-                .hint("delete its volumes first; released ones count, and `orlop get --released` lists them"))
+                .hint(format!(
+                    "delete its volumes first; released ones count: orlop get -a --released -w {name}"
+                )))
         }
         Err(error) => Err(tx.failed("delete a workspace", &error)),
     }

@@ -31,7 +31,11 @@ pub(super) async fn run(command: OperationCommand, client: &Client, console: &mu
                     |one| table::operations(console, std::slice::from_ref(one), wide, now),
                 )?;
                 if !refresh {
-                    console.print(text);
+                    if found.is_empty() && matches!(format.output, Output::Table | Output::Wide) {
+                        console.note("no long work is under way");
+                    } else {
+                        console.print(text);
+                    }
                     break;
                 }
                 console.redraw(&text, first);
