@@ -42,6 +42,29 @@ fn ext4_parameters_follow_the_size() {
     assert!(format_parameters(FsKind::Ext4, 16 * MIB - 1).is_err());
 }
 
+/// What is in a new filesystem is pinned by the same rule as its parameters.
+#[test]
+fn the_template_changes_with_the_rule_only() {
+    if !may_mount() {
+        return;
+    }
+    const RAISE: &str = "raise RULE in orlop-engine's backend/image/format.rs with this: blanks of the old \
+         template are still taken";
+    let template = super::template::Template::get().unwrap();
+    let read = |path| std::fs::read_to_string(path).unwrap();
+    assert_eq!(read(template.mke2fs_config()), "[fs_types]\n\text4 = {\n\t}\n", "{RAISE}");
+    let prototype = "/\n0 0\nd--755 0 0\ndata d--755 0 0\n$\n.orlop d--700 0 0\n$\n$\n";
+    assert_eq!(read(template.xfs_prototype()), prototype, "{RAISE}");
+    let mut root: Vec<_> = std::fs::read_dir(template.root())
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .map(|entry| (entry.file_name(), entry.metadata().unwrap().mode()))
+        .collect();
+    root.sort();
+    assert_eq!(root, [(".orlop".into(), 0o040_700), ("data".into(), 0o040_755)], "{RAISE}");
+    assert_eq!(std::fs::metadata(template.root()).unwrap().mode(), 0o040_755, "{RAISE}");
+}
+
 #[test]
 fn xfs_parameters_follow_the_size() {
     for (size, groups, log) in [(XFS_MINIMUM, 4, 64), (GIB, 4, 64), (225 * GIB, 4, 112), (10 << 40, 11, 1024)]

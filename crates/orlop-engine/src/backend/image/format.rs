@@ -14,8 +14,9 @@ use crate::{
     host::On,
 };
 
-/// The number of the rule by which `orlop-sys` pins the parameters. It grows with every change of
-/// them, so that a blank of an older rule is not taken for one of the newer.
+/// The number of the rule by which `orlop-sys` pins the parameters and what mkfs puts into the image.
+/// It grows with every change of them, so that a blank of an older rule is not taken for one of the
+/// newer; a test of each sees to that.
 pub(crate) const RULE: u32 = 1;
 
 /// mkfs writes little and nothing in proportion to the size; longer means that the disk hangs.
@@ -63,4 +64,65 @@ pub(crate) fn preallocate(path: &Path, size: u64, object: &str) -> Result<()> {
 pub(crate) fn flush(path: &Path, object: &str) -> Result<()> {
     let file = image::open_existing(path).on(object)?;
     image::sync(&file, path).on(object)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use orlop_model::{FilesystemChoice, Size};
+
+    /// What each rule pins, as a digest. A line is added when [`RULE`] is raised, and none is edited.
+    const RULES: [(u32, u64); 1] = [(1, 0xb35d_d941_c9e1_74b9)];
+
+    /// FNV-1a: all that is asked of it is that it stays what it is.
+    fn digest(text: &str) -> u64 {
+        text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        })
+    }
+
+    /// The parameters at and around all sizes where they change.
+    fn parameters() -> String {
+        let volume = r#"{"size":"1Gi","accessMode":"ReadWriteMany","type":"temp"}"#;
+        let spec: VolumeSpec = serde_json::from_str(volume).unwrap();
+        let sizes = (24..=62).flat_map(|power| [(1 << power) - 4096, 1 << power, 3 << (power - 1)]);
+        let sizes: Vec<u64> = sizes.chain([300 << 20]).collect();
+        let mut text = String::new();
+        for filesystem in FilesystemChoice::ALL {
+            for bytes in &sizes {
+                let size = Size::from_bytes(*bytes);
+                // Too small for it is also something that is pinned.
+                let made = decide(&VolumeSpec { size, filesystem, ..spec.clone() }, "x").ok().map(|made| {
+                    let ImagePlacement {
+                        filesystem,
+                        filesystem_block_size,
+                        loop_block_size,
+                        format,
+                        preallocated: _,
+                    } = made;
+                    let ImageFormat { rule: _, program, arguments } = format;
+                    format!(
+                        "{filesystem} {filesystem_block_size} {loop_block_size} {program} {}",
+                        arguments.join(" ")
+                    )
+                });
+                text.push_str(&format!("{filesystem} {bytes}: {made:?}\n"));
+            }
+        }
+        text
+    }
+
+    #[test]
+    fn parameters_change_with_the_rule_only() {
+        let now = digest(&parameters());
+        let [.., (rule, pinned)] = RULES;
+        assert_eq!(rule, RULE, "RULES lacks the line ({RULE}, {now:#018x})");
+        assert!(
+            now == pinned,
+            "new images are no longer made as rule {rule} pins it, and blanks of that rule are still \
+             taken: raise RULE to {next}, and add the line ({next}, {now:#018x}) to RULES",
+            next = rule + 1
+        );
+        assert!(RULES.iter().zip(1..).all(|((rule, _), number)| *rule == number), "no rule is left out");
+    }
 }
