@@ -3,11 +3,7 @@
 //! The intent is recorded before anything is mounted, the attachment after. A crash between leaves a
 //! mount without an attachment, which the next start takes down.
 
-use std::{
-    os::fd::AsFd,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{os::fd::AsFd, path::Path};
 
 use jiff::Timestamp;
 use orlop_model::{
@@ -41,9 +37,6 @@ use crate::{
     store::{AttachmentRow, Intent, VolumeRow, attachments, events, operations},
     volume::state,
 };
-
-/// The kernel clears away the namespace of a container that ended in the background.
-const CLEARED_WITHIN: Duration = Duration::from_secs(1);
 
 /// Who wants a volume, and how.
 pub(crate) struct Consumer<'a> {
@@ -145,18 +138,10 @@ fn decide(
 /// Who has a volume that nothing of ours mounts any more, if somebody has: its loop device is there
 /// for as long as anybody mounts it anywhere, in a namespace without a process too.
 fn unseen(core: &Core, row: &VolumeRow, image: &Image) -> Result<Option<String>> {
-    let begin = Instant::now();
-    loop {
-        let Released::Held(who) = detach::take_down(core, row, image)? else { return Ok(None) };
-        // Somebody of this host sits in our own mount, which stays.
-        if image_attach::staged(image, &core.places.base(row.id))?.is_some() {
-            return Ok(None);
-        }
-        if begin.elapsed() >= CLEARED_WITHIN {
-            return Ok(Some(who));
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let Released::Held(who) = detach::take_down_patiently(core, row, image)? else { return Ok(None) };
+    // Where it is still mounted, somebody of this host sits in our own mount, which stays.
+    let mounted = image_attach::staged(image, &core.places.base(row.id))?.is_some();
+    Ok((!mounted).then_some(who))
 }
 
 fn perform(

@@ -5,6 +5,8 @@
 //! device with another namespace. Then the volume lingers: nothing is forced, the record stays true,
 //! and it is tried again (`linger`).
 
+use std::time::{Duration, Instant};
+
 use orlop_model::{OperationId, Result, Size, VolumeId, VolumeUsage, resource::VolumeState};
 use orlop_sys::{SysError, image as host_image, mount};
 
@@ -19,6 +21,8 @@ use crate::{
     request::{Caller, VolumeRef},
     store::{AttachmentRow, Intent, VolumeRow, attachments, events, operations, volumes},
 };
+
+const CLEARED_WITHIN: Duration = Duration::from_secs(1);
 
 /// How taking down a volume ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -175,6 +179,22 @@ pub(crate) fn take_down(core: &Core, row: &VolumeRow, image: &Image) -> Result<R
             };
             Ok(linger(core, row, who))
         }
+    }
+}
+
+/// The same, and waits a moment for what the kernel clears away in the background: the namespace of a
+/// container that ended.
+pub(crate) fn take_down_patiently(core: &Core, row: &VolumeRow, image: &Image) -> Result<Released> {
+    let begin = Instant::now();
+    loop {
+        let released = take_down(core, row, image)?;
+        let settled = released == Released::Free
+            || image_attach::staged(image, &core.places.base(row.id))?.is_some()
+            || begin.elapsed() >= CLEARED_WITHIN;
+        if settled {
+            return Ok(released);
+        }
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

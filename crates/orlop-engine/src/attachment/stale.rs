@@ -118,7 +118,7 @@ fn close(
 ) -> Result<Released> {
     let closed = (|| {
         let closed = if left.is_empty() {
-            detach::take_down(core, row, image)?
+            detach::take_down_patiently(core, row, image)?
         } else {
             match (publish::unpublish(core, image, left)?, look()?.lingerers().first()) {
                 (Released::Free, Some(consumer)) => Released::Held(consumer.to_string()),
