@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use orlop_model::{
     Error, ErrorKind, OperationId, PoolName, Result, VolumeId, VolumeManifest, VolumeName, WorkspaceName,
-    resource::{self, Pool, Volume, Workspace},
+    resource::{self, Pool, Volume, VolumePlan, Workspace},
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -22,8 +22,8 @@ use crate::{
     route::Operation,
     types::{
         Applied, ApplyOptions, DeleteOptions, Deleted, DeviceFilter, DeviceReport, EventFilter, EventList,
-        List, MountFilter, MountRequest, Mounted, Page, PoolExported, PoolRequest, ReadinessReport,
-        VersionReport, VolumeFilter, WatchFilter, WorkspaceRequest,
+        List, MigrateRequest, MountFilter, MountRequest, Mounted, Page, PoolExported, PoolRequest,
+        ReadinessReport, VersionReport, VolumeFilter, WatchFilter, WorkspaceRequest,
     },
 };
 
@@ -63,6 +63,27 @@ impl Client {
     ) -> Result<Applied<Volume>> {
         let path = [workspace.as_str(), manifest.name.as_str()];
         self.call(Operation::ApplyVolume, &path, options, Some(manifest)).await
+    }
+
+    /// What an apply would do now.
+    pub async fn plan(
+        &self,
+        workspace: &WorkspaceName,
+        manifest: &VolumeManifest,
+        options: &ApplyOptions,
+    ) -> Result<VolumePlan> {
+        let path = [workspace.as_str(), manifest.name.as_str()];
+        self.call(Operation::PlanVolume, &path, options, Some(manifest)).await
+    }
+
+    /// Moves a volume, or its files into another filesystem. Long work.
+    pub async fn migrate(
+        &self,
+        workspace: &WorkspaceName,
+        name: &VolumeName,
+        request: &MigrateRequest,
+    ) -> Result<Applied<Volume>> {
+        self.call(Operation::MigrateVolume, &[workspace.as_str(), name.as_str()], &(), Some(request)).await
     }
 
     /// A live volume.

@@ -3,14 +3,14 @@
 
 use orlop_model::{
     OperationId, PoolName, VolumeId, VolumeManifest, VolumeName, WorkspaceName,
-    resource::{self, Pool, Volume, Workspace},
+    resource::{self, Pool, Volume, VolumePlan, Workspace},
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::types::{
     Applied, ApplyOptions, DeleteOptions, Deleted, DeviceFilter, DeviceReport, EventFilter, EventList, List,
-    MountFilter, MountRequest, Mounted, Page, PoolExported, PoolRequest, ReadinessReport, VersionReport,
-    VolumeFilter, WatchFilter, WorkspaceRequest,
+    MigrateRequest, MountFilter, MountRequest, Mounted, Page, PoolExported, PoolRequest, ReadinessReport,
+    VersionReport, VolumeFilter, WatchFilter, WorkspaceRequest,
 };
 
 /// What is done with a path.
@@ -146,6 +146,14 @@ operations! {
         "Makes a volume, or changes it in place.",
         "Answers when the volume is active, or says why not. The name in the manifest is the one of the path. A change that can't be made in place is refused.",
         Some(inline::<ApplyOptions>), Some(of::<VolumeManifest>), Answer::Json(of::<Applied<Volume>>);
+    PlanVolume, "planVolume": Post "/v1/workspaces/{workspace}/volumes/{name}/plan" [WORKSPACE, VOLUME],
+        "Says what an apply would do now.",
+        "Nothing is changed. A refusal is part of the answer.",
+        Some(inline::<ApplyOptions>), Some(of::<VolumeManifest>), Answer::Json(of::<VolumePlan>);
+    MigrateVolume, "migrateVolume": Post "/v1/workspaces/{workspace}/volumes/{name}/migrate" [WORKSPACE, VOLUME],
+        "Moves a volume to another pool, or its files into a filesystem of another size.",
+        "Refused while it is in use. Long work: see the operations. The source is kept until the copy was read back and is the same; where the volume is there already, nothing happens.",
+        None, Some(of::<MigrateRequest>), Answer::Json(of::<Applied<Volume>>);
     GetVolume, "getVolume": Get "/v1/workspaces/{workspace}/volumes/{name}" [WORKSPACE, VOLUME],
         "Shows a live volume.",
         "What is asked for, and what is.",

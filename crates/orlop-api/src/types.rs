@@ -67,6 +67,9 @@ pub struct VolumeFilter {
     /// Only in that pool.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pool: Option<PoolName>,
+    /// Only made by apply, and last applied with that set of manifests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub applied_set: Option<String>,
     /// At most so many on a page; 1000 where nothing or more is said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
@@ -82,6 +85,22 @@ pub struct ApplyOptions {
     /// Make the workspace if it is missing; else its absence is an error.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub create_workspace: bool,
+    /// The set of manifests that this one is of, such as the path of a directory: what a later apply
+    /// of that set goes by to find what is no longer in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub set: Option<String>,
+}
+
+/// Where a volume is to move, and how large it is to be there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct MigrateRequest {
+    /// The pool; the one where it is if none is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pool: Option<PoolName>,
+    /// The size. With one the files are copied into a new filesystem; without, the image as it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<Size>,
 }
 
 /// How a volume is deleted.

@@ -5,8 +5,8 @@
 #![allow(clippy::unwrap_used)]
 
 use orlop_api::{
-    ApplyOptions, DeleteOptions, DeviceFilter, EventFilter, MountFilter, MountRequest, Operation,
-    PoolRequest, VolumeFilter, WatchFilter, WorkspaceRequest, body, openapi, query,
+    ApplyOptions, DeleteOptions, DeviceFilter, EventFilter, MigrateRequest, MountFilter, MountRequest,
+    Operation, PoolRequest, VolumeFilter, WatchFilter, WorkspaceRequest, body, openapi, query,
 };
 use orlop_model::{Error, OperationId, PoolName, VolumeId, VolumeManifest, VolumeName, WorkspaceName};
 use orlop_testkit::json_schema;
@@ -38,7 +38,7 @@ fn takes_manifest(bytes: &[u8]) -> Result<(), Error> {
 /// The parser of each body, and good ones to begin with.
 fn bodies(operation: Operation) -> (Taken, Vec<Value>) {
     match operation {
-        Operation::ApplyVolume => (
+        Operation::ApplyVolume | Operation::PlanVolume => (
             takes_manifest,
             vec![
                 json!({
@@ -66,6 +66,9 @@ fn bodies(operation: Operation) -> (Taken, Vec<Value>) {
                 json!({"image": "/a", "size": "1Gi", "sparse": true}),
             ],
         ),
+        Operation::MigrateVolume => {
+            (takes::<MigrateRequest>, vec![json!({}), json!({"pool": "a", "size": "1Gi"})])
+        }
         Operation::MountVolume => (
             takes::<MountRequest>,
             vec![
@@ -233,7 +236,7 @@ fn query_parser(operation: Operation) -> fn(&str) -> Result<(), Error> {
     }
     match operation {
         Operation::ListVolumes => takes::<VolumeFilter>,
-        Operation::ApplyVolume => takes::<ApplyOptions>,
+        Operation::ApplyVolume | Operation::PlanVolume => takes::<ApplyOptions>,
         Operation::DeleteVolume | Operation::DeleteVolumeById => takes::<DeleteOptions>,
         Operation::UnmountVolume => takes::<MountFilter>,
         Operation::ListEvents => takes::<EventFilter>,

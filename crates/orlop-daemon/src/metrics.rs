@@ -352,6 +352,7 @@ mod tests {
             workspace: workspace.clone(),
             manifest: serde_json::from_value(manifest).unwrap(),
             create_workspace: false,
+            set: None,
         };
         engine.apply(&root, &request).unwrap();
         let text = || Metrics::default().render(&engine, Phase::Running).unwrap();

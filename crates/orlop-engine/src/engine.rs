@@ -1,5 +1,7 @@
 //! The engine's face: one method an operation. What each does lives in the modules of that name.
 
+mod changes;
+
 use std::{
     path::Path,
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
@@ -343,7 +345,7 @@ impl Engine {
         which: &VolumeRef,
         work: impl FnOnce(&Core) -> Result<T>,
     ) -> Result<T> {
-        let result = self.run(operation, work);
+        let result = self.run(operation, work).map_err(|e| changes::explained(self.core(), which, e));
         if let Err(error) = &result {
             let row: Option<VolumeRow> = self.core().row(which).ok();
             let about = match (&row, which) {

@@ -86,6 +86,40 @@ points! {
     DeleteRemoved = "delete.removed",
     /// The record is gone or released; only the answer is missing.
     DeleteDone = "delete.done",
+    /// The new size is recorded and reserved; the image has the old one.
+    GrowRecorded = "grow.recorded",
+    /// The image is longer; the filesystem in it is not.
+    GrowExtended = "grow.extended",
+    /// The filesystem is larger.
+    GrowGrown = "grow.grown",
+    /// `volume.json` has the new size.
+    GrowDescribed = "grow.described",
+    /// The operation is out of the journal; only the answer is missing.
+    GrowDone = "grow.done",
+    /// The intent to replace the image is recorded, with what that reserves.
+    ReplaceRecorded = "replace.recorded",
+    /// The new image is there, checked and flushed, beside the old.
+    ReplaceMade = "replace.made",
+    /// The new image has taken the place of the old; the record has the old size.
+    ReplaceSwapped = "replace.swapped",
+    /// `volume.json` has the new size.
+    ReplaceDescribed = "replace.described",
+    /// The new size is recorded; only the answer is missing.
+    ReplaceDone = "replace.done",
+    /// The intent to move is recorded, with the reservation in the other pool.
+    MigrateRecorded = "migrate.recorded",
+    /// The data is in the other pool.
+    MigrateCopied = "migrate.copied",
+    /// It was read back and is the same.
+    MigrateVerified = "migrate.verified",
+    /// `volume.json` is in the other pool.
+    MigrateDescribed = "migrate.described",
+    /// The record says that the volume is there; what is in the old pool remains.
+    MigrateSwapped = "migrate.swapped",
+    /// What was in the old pool is gone.
+    MigrateRemoved = "migrate.removed",
+    /// The operation is out of the journal; only the answer is missing.
+    MigrateDone = "migrate.done",
     /// A blank is being formatted under its temporary name.
     BlankFormatted = "blank.formatted",
     /// The pool's own filesystem is made; it is not mounted.

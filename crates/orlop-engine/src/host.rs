@@ -82,6 +82,14 @@ impl<T> On<T> for orlop_sys::Result<T> {
     }
 }
 
+/// The end of long work: what the kernel refused, or that it was stopped.
+pub(crate) fn ended<T>(result: Result<T, orlop_sys::Unfinished<Error>>, object: &str) -> Result<T, Error> {
+    result.map_err(|unfinished| match unfinished {
+        orlop_sys::Unfinished::Failed(error) => failure(&error, object),
+        orlop_sys::Unfinished::Stopped(error) => error,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

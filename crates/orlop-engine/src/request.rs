@@ -97,6 +97,8 @@ pub struct VolumeQuery {
     pub released: bool,
     /// Only in that pool.
     pub pool: Option<PoolName>,
+    /// Only made by apply, and last applied with that set of manifests.
+    pub applied_set: Option<String>,
     /// At most so many; the engine caps it at 1000, and 0 means the cap.
     pub limit: usize,
     /// The token of the page before.
@@ -166,6 +168,15 @@ pub struct WorkspaceRequest {
     pub size_limit: Option<Option<Size>>,
     /// The most volumes it may have, released ones counted; root only.
     pub volume_limit: Option<Option<u64>>,
+}
+
+/// Where a volume is to move, and how large it is to be there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MigrateRequest {
+    /// The pool; the one where it is if there is none.
+    pub pool: Option<PoolName>,
+    /// The size. With one the files are copied into a new filesystem; without, the image as it is.
+    pub size: Option<Size>,
 }
 
 /// A pool to be made.
@@ -383,4 +394,6 @@ pub struct ApplyRequest {
     pub manifest: VolumeManifest,
     /// Whether the workspace is made if it is missing (only `public` exists by itself).
     pub create_workspace: bool,
+    /// The set of manifests that this one is of, where it is of one.
+    pub set: Option<String>,
 }

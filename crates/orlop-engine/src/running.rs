@@ -38,7 +38,6 @@ pub(crate) struct Meter<'a> {
 }
 
 impl Running {
-    #[cfg_attr(not(test), expect(dead_code, reason = "the first long operation comes with the next change"))]
     /// Begins a report. `kind` is one word for what is done, `object` what it is done to.
     pub(crate) fn begin(
         &self,
@@ -108,8 +107,6 @@ impl Running {
         }
     }
 }
-
-#[cfg_attr(not(test), expect(dead_code, reason = "the first long operation comes with the next change"))]
 impl Meter<'_> {
     /// A new part of the work begins, of so many bytes where that is known.
     pub(crate) fn phase(&self, phase: &str, total_bytes: Option<u64>) {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     access::AccessMode,
+    error::Error,
     filesystem::FilesystemKind,
     id::{AttachmentId, OperationId, PoolId, VolumeId},
     name::{PoolName, VolumeName, WorkspaceName},
@@ -55,6 +56,68 @@ impl VolumeState {
             Self::Error => "error",
         }
     }
+}
+
+/// What apply would do with a volume.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VolumePlan {
+    /// The namespace of its name.
+    pub workspace: WorkspaceName,
+    /// Its name.
+    pub name: VolumeName,
+    /// In one word.
+    pub intention: Intention,
+    /// The fields that would change; empty unless it would change.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<PlannedChange>,
+    /// What to know before, in sentences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// Why apply would refuse it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<Error>,
+}
+
+/// What apply would do, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Intention {
+    /// Make it.
+    Create,
+    /// Change it.
+    Change,
+    /// Nothing.
+    Unchanged,
+    /// Refuse.
+    Refuse,
+}
+
+/// A field that would change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlannedChange {
+    /// The field, such as `volume.size`.
+    pub field: String,
+    /// What is recorded; none where nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// What is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// How.
+    pub how: How,
+}
+
+/// How a change is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum How {
+    /// At once, whether the volume is in use or not.
+    InPlace,
+    /// On a copy, which takes the place of the volume's data after it was checked. Nobody can use the
+    /// volume meanwhile.
+    WithCopy,
 }
 
 /// The status of a volume.

@@ -134,7 +134,7 @@ pub struct VolumeSpec {
     /// `Gi`, `Ti`, `Pi`, `Ei`) or a decimal one (`k`, `M`, `G`, `T`, `P`, `E`), or bytes without one.
     /// A whole number of bytes, at least 16Mi. The kernel enforces it; the filesystem's own structures
     /// take a part of it.
-    #[schemars(extend("x-change" = "refused: this build can't expand a volume, and shrinking one risks its data", "minimum" = Size::LEAST.bytes()))]
+    #[schemars(extend("x-change" = "larger: in place, also in use (an ext4 in use: where the daemon has CAP_SYS_RESOURCE); smaller: ext4 while nobody uses it, on a copy; XFS: `orlop volume migrate`", "minimum" = Size::LEAST.bytes()))]
     pub size: Size,
     /// Who may use the volume at the same time. `CloudTemp` and `CloudPersistent` volumes are always
     /// `ReadWriteOnce`.
@@ -149,7 +149,7 @@ pub struct VolumeSpec {
     #[serde(default, skip_serializing_if = "is_default")]
     pub volume_mode: VolumeMode,
     /// The pool the volume lives in, by name; the pool `default` where none is named.
-    #[schemars(extend("x-change" = "refused: a volume does not move between pools", "default" = "default"))]
+    #[schemars(extend("x-change" = "refused: `orlop volume migrate` moves it", "default" = "default"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<PoolName>,
     /// The filesystem inside. XFS needs a size of at least 300Mi.

@@ -70,14 +70,13 @@ impl Buffer {
     }
 }
 
-/// Reads the data of `file`, up to `length`, and calls back with each piece that is not all zeros and
-/// where it begins; and after each chunk with how many bytes were gone through.
-pub(crate) fn each_piece<E>(
+/// Reads the data of `file`, up to `length`, and calls back with each chunk and where it begins. What
+/// chunks leave out is holes.
+pub(crate) fn each_chunk<E>(
     file: impl AsFd,
     length: u64,
     buffer: &mut Buffer,
-    mut piece: impl FnMut(u64, &[u8]) -> Result<()>,
-    mut advance: impl FnMut(u64) -> Result<(), E>,
+    mut chunk: impl FnMut(u64, &[u8]) -> Result<(), Unfinished<E>>,
 ) -> Result<(), Unfinished<E>> {
     let mut at = 0;
     while at < length {
@@ -96,16 +95,47 @@ pub(crate) fn each_piece<E>(
                 }
                 .into());
             }
-            for (index, bytes) in buffer.get(read).chunks(PIECE).enumerate() {
-                if bytes.iter().any(|byte| *byte != 0) {
-                    piece(at + (index * PIECE) as u64, bytes)?;
-                }
-            }
+            chunk(at, buffer.get(read))?;
             at += read as u64;
-            advance(read as u64).map_err(Unfinished::Stopped)?;
         }
     }
     Ok(())
+}
+
+/// The pieces of a chunk that are not all zeros, and where they begin.
+fn pieces(at: u64, chunk: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
+    let placed =
+        chunk.chunks(PIECE).enumerate().map(move |(index, bytes)| (at + (index * PIECE) as u64, bytes));
+    placed.filter(|(_, bytes)| bytes.iter().any(|byte| *byte != 0))
+}
+
+/// Writes a chunk, but for the pieces that are all zeros: those are holes of the new file.
+pub(crate) fn write_sparse(file: impl AsFd, at: u64, chunk: &[u8]) -> Result<()> {
+    // What belongs together is written at once.
+    let mut run: Option<(u64, usize)> = None;
+    let write = |(begin, length): (u64, usize)| {
+        let from = usize::try_from(begin - at).unwrap_or(usize::MAX);
+        write_all(&file, chunk.get(from..from.saturating_add(length)).unwrap_or_default(), begin)
+    };
+    for (begin, bytes) in pieces(at, chunk) {
+        run = match run {
+            Some((first, length)) if first + length as u64 == begin => Some((first, length + bytes.len())),
+            Some(ended) => {
+                write(ended)?;
+                Some((begin, bytes.len()))
+            }
+            None => Some((begin, bytes.len())),
+        };
+    }
+    run.map_or(Ok(()), write)
+}
+
+/// Adds a chunk to a checksum.
+pub(crate) fn add_chunk(summing: &mut Summing, at: u64, chunk: &[u8]) {
+    for (at, bytes) in pieces(at, chunk) {
+        summing.add_number(at);
+        summing.add(bytes);
+    }
 }
 
 /// Adds the content of a file of that length.
@@ -114,20 +144,18 @@ pub(crate) fn sum<E>(
     length: u64,
     buffer: &mut Buffer,
     summing: &mut Summing,
-    advance: impl FnMut(u64) -> Result<(), E>,
+    mut advance: impl FnMut(u64) -> Result<(), E>,
 ) -> Result<(), Unfinished<E>> {
-    let add = |at, bytes: &[u8]| {
-        summing.add_number(at);
-        summing.add(bytes);
-        Ok(())
-    };
-    each_piece(file, length, buffer, add, advance)?;
+    each_chunk(file, length, buffer, |at, chunk| {
+        add_chunk(summing, at, chunk);
+        advance(chunk.len() as u64).map_err(Unfinished::Stopped)
+    })?;
     summing.add_number(length);
     Ok(())
 }
 
 /// Writes all bytes at that place.
-pub(crate) fn write_all(file: impl AsFd, mut bytes: &[u8], mut at: u64) -> Result<()> {
+fn write_all(file: impl AsFd, mut bytes: &[u8], mut at: u64) -> Result<()> {
     while !bytes.is_empty() {
         match pwrite(&file, bytes, at) {
             Ok(0) => return Err(SysError::call("write a copy", Errno::IO)),
@@ -179,4 +207,9 @@ fn hole_from(file: impl AsFd, at: u64) -> Result<u64> {
         Err(Errno::NXIO | Errno::INVAL | Errno::OPNOTSUPP) => Ok(u64::MAX),
         Err(errno) => Err(SysError::call("look for holes", errno)),
     }
+}
+
+/// Whether direct I/O can write so many bytes.
+pub(crate) fn is_aligned(length: usize) -> bool {
+    length.is_multiple_of(ALIGNMENT)
 }

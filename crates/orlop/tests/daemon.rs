@@ -155,6 +155,7 @@ fn changes_in_place_and_changes_that_are_refused() {
     let dir = session.daemon.scratch().path().to_owned();
     fs::write(dir.join("tagged.yaml"), DATA.replace("[example]", "[example, more]")).unwrap();
     fs::write(dir.join("larger.yaml"), DATA.replace("64Mi", "128Mi")).unwrap();
+    fs::write(dir.join("moved.yaml"), DATA.replace("64Mi", "64Mi, pool: elsewhere")).unwrap();
     fs::write(dir.join("huge.yaml"), SCRATCH.replace("32Mi", "4Pi").replace("scratch", "huge")).unwrap();
     fs::write(dir.join("cloud.yaml"), SCRATCH.replace("temp", "CloudTemp").replace("scratch", "cloud"))
         .unwrap();
@@ -168,7 +169,7 @@ fn changes_in_place_and_changes_that_are_refused() {
         "orlop apply -f scratch.yaml -f typo.yaml",
         "orlop get -n scratch",
         // A refused one does not stop the others; two reasons make the status 1.
-        "orlop apply -f larger.yaml -f cloud.yaml -f scratch.yaml",
+        "orlop apply -f moved.yaml -f cloud.yaml -f scratch.yaml",
         "orlop apply -f data.yaml -w nowhere",
     ] {
         session.type_in(line);

@@ -53,6 +53,8 @@ fn serving(operation: Operation) -> MethodRouter<Service> {
         Operation::GetVolumeById => handle(operation, volumes::get_by_id),
         Operation::DeleteVolumeById => handle(operation, volumes::delete_by_id),
         Operation::ApplyVolume => handle(operation, volumes::apply),
+        Operation::PlanVolume => handle(operation, volumes::plan),
+        Operation::MigrateVolume => handle(operation, volumes::migrate),
         Operation::GetVolume => handle(operation, volumes::get),
         Operation::DeleteVolume => handle(operation, volumes::delete),
         Operation::ListWorkspaces => handle(operation, workspaces::list),

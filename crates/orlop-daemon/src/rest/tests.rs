@@ -232,6 +232,8 @@ async fn answers_are_as_described() {
         (Operation::PutWorkspace, &["w"][..], "", r#"{"grants":[1000]}"#.to_owned()),
         (Operation::CreatePool, &["fast"], "", pool),
         (Operation::ApplyVolume, &["w", "a"], "", manifest.to_string()),
+        (Operation::PlanVolume, &["w", "a"], "", manifest.to_string().replace("16777216", "33554432")),
+        (Operation::MigrateVolume, &["w", "a"], "", r#"{"pool":"default"}"#.to_owned()),
         (Operation::MountVolume, &[], "", mount),
         (Operation::GetVolume, &["w", "a"], "", String::new()),
         (Operation::ListVolumes, &[], "?limit=1", String::new()),

@@ -1,9 +1,12 @@
 //! Volumes.
 
 use axum::extract::State;
-use orlop_api::{Applied, ApplyOptions, DeleteOptions, Deleted, Page, VolumeFilter};
+use orlop_api::{Applied, ApplyOptions, DeleteOptions, Deleted, MigrateRequest, Page, VolumeFilter};
 use orlop_engine::{ApplyRequest, Caller, VolumeKey, VolumeQuery, VolumeRef};
-use orlop_model::{Error, ErrorKind, VolumeId, VolumeManifest, VolumeName, WorkspaceName, resource::Volume};
+use orlop_model::{
+    Error, ErrorKind, Result, VolumeId, VolumeManifest, VolumeName, WorkspaceName,
+    resource::{Volume, VolumePlan},
+};
 
 use super::{
     extract::{Body, By, Params, Query},
@@ -24,6 +27,7 @@ pub(super) async fn list(
         state: filter.state,
         released: filter.released,
         pool: filter.pool,
+        applied_set: filter.applied_set,
         limit: filter.limit.map_or(0, |limit| usize::try_from(limit).unwrap_or(0)),
         after: filter.after,
     };
@@ -58,18 +62,50 @@ pub(super) async fn apply(
     Query(options): Query<ApplyOptions>,
     Body(manifest): Body<VolumeManifest>,
 ) -> Reply<Json<Applied<Volume>>> {
-    if manifest.name != name {
-        let error = Error::new(
+    let request = asked(workspace, &name, manifest, options)?;
+    let applied = service.change(move |engine| engine.apply(&caller, &request)).await?;
+    Ok(Json(Applied { outcome: applied.outcome, changes: applied.changes, resource: applied.resource }))
+}
+
+pub(super) async fn plan(
+    State(service): State<Service>,
+    By(caller): By,
+    Params((workspace, name)): Params<(WorkspaceName, VolumeName)>,
+    Query(options): Query<ApplyOptions>,
+    Body(manifest): Body<VolumeManifest>,
+) -> Reply<Json<VolumePlan>> {
+    let request = asked(workspace, &name, manifest, options)?;
+    Ok(Json(service.change(move |engine| engine.plan(&caller, &request)).await?))
+}
+
+fn asked(
+    workspace: WorkspaceName,
+    name: &VolumeName,
+    manifest: VolumeManifest,
+    options: ApplyOptions,
+) -> Result<ApplyRequest> {
+    if manifest.name != *name {
+        return Err(Error::new(
             ErrorKind::InvalidArgument,
             format!("the manifest's name is {}, the path's is {name}", manifest.name),
         )
         .object("name")
-        .hint("give both the same name; a volume can't be renamed");
-        return Err(error.into());
+        .hint("give both the same name; a volume can't be renamed"));
     }
-    let request = ApplyRequest { workspace, manifest, create_workspace: options.create_workspace };
-    let applied = service.change(move |engine| engine.apply(&caller, &request)).await?;
-    Ok(Json(Applied { outcome: applied.outcome, changes: applied.changes, resource: applied.resource }))
+    let ApplyOptions { create_workspace, set } = options;
+    Ok(ApplyRequest { workspace, manifest, create_workspace, set })
+}
+
+pub(super) async fn migrate(
+    State(service): State<Service>,
+    By(caller): By,
+    Params((workspace, name)): Params<(WorkspaceName, VolumeName)>,
+    Body(request): Body<MigrateRequest>,
+) -> Reply<Json<Applied<Volume>>> {
+    let volume = VolumeRef::Key(VolumeKey { workspace, name });
+    let request = orlop_engine::MigrateRequest { pool: request.pool, size: request.size };
+    let moved = service.change(move |engine| engine.migrate(&caller, &volume, &request)).await?;
+    Ok(Json(Applied { outcome: moved.outcome, changes: moved.changes, resource: moved.resource }))
 }
 
 pub(super) async fn delete(

@@ -242,6 +242,11 @@ fn abandoned(core: &Core, row: &VolumeRow, consumer: &Consumer<'_>) -> Result<Ve
 /// Makes sure that the volume is on its base mount.
 pub(crate) fn stage(core: &Core, row: &VolumeRow, image: &Image) -> Result<DeviceNumber> {
     core.places.prepare(row.id, &image.object)?;
+    image_attach::stage(image, &core.places.base(row.id), using(row))
+}
+
+/// How the volume's filesystem is mounted.
+pub(crate) fn using(row: &VolumeRow) -> Use<'_> {
     let spec = &row.manifest.volume;
     let ownership = Ownership {
         // Whoever applied it can write to it, where the manifest doesn't say who should.
@@ -249,8 +254,7 @@ pub(crate) fn stage(core: &Core, row: &VolumeRow, image: &Image) -> Result<Devic
         gid: spec.gid,
         mode: spec.mode.map(orlop_model::spec::DirectoryMode::bits),
     };
-    let using = Use { options: &spec.mount_options, ownership };
-    image_attach::stage(image, &core.places.base(row.id), using)
+    Use { options: &spec.mount_options, ownership }
 }
 
 /// The path for that consumer, after the kernel confirmed what is there.

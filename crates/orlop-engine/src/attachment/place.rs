@@ -17,6 +17,7 @@ use orlop_sys::mount;
 use crate::{format::PoolPaths, host::On};
 
 const BASE: &str = "base";
+const INCOMING: &str = "incoming";
 
 /// The mount directory.
 #[derive(Debug)]
@@ -63,6 +64,16 @@ impl Places {
         entries.map(|entry| entry.path()).filter(|path| *path != self.base(id)).collect()
     }
 
+    /// Where a new image is mounted while the volume's files are copied into it.
+    pub(crate) fn incoming(&self, id: VolumeId) -> PathBuf {
+        self.volume(id).join(INCOMING)
+    }
+
+    /// Makes the mount point of a new image. Those of the volume itself are there.
+    pub(crate) fn prepare_incoming(&self, id: VolumeId, object: &str) -> Result<()> {
+        make(&self.incoming(id), 0o000, object)
+    }
+
     /// Makes the mount point of the filesystem.
     pub(crate) fn prepare(&self, id: VolumeId, object: &str) -> Result<()> {
         make(&self.volume(id), 0o700, object)?;
@@ -71,6 +82,7 @@ impl Places {
 
     /// Removes the mount points of a volume after our own unmount.
     pub(crate) fn clear(&self, id: VolumeId) {
+        remove(&self.incoming(id));
         remove(&self.base(id));
         remove(&self.volume(id));
     }

@@ -29,6 +29,7 @@ use std::path::Path;
 use orlop_model::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+pub(crate) use paths::REPLACEMENT;
 pub use paths::{BlankName, PoolPaths};
 pub use placement::{ImageFormat, ImagePlacement, Placement};
 pub use pool::PoolFile;

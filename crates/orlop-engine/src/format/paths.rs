@@ -9,6 +9,9 @@ use std::{
 use orlop_model::{FilesystemKind, Size, VolumeId};
 use uuid::Uuid;
 
+/// The name of an image that is to take the place of a volume's, while it is made.
+pub(crate) const REPLACEMENT: &str = "data.img.new";
+
 /// The paths below the directory of one pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolPaths {
@@ -49,6 +52,11 @@ impl PoolPaths {
     /// The image of one volume.
     pub fn image(&self, id: VolumeId) -> PathBuf {
         self.volume(id).join("data.img")
+    }
+
+    /// What is to take the place of that image, while it is made.
+    pub fn replacement(&self, id: VolumeId) -> PathBuf {
+        self.volume(id).join(REPLACEMENT)
     }
 
     /// The directory of the blanks.

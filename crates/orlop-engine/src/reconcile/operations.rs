@@ -12,7 +12,10 @@ use crate::{
     pool,
     request::Recovery,
     store::{Intent, OperationRow, VolumeRow, attachments, operations, volumes},
-    volume::{change, create, delete, describe},
+    volume::{
+        change, create, delete, describe, migrate,
+        resize::{self, Settled},
+    },
 };
 
 /// What became of an operation.
@@ -64,6 +67,8 @@ fn settle(core: &Core, operation: &OperationRow) -> Result<Fate> {
         | Intent::Configure
         | Intent::Attach { .. }
         | Intent::Detach { .. }
+        | Intent::Resize { .. }
+        | Intent::Migrate { .. }
         | Intent::Delete { .. } => {}
     }
     let Some(id) = operation.volume else { return drop_entry(core, operation) };
@@ -87,6 +92,14 @@ fn settle(core: &Core, operation: &OperationRow) -> Result<Fate> {
             }
             orlop_model::resource::Deletion::Deleting => Ok(Fate::Waits),
         },
+        Intent::Resize { .. } => Ok(match resize::settle(core, &row, operation)? {
+            Settled::Forward => Fate::Finished,
+            Settled::Back => Fate::Undone,
+        }),
+        Intent::Migrate { from, .. } => Ok(match migrate::settle(core, &row, operation.id, *from)? {
+            Settled::Forward => Fate::Finished,
+            Settled::Back => Fate::Undone,
+        }),
         Intent::CreatePool { .. } | Intent::RemovePool { .. } | Intent::ExportPool { .. } => Ok(Fate::Waits),
     }
 }

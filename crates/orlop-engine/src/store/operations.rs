@@ -48,6 +48,23 @@ pub enum Intent {
         /// Whether its data is destroyed; else it is released.
         destroy: bool,
     },
+    /// A volume gets another size. Its row has the new one from the beginning where the image itself
+    /// grows, else only when the new image has taken the place of the old.
+    Resize {
+        /// In bytes.
+        from: u64,
+        /// In bytes.
+        to: u64,
+        /// How.
+        way: Way,
+    },
+    /// A volume moves to the pool that is in `incoming` for it, until its row says that it is there.
+    Migrate {
+        /// Where it was.
+        from: PoolId,
+        /// Where it will be.
+        to: PoolId,
+    },
     /// A pool is made.
     CreatePool {
         /// The pool that will be recorded.
@@ -85,6 +102,8 @@ impl Intent {
             | Self::Configure
             | Self::Attach { .. }
             | Self::Detach { .. }
+            | Self::Resize { .. }
+            | Self::Migrate { .. }
             | Self::Delete { .. } => None,
         }
     }
@@ -92,6 +111,18 @@ impl Intent {
 
 fn directory() -> Medium {
     Medium::Directory
+}
+
+/// How a volume gets another size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Way {
+    /// The image grows.
+    InPlace,
+    /// A copy of the image is resized.
+    Copy,
+    /// The files are copied into a new image.
+    Anew,
 }
 
 /// An entry of the journal.

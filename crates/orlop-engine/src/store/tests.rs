@@ -132,6 +132,8 @@ fn volume(pool: &PoolRow, workspace: &str, name: &str) -> VolumeRow {
         used_bytes: None,
         temp_grace: Period::Never,
         vacated_at: None,
+        created_size: Size::from_bytes(16 * MIB),
+        applied_set: None,
         placement: PlacementRow {
             pool: pool.id,
             pool_name: pool.name.clone(),

@@ -59,6 +59,10 @@ pub struct VolumeRow {
     pub temp_grace: Period,
     /// When its last user left with a word, while that counts. Read only: see [`vacate`].
     pub vacated_at: Option<Timestamp>,
+    /// The size that its filesystem was made with.
+    pub created_size: Size,
+    /// The set of manifests that it was last applied with. Changed by [`applied`] only.
+    pub applied_set: Option<String>,
     /// Where its data is.
     pub placement: PlacementRow,
 }
@@ -120,7 +124,8 @@ impl VolumeRow {
 const SELECT: &str =
     "SELECT v.id, v.node, v.workspace, v.manifest, v.state, v.reason, v.generation, v.owner_uid,
     v.created_by, v.created_at, v.updated_at, v.deleted_at, v.deleted_by, v.released_at, v.used_bytes,
-    v.temp_grace_seconds, v.vacated_at, p.pool_id, o.name, p.size_bytes, p.allocated_bytes, p.initialised, p.detail
+    v.temp_grace_seconds, v.vacated_at, p.pool_id, o.name, p.size_bytes, p.allocated_bytes, p.initialised, p.detail,
+    coalesce(v.created_size, p.size_bytes), v.applied_set
     FROM volumes v CROSS JOIN placements p ON p.volume_id = v.id CROSS JOIN pools o ON o.id = p.pool_id";
 
 fn row(row: &Row<'_>) -> rusqlite::Result<VolumeRow> {
@@ -143,6 +148,8 @@ fn row(row: &Row<'_>) -> rusqlite::Result<VolumeRow> {
         used_bytes: row.get(14)?,
         temp_grace: Period::from_seconds(row.get(15)?),
         vacated_at: time(16)?,
+        created_size: Size::from_bytes(row.get(23)?),
+        applied_set: row.get(24)?,
         placement: PlacementRow {
             pool: row.get::<_, Word<_>>(17)?.0,
             pool_name: row.get::<_, Word<_>>(18)?.0,
@@ -228,8 +235,9 @@ pub fn count_by_state(r: &Reader<'_>) -> Result<Vec<(VolumeState, u64)>> {
 /// [`ErrorKind::NotFound`] where the workspace or the pool is gone.
 pub fn insert(tx: &Tx<'_>, volume: &VolumeRow) -> Result<()> {
     let sql = "INSERT INTO volumes (id, node, workspace, manifest, state, reason, generation, owner_uid, created_by,
-        created_at, updated_at, deleted_at, deleted_by, released_at, used_bytes, temp_grace_seconds)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
+        created_at, updated_at, deleted_at, deleted_by, released_at, used_bytes, temp_grace_seconds, created_size,
+        applied_set)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
     let params = params![
         Word(&volume.id),
         tx.node(),
@@ -246,9 +254,16 @@ pub fn insert(tx: &Tx<'_>, volume: &VolumeRow) -> Result<()> {
         volume.deleted_by,
         volume.released_at.map(At),
         volume.used_bytes,
-        volume.temp_grace.seconds()
+        volume.temp_grace.seconds(),
+        volume.created_size.bytes(),
+        volume.applied_set
     ];
     tx.try_execute(sql, params).map_err(|error| refused(tx, volume, "add a volume", &error))?;
+    place(tx, volume)
+}
+
+/// Records where the data of a volume is.
+pub(super) fn place(tx: &Tx<'_>, volume: &VolumeRow) -> Result<()> {
     let sql =
         "INSERT INTO placements (volume_id, pool_id, node, size_bytes, allocated_bytes, initialised, detail)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
@@ -270,7 +285,7 @@ pub fn insert(tx: &Tx<'_>, volume: &VolumeRow) -> Result<()> {
 /// where the volume is gone. Id, workspace, pool, creator and what is only observed stay.
 pub fn update(tx: &Tx<'_>, volume: &mut VolumeRow) -> Result<()> {
     let sql = "UPDATE volumes SET manifest = ?3, state = ?4, reason = ?5, owner_uid = ?6, updated_at = ?7,
-        deleted_at = ?8, deleted_by = ?9, released_at = ?10, temp_grace_seconds = ?11,
+        deleted_at = ?8, deleted_by = ?9, released_at = ?10, temp_grace_seconds = ?11, created_size = ?12,
         generation = generation + 1
         WHERE id = ?1 AND generation = ?2";
     let params = params![
@@ -284,7 +299,8 @@ pub fn update(tx: &Tx<'_>, volume: &mut VolumeRow) -> Result<()> {
         volume.deleted_at.map(At),
         volume.deleted_by,
         volume.released_at.map(At),
-        volume.temp_grace.seconds()
+        volume.temp_grace.seconds(),
+        volume.created_size.bytes()
     ];
     let what = "change a volume";
     if tx.try_execute(sql, params).map_err(|error| refused(tx, volume, what, &error))? == 0 {
@@ -337,6 +353,12 @@ pub fn emptied(tx: &Tx<'_>, id: VolumeId, allocated: Option<Size>) -> Result<()>
 pub fn vacant(r: &Reader<'_>) -> Result<Vec<VolumeRow>> {
     let sql = format!("{SELECT} WHERE v.vacated_at IS NOT NULL ORDER BY v.vacated_at");
     r.all("list vacant volumes", &sql, [], row)
+}
+
+/// Records with which set of manifests a volume was applied; no change of the record.
+pub fn applied(tx: &Tx<'_>, id: VolumeId, set: &str) -> Result<()> {
+    let sql = "UPDATE volumes SET applied_set = ?2 WHERE id = ?1";
+    tx.execute("record the set of a volume", sql, params![Word(&id), set]).map(drop)
 }
 
 /// Forgets a volume with its placement and aliases, and says whether there was one; frees its

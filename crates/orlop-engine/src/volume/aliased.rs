@@ -86,6 +86,7 @@ pub(crate) fn create(
             workspace: key.workspace,
             manifest: VolumeManifest { name, ..manifest.clone() },
             alias: Some(request.external.clone()),
+            set: None,
         };
         match create::create(core, caller, new) {
             Ok(row) => {

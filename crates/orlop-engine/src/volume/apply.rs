@@ -1,21 +1,23 @@
 //! Apply: what is asked for against what is there. Making and changing are elsewhere.
 
 use orlop_model::{
-    Error, ErrorKind, Result, WorkspaceName,
-    resource::{Outcome, Volume, VolumeState},
+    Error, ErrorKind, Result, Size, VolumeManifest, WorkspaceName,
+    resource::{Intention, Outcome, Volume, VolumePlan, VolumeState},
 };
 
 use super::{
     change,
     create::{self, New},
+    facts,
     plan::{self, Existing, Plan},
-    view,
+    resize, view,
 };
 use crate::{
     authority,
     core::{self, Core, no_workspace, rule},
     events::event,
     format::Placement,
+    limits::{self, More},
     locks::{Deadline, Lock},
     reconcile,
     request::{Applied, ApplyRequest, Caller, VolumeKey},
@@ -31,8 +33,7 @@ pub(crate) fn apply(core: &Core, caller: &Caller, request: &ApplyRequest) -> Res
     let workspace = workspace(core, caller, &request.workspace, request.create_workspace)?;
     let make = || {
         authority::make_volume(caller, &rule(&workspace))?;
-        let new = New { workspace: key.workspace.clone(), manifest: request.manifest.clone(), alias: None };
-        let row = create::create(core, caller, new)?;
+        let row = create::create(core, caller, new(request))?;
         Ok(Applied { outcome: Outcome::Created, changes: Vec::new(), resource: view::one(core, row)? })
     };
     let Some(row) = core.store.read(|r| volumes::by_key(r, &key))? else { return make() };
@@ -42,24 +43,163 @@ pub(crate) fn apply(core: &Core, caller: &Caller, request: &ApplyRequest) -> Res
     let now = core.store.read(|r| volumes::by_id(r, row.id))?;
     let Some(row) = now.filter(|now| now.state != VolumeState::Released) else { return make() };
     let row = settled(core, caller, row, request)?;
-    let Placement::Image(placement) = &row.placement.detail;
-    let title = row.title();
-    let existing = Existing {
-        manifest: &row.manifest,
-        filesystem: placement.filesystem,
-        pool: &row.placement.pool_name,
-        title: &title,
-    };
-    match plan::plan(existing, &request.manifest)? {
+    let plan = assess(core, caller, &row, &request.manifest)?;
+    if let Some(set) = request.set.clone().filter(|set| row.applied_set.as_ref() != Some(set)) {
+        let id = row.id;
+        core.store.write(move |tx| volumes::applied(tx, id, &set))?;
+    }
+    match plan {
         Plan::Unchanged => {
             Ok(Applied { outcome: Outcome::Unchanged, changes: Vec::new(), resource: view::one(core, row)? })
         }
         Plan::Change(change) => {
             let changes = change.fields.clone();
-            let row = change::change(core, caller, row, *change)?;
+            let row = match change.resize {
+                Some(wanted) => resize::resize(core, caller, row, wanted)?,
+                None => row,
+            };
+            let row =
+                if change.is_of_size_alone() { row } else { change::change(core, caller, row, *change)? };
             Ok(Applied { outcome: Outcome::Configured, changes, resource: view::one(core, row)? })
         }
     }
+}
+
+fn new(request: &ApplyRequest) -> New {
+    New {
+        workspace: request.workspace.clone(),
+        manifest: request.manifest.clone(),
+        alias: None,
+        set: request.set.clone(),
+    }
+}
+
+/// See [`crate::Engine::plan`].
+pub(crate) fn preview(core: &Core, caller: &Caller, request: &ApplyRequest) -> Result<VolumePlan> {
+    let mut planned = VolumePlan {
+        workspace: request.workspace.clone(),
+        name: request.manifest.name.clone(),
+        intention: Intention::Unchanged,
+        changes: Vec::new(),
+        warnings: Vec::new(),
+        refusal: None,
+    };
+    match foreseen(core, caller, request) {
+        Ok(None) => planned.intention = Intention::Create,
+        Ok(Some((_, Plan::Unchanged))) => {}
+        Ok(Some((row, Plan::Change(change)))) => {
+            planned.intention = Intention::Change;
+            planned.changes = change.planned(&row.manifest);
+            planned.warnings = change.warnings;
+        }
+        Err(error) if is_refusal(error.kind) => {
+            planned.intention = Intention::Refuse;
+            planned.refusal = Some(error);
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(planned)
+}
+
+/// What apply would go by; none where there is nothing of that name.
+fn foreseen(core: &Core, caller: &Caller, request: &ApplyRequest) -> Result<Option<(VolumeRow, Plan)>> {
+    plan::check(&request.manifest.volume)?;
+    let key = VolumeKey { workspace: request.workspace.clone(), name: request.manifest.name.clone() };
+    let found = core.store.read(|r| workspaces::by_name(r, &key.workspace))?;
+    let Some(workspace) = found else {
+        if !request.create_workspace {
+            return Err(no_workspace(&key.workspace));
+        }
+        create::foresee(core, &key.workspace, &request.manifest)?;
+        return Ok(None);
+    };
+    let deadline = Deadline::usual();
+    let held = match core.store.read(|r| volumes::by_key(r, &key))? {
+        Some(row) => {
+            authority::rule_volume(caller, &rule(&workspace), row.owner_uid, &row.title())?;
+            let held = core.locks.take(Lock::Volume(row.id), deadline)?;
+            core.store.read(|r| volumes::by_key(r, &key))?.map(|row| (row, held))
+        }
+        None => None,
+    };
+    let Some((row, _held)) = held else {
+        authority::make_volume(caller, &rule(&workspace))?;
+        create::foresee(core, &key.workspace, &request.manifest)?;
+        return Ok(None);
+    };
+    match row.state {
+        VolumeState::Active | VolumeState::Error | VolumeState::Pending => {}
+        VolumeState::Deleting | VolumeState::Released => return Err(deleting(&row)),
+    }
+    let plan = assess(core, caller, &row, &request.manifest)?;
+    Ok(Some((row, plan)))
+}
+
+/// Whether such an error is apply's answer to what was asked for; all others say that it can't be told.
+fn is_refusal(kind: ErrorKind) -> bool {
+    match kind {
+        ErrorKind::InvalidArgument
+        | ErrorKind::InvalidManifest
+        | ErrorKind::PermissionDenied
+        | ErrorKind::NotFound
+        | ErrorKind::AlreadyExists
+        | ErrorKind::Immutable
+        | ErrorKind::Conflict
+        | ErrorKind::InUse
+        | ErrorKind::AccessRefused
+        | ErrorKind::PoolFull
+        | ErrorKind::WorkspaceFull
+        | ErrorKind::Protected
+        | ErrorKind::LowSpace
+        | ErrorKind::Unsupported
+        | ErrorKind::Damaged => true,
+        ErrorKind::Recovering
+        | ErrorKind::Unavailable
+        | ErrorKind::Unreachable
+        | ErrorKind::HostLimit
+        | ErrorKind::Host
+        | ErrorKind::Store
+        | ErrorKind::Expired
+        | ErrorKind::NewerFormat
+        | ErrorKind::Locked
+        | ErrorKind::Interrupted => false,
+    }
+}
+
+fn deleting(row: &VolumeRow) -> Error {
+    Error::new(
+        ErrorKind::Conflict,
+        format!("volume {} is being deleted, and goes when its last user has left", row.title()),
+    )
+    .object(core::object(row))
+    .hint("wait until it is gone, then apply again; orlop get shows who uses it")
+}
+
+/// What is to be done with a volume that is there, and whether that can be done now: the one answer
+/// that a preview shows and apply goes by. The caller holds the volume's lock.
+pub(crate) fn assess(core: &Core, caller: &Caller, row: &VolumeRow, wanted: &VolumeManifest) -> Result<Plan> {
+    let Placement::Image(placement) = &row.placement.detail;
+    let (title, facts) = (row.title(), facts::gather(core, caller, row, wanted.volume.size)?);
+    let existing = Existing {
+        manifest: &row.manifest,
+        filesystem: placement.filesystem,
+        pool: &row.placement.pool_name,
+        created_size: row.created_size,
+        title: &title,
+        facts: &facts,
+    };
+    let plan = plan::plan(existing, wanted)?;
+    if let Plan::Change(change) = &plan {
+        change::allow(core, caller, row, change)?;
+        if let Some(wanted) = change.resize
+            && wanted.from < wanted.to
+        {
+            let more = wanted.to.bytes() - wanted.from.bytes();
+            resize::room_for(core, row, Size::from_bytes(more))?;
+            core.store.read(|r| limits::admit(r, &row.workspace, More { volumes: 0, bytes: more }))?;
+        }
+    }
+    Ok(plan)
 }
 
 /// The workspace, made if that is asked for.
@@ -99,6 +239,7 @@ fn workspace(core: &Core, caller: &Caller, name: &WorkspaceName, make: bool) -> 
 fn settled(core: &Core, caller: &Caller, row: VolumeRow, request: &ApplyRequest) -> Result<VolumeRow> {
     match row.state {
         VolumeState::Active | VolumeState::Error => {
+            let row = resize::resume(core, row)?;
             change::resume(core, &row)?;
             Ok(row)
         }
@@ -112,22 +253,10 @@ fn settled(core: &Core, caller: &Caller, row: VolumeRow, request: &ApplyRequest)
                 )
                 .object(core::object(&row))
                 .hint("see orlop log for the reason, then apply again")),
-                None => {
-                    let new = New {
-                        workspace: request.workspace.clone(),
-                        manifest: request.manifest.clone(),
-                        alias: None,
-                    };
-                    create::create(core, caller, new)
-                }
+                None => create::create(core, caller, new(request)),
             }
         }
-        VolumeState::Deleting => Err(Error::new(
-            ErrorKind::Conflict,
-            format!("volume {} is being deleted, and goes when its last user has left", row.title()),
-        )
-        .object(core::object(&row))
-        .hint("wait until it is gone, then apply again; orlop get shows who uses it")),
+        VolumeState::Deleting => Err(deleting(&row)),
         VolumeState::Released => {
             Err(Error::new(ErrorKind::Conflict, format!("volume {} was deleted meanwhile", row.title()))
                 .object(core::object(&row))

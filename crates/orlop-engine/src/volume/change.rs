@@ -15,15 +15,20 @@ use crate::{
     store::{AttachmentRow, Intent, VolumeRow, events, operations, volumes},
 };
 
-/// Makes the change. The caller holds the volume's lock and was authorised.
-pub(crate) fn change(core: &Core, caller: &Caller, mut row: VolumeRow, change: Change) -> Result<VolumeRow> {
-    let image = core.image(&row)?;
-    pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
+/// Whether those who use the volume allow the change. The caller holds the volume's lock.
+pub(crate) fn allow(core: &Core, caller: &Caller, row: &VolumeRow, change: &Change) -> Result<()> {
     if change.access_mode {
-        let survey = stale::survey(core, Some(caller), &row, &image)?;
+        let survey = stale::survey(core, Some(caller), row, &core.image(row)?)?;
         let holders: Vec<_> = survey.attachments.iter().map(AttachmentRow::holder).collect();
         access::allows_change(&row.title(), change.manifest.volume.access_mode, &holders)?;
     }
+    Ok(())
+}
+
+/// Makes the change, which was allowed. The caller holds the volume's lock and was authorised.
+pub(crate) fn change(core: &Core, caller: &Caller, mut row: VolumeRow, change: Change) -> Result<VolumeRow> {
+    let image = core.image(&row)?;
+    pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
     let mounted = image_attach::staged(&image, &core.places.base(row.id))?.is_some();
     let mut message = format!("volume {} changed: {}", row.title(), change.fields.join(", "));
     if change.mount_options && mounted {

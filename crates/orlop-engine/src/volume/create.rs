@@ -19,13 +19,18 @@ use crate::{
     core::{Core, object},
     events::event,
     fault::{self, Point},
-    format::{BlankName, Placement, PoolPaths},
+    format::{BlankName, ImagePlacement, Placement, PoolPaths},
     host::On,
     limits::{self, More},
     locks::{Deadline, Lock},
-    pool::{self, room},
+    pool::{
+        self,
+        room::{self, Figures},
+    },
     request::Caller,
-    store::{AliasRow, Intent, PlacementRow, VolumeRow, aliases, events, operations, pools, volumes},
+    store::{
+        AliasRow, Intent, PlacementRow, PoolRow, VolumeRow, aliases, events, operations, pools, volumes,
+    },
 };
 
 /// What is to be made.
@@ -35,19 +40,39 @@ pub(crate) struct New {
     pub(crate) manifest: VolumeManifest,
     /// What the caller's front calls it.
     pub(crate) alias: Option<String>,
+    /// The set of manifests that it is of.
+    pub(crate) set: Option<String>,
+}
+
+/// What a volume would be made with, and whether there is room for it now.
+pub(crate) struct Foreseen {
+    pool: PoolRow,
+    paths: PoolPaths,
+    placement: ImagePlacement,
+    figures: Figures,
+}
+
+/// Finds that out; nothing is made.
+pub(crate) fn foresee(core: &Core, workspace: &WorkspaceName, manifest: &VolumeManifest) -> Result<Foreseen> {
+    let pool_name = manifest.volume.pool.clone().unwrap_or_else(PoolName::default_pool);
+    let pool =
+        core.store.read(|r| pools::by_name(r, &pool_name))?.ok_or_else(|| pool::missing(&pool_name))?;
+    let paths = pool::confirm(core, pool.id, &pool.name)?;
+    let title = format!("volume {workspace}/{}", manifest.name);
+    let placement = image_format::decide(&manifest.volume, &title)?;
+    let figures = room::gather(core, &pool)?;
+    let size = manifest.volume.size;
+    figures.room(&pool).admit(&pool.name, size)?;
+    core.store.read(|r| limits::admit(r, workspace, More { volumes: 1, bytes: size.bytes() }))?;
+    Ok(Foreseen { pool, paths, placement, figures })
 }
 
 /// Makes it. The caller holds the lock of the name and was authorised.
 pub(crate) fn create(core: &Core, caller: &Caller, new: New) -> Result<VolumeRow> {
-    let pool_name = new.manifest.volume.pool.clone().unwrap_or_else(PoolName::default_pool);
-    let pool =
-        core.store.read(|r| pools::by_name(r, &pool_name))?.ok_or_else(|| pool::missing(&pool_name))?;
-    let paths = pool::confirm(core, pool.id, &pool.name)?;
+    let Foreseen { pool, paths, placement, figures } = foresee(core, &new.workspace, &new.manifest)?;
     let id = VolumeId(Uuid::now_v7());
     // Whoever sees the pending record waits for what becomes of it.
     let _held = core.locks.take(Lock::Volume(id), Deadline::usual())?;
-    let title = format!("volume {}/{}", new.workspace, new.manifest.name);
-    let placement = image_format::decide(&new.manifest.volume, &title)?;
     let size = new.manifest.volume.size;
     let temp_grace = temp::recorded(&new.manifest.volume, core.config.temp_grace);
     let now = Core::now();
@@ -69,6 +94,8 @@ pub(crate) fn create(core: &Core, caller: &Caller, new: New) -> Result<VolumeRow
         used_bytes: None,
         temp_grace,
         vacated_at: None,
+        created_size: size,
+        applied_set: new.set,
         placement: PlacementRow {
             pool: pool.id,
             pool_name: pool.name.clone(),
@@ -78,8 +105,6 @@ pub(crate) fn create(core: &Core, caller: &Caller, new: New) -> Result<VolumeRow
             detail: Placement::Image(placement.clone()),
         },
     };
-    let figures = room::gather(core, &pool)?;
-    figures.room(&pool).admit(&pool.name, size)?;
     let kind = Kind { pool: pool.id, filesystem: placement.filesystem, size };
     let blank = core.blanks.take(kind, &placement);
     let intent = Intent::Create { blank: blank.map(|blank| blank.to_string()) };

@@ -121,6 +121,8 @@ pub(crate) fn resume(core: &Core, caller: Option<&Caller>, row: VolumeRow) -> Re
         | Intent::Configure
         | Intent::Attach { .. }
         | Intent::Detach { .. }
+        | Intent::Resize { .. }
+        | Intent::Migrate { .. }
         | Intent::CreatePool { .. }
         | Intent::RemovePool { .. }
         | Intent::ExportPool { .. } => None,

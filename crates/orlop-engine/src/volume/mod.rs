@@ -1,5 +1,5 @@
-//! Volumes: what apply has to do (`plan`) and doing it (`apply`, `create`, `change`), what engines
-//! call them (`aliased`), how they go (`delete`), their state by what became of them (`state`,
+//! Volumes: what apply has to do (`plan`, by `facts`) and doing it (`apply`, `create`, `change`,
+//! `resize`), moving them and their files (`migrate`, `transfer`), what engines call them (`aliased`), how they go (`delete`), their state by what became of them (`state`,
 //! `health`), their description beside the data (`describe`), and how users see them (`view`).
 
 pub(crate) mod aliased;
@@ -8,8 +8,12 @@ pub(crate) mod change;
 pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod describe;
+pub(crate) mod facts;
 pub(crate) mod health;
+pub(crate) mod migrate;
 pub(crate) mod plan;
+pub(crate) mod resize;
 pub(crate) mod state;
 pub(crate) mod temp;
+pub(crate) mod transfer;
 pub(crate) mod view;

@@ -119,6 +119,7 @@ fn anonymous_volumes_are_scratch_and_other_workspaces_have_full_names() {
         workspace: team,
         manifest: manifest("data", "size: 16Mi, accessMode: ReadWriteMany, type: temp"),
         create_workspace: false,
+        set: None,
     };
     let made = world.engine().apply(&ROOT, &request).unwrap().resource;
     let found = world.engine().resolve(&DOCKER, "team.data").unwrap().unwrap();

@@ -53,7 +53,6 @@ fn what_can_not_change_is_refused_and_nothing_is_written() {
     let world = World::new("immutable");
     let made = world.apply("data", PLAIN).unwrap().resource;
     for spec in [
-        "size: 32Mi, accessMode: ReadWriteMany, type: temp",
         "size: 16Mi, accessMode: ReadWriteMany, type: temp, preallocate: true",
         "size: 16Mi, accessMode: ReadWriteMany, type: temp, pool: other",
     ] {

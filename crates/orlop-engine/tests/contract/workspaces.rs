@@ -24,6 +24,7 @@ fn apply(
         workspace: workspace.parse().unwrap(),
         manifest: manifest(name, SPEC),
         create_workspace: make,
+        set: None,
     };
     world.engine().apply(caller, &request).map(|applied| applied.outcome)
 }

@@ -96,6 +96,12 @@ scenario_tests!(
     pool_on_a_device,
     remove_pool,
     export_pool,
+    grow_attached,
+    grow_detached,
+    shrink,
+    migrate,
+    migrate_files,
+    remake,
 );
 
 fn all_faults(name: &str) {
@@ -150,12 +156,13 @@ fn one_fault(scenario: &Scenario, point: Point, effect: &str) {
 /// What holds between any two operations.
 fn assert_whole(world: &World, case: &str) {
     assert_eq!(rows(world, "SELECT count(*) FROM operations"), "0", "the journal: {case}");
+    assert_eq!(rows(world, "SELECT count(*) FROM incoming"), "0", "what is incoming: {case}");
     assert_eq!(
         rows(world, "SELECT count(*) FROM volumes WHERE state IN ('pending', 'error')"),
         "0",
         "{case}"
     );
-    let sums = "SELECT count(*) FROM pools p WHERE reserved_bytes != (SELECT coalesce(sum(size_bytes), 0) FROM placements WHERE pool_id = p.id)";
+    let sums = "SELECT count(*) FROM pools p WHERE reserved_bytes != (SELECT coalesce(sum(size_bytes), 0) FROM placements WHERE pool_id = p.id) + (SELECT coalesce(sum(size_bytes), 0) FROM incoming WHERE pool_id = p.id)";
     assert_eq!(rows(world, sums), "0", "the sums: {case}");
     let images = eventually(Duration::from_secs(2), || {
         let mut files: Vec<_> =

@@ -410,6 +410,111 @@ pub const SCENARIOS: &[Scenario] = &[
         },
         ..BASIC
     },
+    Scenario {
+        name: "grow_attached",
+        points: &[GrowRecorded, GrowExtended, GrowGrown, GrowDescribed, GrowDone],
+        prepare: |world| {
+            world.apply("data", SMALL_XFS).unwrap();
+            let path = world.attach("data", "one").unwrap().path;
+            std::fs::write(path.join("file"), "cargo").unwrap();
+        },
+        operate: |world| world.apply("data", LARGE_XFS).map(drop),
+        check: |world| {
+            let path = world.attach("data", "one").unwrap().path;
+            assert_eq!(std::fs::read_to_string(path.join("file")).unwrap(), "cargo");
+            sized(world, 600 * MIB);
+            assert!(orlop_sys::space::usage(&path).unwrap().capacity > 500 * MIB);
+        },
+        end: |world| put_away(world, "data"),
+        ..BASIC
+    },
+    Scenario {
+        name: "grow_detached",
+        points: &[GrowExtended, GrowGrown],
+        prepare: |world| {
+            world.apply("data", SMALL_XFS).unwrap();
+            cargo(world);
+        },
+        operate: |world| world.apply("data", LARGE_XFS).map(drop),
+        check: |world| {
+            world.assert_nothing_mounted();
+            has_cargo(world);
+            sized(world, 600 * MIB);
+        },
+        end: |world| put_away(world, "data"),
+        ..BASIC
+    },
+    Scenario {
+        name: "shrink",
+        points: &[ReplaceRecorded, ReplaceMade, ReplaceSwapped, ReplaceDescribed, ReplaceDone],
+        prepare: |world| {
+            world.apply("data", "size: 64Mi, accessMode: ReadWriteMany, type: temp").unwrap();
+            cargo(world);
+        },
+        operate: |world| world.apply("data", "size: 32Mi, accessMode: ReadWriteMany, type: temp").map(drop),
+        check: |world| {
+            has_cargo(world);
+            sized(world, 32 * MIB);
+        },
+        end: |world| put_away(world, "data"),
+        ..BASIC
+    },
+    Scenario {
+        name: "migrate",
+        points: &[
+            MigrateRecorded,
+            MigrateCopied,
+            MigrateVerified,
+            MigrateDescribed,
+            MigrateSwapped,
+            MigrateRemoved,
+            MigrateDone,
+        ],
+        prepare: |world| {
+            other_pool(world);
+            world.apply("data", PLAIN).unwrap();
+            cargo(world);
+        },
+        operate: |world| migrate(world, Some("other"), None),
+        check: |world| {
+            has_cargo(world);
+            assert_eq!(world.volume("data").status.pool.as_str(), "other");
+            assert_eq!(std::fs::read_dir(world.pool_path().join("volumes")).unwrap().count(), 0);
+        },
+        end: |world| put_away(world, "data"),
+        ..BASIC
+    },
+    Scenario {
+        name: "migrate_files",
+        points: &[MigrateRecorded, MigrateCopied, MigrateDescribed],
+        prepare: |world| {
+            other_pool(world);
+            world.apply("data", PLAIN).unwrap();
+            cargo(world);
+        },
+        operate: |world| migrate(world, Some("other"), Some("32Mi")),
+        check: |world| {
+            has_cargo(world);
+            sized(world, 32 * MIB);
+        },
+        end: |world| put_away(world, "data"),
+        ..BASIC
+    },
+    Scenario {
+        name: "remake",
+        points: &[ReplaceMade, ReplaceSwapped, ReplaceDescribed],
+        prepare: |world| {
+            world.apply("data", PLAIN).unwrap();
+            cargo(world);
+        },
+        operate: |world| migrate(world, None, Some("32Mi")),
+        check: |world| {
+            has_cargo(world);
+            sized(world, 32 * MIB);
+        },
+        end: |world| put_away(world, "data"),
+        ..BASIC
+    },
 ];
 
 const OTHER: &str = "size: 16Mi, accessMode: ReadWriteMany, type: temp, pool: other";
@@ -444,6 +549,48 @@ fn disk(world: &World) -> PathBuf {
 
 fn unplug(world: &World) {
     run(Command::new("losetup").arg("-d").arg(disk(world))).ok();
+}
+
+const SMALL_XFS: &str = "size: 300Mi, accessMode: ReadWriteMany, type: temp, filesystem: xfs";
+const LARGE_XFS: &str = "size: 600Mi, accessMode: ReadWriteMany, type: temp, filesystem: xfs";
+
+fn cargo(world: &World) {
+    let path = world.attach("data", "one").unwrap().path;
+    std::fs::write(path.join("file"), "cargo").unwrap();
+    world.detach("data", "one").unwrap();
+}
+
+fn has_cargo(world: &World) {
+    let path = world.attach("data", "two").unwrap().path;
+    assert_eq!(std::fs::read_to_string(path.join("file")).unwrap(), "cargo");
+    world.detach("data", "two").unwrap();
+}
+
+/// Record, description and image say the same, and nothing lies beside the image.
+fn sized(world: &World, size: u64) {
+    let volume = world.volume("data");
+    assert_eq!(volume.manifest.volume.size.bytes(), size);
+    assert_eq!(std::fs::metadata(world.image(&volume)).unwrap().len(), size);
+    let directory = world.directory(&volume);
+    let json = std::fs::read_to_string(directory.join("volume.json")).unwrap();
+    assert!(
+        json.contains(&format!("\"sizeBytes\": {size}")) || json.contains(&format!("\"sizeBytes\":{size}"))
+    );
+    assert_eq!(std::fs::read_dir(directory).unwrap().count(), 2);
+}
+
+fn other_pool(world: &World) {
+    let place = PoolPlace::Directory(world.scratch().join("other"));
+    let request = PoolRequest { name: other(), place, capacity: None, overcommit: None };
+    world.engine().create_pool(&ROOT, &request).unwrap();
+}
+
+fn migrate(world: &World, pool: Option<&str>, size: Option<&str>) -> Result<(), Error> {
+    let request = MigrateRequest {
+        pool: pool.map(|pool| pool.parse().unwrap()),
+        size: size.map(|size| size.parse().unwrap()),
+    };
+    world.engine().migrate(&ROOT, &key("data"), &request).map(drop)
 }
 
 fn target(world: &World) -> PathBuf {

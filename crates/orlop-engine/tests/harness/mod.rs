@@ -107,6 +107,7 @@ impl World {
             workspace: "public".parse().unwrap(),
             manifest: manifest(name, spec),
             create_workspace: false,
+            set: None,
         };
         self.engine().apply(caller, &request)
     }

@@ -17,6 +17,8 @@ pub enum CheckMode {
     /// when the filesystem was left clean. XFS repairs itself when it is mounted, so this is the
     /// same as [`CheckMode::ReadOnly`].
     Safe,
+    /// The same, and of ext4 all metadata, however it was left: what comes before a resize.
+    Full,
 }
 
 /// What a check found.
@@ -72,6 +74,7 @@ pub fn check(image: &Path, kind: FsKind, mode: CheckMode, limit: Duration) -> Re
             let how = match mode {
                 CheckMode::ReadOnly => "-fn",
                 CheckMode::Safe => "-p",
+                CheckMode::Full => "-fp",
             };
             let done = run(kind, &[OsStr::new(how), image.as_os_str()], limit)?;
             ext4_outcome(&done, dirty)

@@ -1,5 +1,5 @@
-//! The filesystems inside images: which parameters they are made with, making, checking, and
-//! looking at them without mounting.
+//! The filesystems inside images: which parameters they are made with, making, checking,
+//! resizing, and looking at them without mounting.
 //!
 //! Which of the two a volume gets is the engine's to decide; how each is made is decided here, by
 //! [`format_parameters`], and recorded with the volume.
@@ -7,6 +7,7 @@
 mod check;
 mod mkfs;
 mod parameters;
+mod resize;
 mod superblock;
 mod template;
 #[cfg(test)]
@@ -15,6 +16,7 @@ mod tests;
 pub use check::{CheckMode, CheckOutcome, check};
 pub use mkfs::{mkfs, mkfs_bare};
 pub use parameters::{FormatParameters, XFS_MINIMUM, format_parameters};
+pub use resize::{grow_mounted, least_ext4, mounted_size, resize_ext4};
 pub use superblock::{Superblock, superblock};
 
 use crate::process::Program;

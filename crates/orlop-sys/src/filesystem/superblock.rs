@@ -23,6 +23,8 @@ pub struct Superblock {
     pub kind: FsKind,
     /// Its UUID.
     pub uuid: [u8; 16],
+    /// Its block size, in bytes.
+    pub block_size: u32,
     /// How long the filesystem believes to be, in bytes. An image shorter than this was truncated.
     pub size: u64,
     /// The log holds changes that the next mount replays. Only ext4 says so in its superblock;
@@ -65,6 +67,7 @@ fn parse_xfs(head: &[u8]) -> Option<Superblock> {
     Some(Superblock {
         kind: FsKind::Xfs,
         uuid: array(head, 32)?,
+        block_size,
         size: blocks.checked_mul(u64::from(block_size))?,
         needs_recovery: None,
         met_error: None,
@@ -85,6 +88,7 @@ fn parse_ext4(head: &[u8]) -> Option<Superblock> {
     Some(Superblock {
         kind: FsKind::Ext4,
         uuid: array(block, 0x68)?,
+        block_size: u32::try_from(block_size).ok()?,
         size: blocks.checked_mul(block_size)?,
         needs_recovery: Some(incompatible & EXT4_NEEDS_RECOVERY != 0),
         met_error: Some(u16::from_le_bytes(array(block, 0x3a)?) & EXT4_ERROR_STATE != 0),

@@ -118,16 +118,14 @@ impl Copying<'_> {
             .map_err(|errno| SysError::on("create", entry.path, errno))?;
         let length = entry.found.stx_size;
         ftruncate(&made, length).map_err(|errno| SysError::on("give its length to", entry.path, errno))?;
-        let write = |at, bytes: &[u8]| {
-            content::write_all(&made, bytes, at).map_err(|error| match error.errno() {
+        let tally = &mut self.tally;
+        content::each_chunk(&source, length, &mut self.buffer, |at, chunk| {
+            content::write_sparse(&made, at, chunk).map_err(|error| match error.errno() {
                 Some(errno) => SysError::on("write", entry.path, errno),
                 None => error,
-            })
-        };
-        let tally = &mut self.tally;
-        content::each_piece(&source, length, &mut self.buffer, write, |bytes| {
-            tally.bytes += bytes;
-            advance(bytes)
+            })?;
+            tally.bytes += chunk.len() as u64;
+            advance(chunk.len() as u64).map_err(Unfinished::Stopped)
         })
     }
 }

@@ -1,3 +1,5 @@
+//! Trees with one of everything, copied and compared.
+
 #![allow(clippy::unwrap_used)]
 
 use super::*;

@@ -53,7 +53,7 @@ async fn volume(
     client: &Client,
     console: &mut Console,
 ) -> Result<()> {
-    let options = ApplyOptions { create_workspace: false };
+    let options = ApplyOptions { create_workspace: false, set: None };
     let object = format!("volume {workspace}/{}", manifest.name);
     let applied =
         progress::follow(client, console, &object, client.apply(workspace, manifest, &options)).await?;

@@ -3,9 +3,11 @@
 
 pub(crate) mod attach;
 pub(crate) mod format;
+pub(crate) mod grow;
 pub(crate) mod health;
 pub(crate) mod marker;
 pub(crate) mod remove;
+pub(crate) mod replacement;
 
 use std::path::{Path, PathBuf};
 

@@ -8,6 +8,7 @@ use orlop_sys::{Errno, durable};
 use super::Image;
 use crate::{
     fault::{self, Point},
+    format::REPLACEMENT,
     host::On,
 };
 
@@ -61,9 +62,10 @@ fn foreign(image: &Image) -> Error {
     .hint("move that elsewhere or remove it: the rest then goes by itself")
 }
 
-/// Removes the description, and what a crash left of one that was being replaced.
+/// Removes the description, and what a crash left of one, or of an image, that was being replaced.
 fn remove_record(image: &Image, record: &Path) -> Result<()> {
     durable::remove_file(record)
         .and_then(|()| durable::remove_file(&durable::draft_of(record)))
+        .and_then(|()| durable::remove_file(&image.directory.join(REPLACEMENT)))
         .on(&image.object)
 }

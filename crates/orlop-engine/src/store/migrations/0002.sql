@@ -74,3 +74,36 @@ CREATE TABLE notifications (
     node     TEXT    NOT NULL,
     position INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- Sizes and moves: the size that its filesystem was made with, which says how far it may grow well;
+-- none for those made before, whose size never changed.
+ALTER TABLE volumes ADD COLUMN created_size INTEGER CHECK (created_size > 0);
+-- The set of manifests that it was last applied with, where that was one: what `apply --prune` goes by.
+-- As `used_bytes`, it is not part of the record's generation.
+ALTER TABLE volumes ADD COLUMN applied_set TEXT;
+CREATE INDEX volumes_applied_set ON volumes (applied_set) WHERE applied_set IS NOT NULL;
+
+-- Data that is on its way to where it will be: in another pool, or in a new image in the same. It is
+-- reserved there until the placement says so.
+CREATE TABLE incoming (
+    volume_id  TEXT    NOT NULL PRIMARY KEY REFERENCES volumes (id) ON DELETE CASCADE,
+    pool_id    TEXT    NOT NULL REFERENCES pools (id),
+    node       TEXT    NOT NULL,
+    -- What is reserved for it beyond the placement.
+    size_bytes INTEGER NOT NULL CHECK (size_bytes >= 0),
+    -- As in `placements`.
+    detail     TEXT    NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER incoming_insert AFTER INSERT ON incoming BEGIN
+    UPDATE pools SET reserved_bytes = reserved_bytes + NEW.size_bytes WHERE id = NEW.pool_id;
+END;
+
+CREATE TRIGGER incoming_delete AFTER DELETE ON incoming BEGIN
+    UPDATE pools SET reserved_bytes = reserved_bytes - OLD.size_bytes WHERE id = OLD.pool_id;
+END;
+
+-- The sums count on it.
+CREATE TRIGGER incoming_stay BEFORE UPDATE ON incoming BEGIN
+    SELECT RAISE(ABORT, 'what is incoming does not change');
+END;

@@ -1,7 +1,10 @@
 //! Pages of volumes. A page begins after a key, not at an offset, so that its token stays valid
 //! whatever is added or deleted in between.
 
-use orlop_model::{Error, ErrorKind, Result, VolumeId, VolumeName, WorkspaceName, resource::VolumeState};
+use orlop_model::{
+    Error, ErrorKind, Result, VolumeId, VolumeName, WorkspaceName,
+    resource::{Front, VolumeState},
+};
 use rusqlite::{ToSql, params_from_iter};
 
 use super::{SELECT, VolumeRow, row};
@@ -68,6 +71,12 @@ fn statement<'q>(
     if let Some(pool) = &query.pool {
         terms.push("p.pool_id = (SELECT id FROM pools WHERE name = ?)");
         values.push(Box::new(pool.as_str()));
+    }
+    if let Some(set) = &query.applied_set {
+        terms.push("+v.created_by = ?");
+        values.push(Box::new(Word(&Front::Manifest)));
+        terms.push("+v.applied_set = ?");
+        values.push(Box::new(set.as_str()));
     }
     for tag in &query.tags {
         // Most volumes don't even hold the text, which is seen without parsing their manifests.

@@ -1,5 +1,7 @@
 //! Image files: sparse files of an exact length on the host's filesystem.
 
+mod copy;
+
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -8,6 +10,8 @@ use rustix::fs::{FallocateFlags, Mode, OFlags, SeekFrom, fallocate, fstat, ftrun
 use rustix::io::Errno;
 
 use crate::error::{Result, SysError};
+
+pub use copy::{checksum, copy, reflink};
 
 /// `st_blocks` counts in these, whatever the filesystem's block size.
 const STAT_BLOCK: u64 = 512;
@@ -63,6 +67,11 @@ fn from_stat(found: &rustix::fs::Stat) -> ImageSpace {
         length: u64::try_from(found.st_size).unwrap_or(0),
         allocated: u64::try_from(found.st_blocks).unwrap_or(0) * STAT_BLOCK,
     }
+}
+
+/// Makes an image longer or shorter. What is cut off is gone. The new length is not yet flushed.
+pub fn set_length(image: impl AsFd, length: u64) -> Result<()> {
+    ftruncate(image, length).map_err(|errno| SysError::call("change the length of the image", errno))
 }
 
 /// Allocates every block of the first `length` bytes, keeping what is written already. Afterwards

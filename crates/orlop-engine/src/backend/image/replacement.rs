@@ -1,0 +1,76 @@
+//! A new image beside the old, which takes its place once it is whole: until then nothing has happened
+//! to the volume. The image has no loop device meanwhile.
+
+use std::{path::Path, time::Duration};
+
+use orlop_model::{Error, Result};
+use orlop_sys::{
+    durable,
+    filesystem::{CheckMode, CheckOutcome, check, resize_ext4},
+    image as host_image,
+};
+
+use super::{Image, health};
+use crate::{
+    host::{On, ended},
+    running::Meter,
+};
+
+/// A check or a resize goes through all metadata, and a shrink moves data.
+const RESIZE_LIMIT: Duration = Duration::from_secs(4 * 3600);
+
+/// Makes a copy of the image at `path`, sharing blocks where the host's filesystem can, and resizes
+/// the ext4 in it. Afterwards it is checked and flushed.
+pub(crate) fn resized(image: &Image, path: &Path, size: u64, meter: &Meter<'_>) -> Result<()> {
+    let object = &image.object;
+    durable::remove_file(path).on(object)?;
+    let source = host_image::open_existing(image.path()).on(object)?;
+    let made = host_image::create(path, 0).on(object)?;
+    if !host_image::reflink(&source, &made).on(object)? {
+        let space = host_image::space_of(&source).on(object)?;
+        host_image::set_length(&made, space.length).on(object)?;
+        meter.phase("copying", Some(space.allocated));
+        ended(host_image::copy(image.path(), path, |bytes| meter.advance(bytes)), object)?;
+    }
+    meter.phase("resizing", None);
+    if size > image.size {
+        host_image::set_length(&made, size).on(object)?;
+    }
+    sound(image, path, CheckMode::Full)?;
+    meter.advance(0)?;
+    resize_ext4(path, size, RESIZE_LIMIT).on(object)?;
+    host_image::set_length(&made, size).on(object)?;
+    sound(image, path, CheckMode::ReadOnly)?;
+    if image.placement.preallocated {
+        host_image::preallocate(&made, size).on(object)?;
+    }
+    meter.advance(0)?;
+    host_image::sync(&made, path).on(object)
+}
+
+fn sound(image: &Image, path: &Path, mode: CheckMode) -> Result<()> {
+    match check(path, image.kind(), mode, RESIZE_LIMIT).on(&image.object)? {
+        CheckOutcome::Clean | CheckOutcome::Repaired { .. } => Ok(()),
+        CheckOutcome::LogDirty => Err(unsound(image, "its log can't be replayed")),
+        CheckOutcome::Damaged { detail } => Err(unsound(image, &detail)),
+    }
+}
+
+fn unsound(image: &Image, detail: &str) -> Error {
+    let program = image.kind().check_program().name;
+    health::damaged(image, &format!("{program} says of a copy of its filesystem: {detail}"))
+        .hint("nothing was changed; have it checked: orlop volume fsck")
+}
+
+/// Puts it in the place of the image, durably. The old one is gone then.
+pub(crate) fn swap(image: &Image, path: &Path) -> Result<()> {
+    std::fs::rename(path, image.path()).map_err(|error| {
+        Error::new(
+            orlop_model::ErrorKind::Host,
+            format!("{}: can't replace {}: {error}", image.object, image.path().display()),
+        )
+        .object(&image.object)
+        .hint("see the kernel's log (dmesg); nothing was changed")
+    })?;
+    durable::sync_directory(&image.directory).on(&image.object)
+}

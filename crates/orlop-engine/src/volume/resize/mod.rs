@@ -1,0 +1,68 @@
+//! Another size for a volume that is there: in the image itself (`grow`), or in a new image that
+//! takes the place of the old (`replace`). What may be done at all is decided in `plan`.
+
+mod grow;
+pub(crate) mod replace;
+
+use orlop_model::{Result, Size, resource::How};
+
+use super::plan::Resize;
+use crate::{
+    core::Core,
+    pool::{
+        self,
+        room::{self, Figures},
+    },
+    request::Caller,
+    store::{Intent, OperationRow, PoolRow, VolumeRow, Way, operations, pools, volumes},
+};
+use replace::Work;
+
+/// Whether what was begun came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Settled {
+    Forward,
+    Back,
+}
+
+/// Changes the size. The caller holds the volume's lock and was authorised.
+pub(crate) fn resize(core: &Core, caller: &Caller, row: VolumeRow, resize: Resize) -> Result<VolumeRow> {
+    match resize.how {
+        How::InPlace => grow::grow(core, caller, row, resize.to),
+        How::WithCopy => replace::replace(core, caller, row, resize.to, Work::Resize),
+    }
+}
+
+/// Whether the pool has the room for what is added to a volume.
+pub(crate) fn room_for(core: &Core, row: &VolumeRow, more: Size) -> Result<(PoolRow, Figures)> {
+    let pool = core.store.read(|r| pools::by_id(r, row.placement.pool))?;
+    let pool = pool.ok_or_else(|| pool::missing(&row.placement.pool_name))?;
+    let figures = room::gather(core, &pool)?;
+    figures.room(&pool).admit(&pool.name, more)?;
+    Ok((pool, figures))
+}
+
+/// Finishes or takes back a change of size that an earlier attempt left. The caller holds the volume's
+/// lock.
+pub(crate) fn settle(core: &Core, row: &VolumeRow, operation: &OperationRow) -> Result<Settled> {
+    let Intent::Resize { from, to, way } = operation.intent else { return Ok(Settled::Back) };
+    match way {
+        Way::InPlace => grow::forward(core, None, row, operation.id, from).map(|()| Settled::Forward),
+        Way::Copy | Way::Anew => replace::settle(core, None, row, operation.id, to, way),
+    }
+}
+
+/// The same for all of a volume; returns what is then.
+pub(crate) fn resume(core: &Core, row: VolumeRow) -> Result<VolumeRow> {
+    let mut found = false;
+    for operation in core.store.read(|r| operations::of_volume(r, row.id))? {
+        if matches!(operation.intent, Intent::Resize { .. }) {
+            found = true;
+            settle(core, &row, &operation)?;
+        }
+    }
+    if !found {
+        return Ok(row);
+    }
+    Ok(core.store.read(|r| volumes::by_id(r, row.id))?.unwrap_or(row))
+}

@@ -1,0 +1,109 @@
+//! All files of a volume into a new image, with another size or filesystem. Both are mounted for it,
+//! where nobody sees them; the copy is verified by a checksum of all that it keeps, read back from the
+//! disk.
+
+use std::{os::fd::OwnedFd, path::Path};
+
+use orlop_model::{Error, ErrorKind, Result};
+use orlop_sys::{
+    beneath::{self, OFlags},
+    filesystem::DATA_DIRECTORY,
+    mount, space, tree,
+};
+
+use crate::{
+    admission::human,
+    attachment::{attach, detach},
+    backend::image::{
+        Image,
+        attach::{self as image_attach, Remaining},
+        format as image_format,
+    },
+    core::Core,
+    host::{On, ended, failure},
+    running::Meter,
+    store::VolumeRow,
+};
+
+/// Makes the image `new` with its filesystem, copies the files of `old` into it, and verifies them.
+/// Nobody uses the volume; afterwards neither is mounted, and `new` is flushed.
+pub(crate) fn files(core: &Core, row: &VolumeRow, old: &Image, new: &Image, meter: &Meter<'_>) -> Result<()> {
+    meter.phase("formatting", None);
+    image_format::make(new.path(), new.size, &new.placement, &new.object)?;
+    if new.placement.preallocated {
+        image_format::preallocate(new.path(), new.size, &new.object)?;
+    }
+    let transferred = mounted(core, row, old, new, meter);
+    let cleared = unmount(core, new);
+    let taken_down = detach::take_down(core, row, old);
+    transferred?;
+    cleared?;
+    taken_down?;
+    image_format::flush(new.path(), &new.object)
+}
+
+fn mounted(core: &Core, row: &VolumeRow, old: &Image, new: &Image, meter: &Meter<'_>) -> Result<()> {
+    let base = core.places.base(row.id);
+    let incoming = core.places.incoming(row.id);
+    let object = &old.object;
+    attach::stage(core, row, old)?;
+    core.places.prepare_incoming(row.id, object)?;
+    stage(row, new, &incoming)?;
+    let used = space::usage(&base).on(object)?.used;
+    let room = space::usage(&incoming).on(object)?.available;
+    if used > room {
+        return Err(Error::new(
+            ErrorKind::LowSpace,
+            format!(
+                "the files of {object} need {}, and a volume of that size has room for {}",
+                human(used),
+                human(room)
+            ),
+        )
+        .object(object)
+        .hint("ask for a larger size, or delete what is not needed; nothing was changed"));
+    }
+    meter.phase("copying", Some(used));
+    let source = data(&base, object)?;
+    let advance = |bytes| meter.advance(bytes);
+    ended(tree::copy(&source, data(&incoming, object)?, advance), object)?;
+    // What is read back comes from the disk, and not from what was cached when it was written.
+    unmount(core, new)?;
+    stage(row, new, &incoming)?;
+    meter.phase("verifying", Some(used.saturating_mul(2)));
+    let written = ended(tree::checksum(data(&incoming, object)?, advance), object)?;
+    let read = ended(tree::checksum(&source, advance), object)?;
+    if read == written {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Host, format!("{object}: the copy of its files is not what they are"))
+        .object(object)
+        .hint("nothing was changed; see the kernel's log (dmesg) for errors of the disk or of memory"))
+}
+
+fn stage(row: &VolumeRow, image: &Image, place: &Path) -> Result<()> {
+    image_attach::stage(image, place, attach::using(row)).map(drop)
+}
+
+fn unmount(core: &Core, image: &Image) -> Result<()> {
+    let place = core.places.incoming(image.id);
+    image_attach::unstage(&place).map_err(|error| failure(&error, &image.object))?;
+    match image_attach::remaining(image)? {
+        Remaining::Nobody => Ok(()),
+        Remaining::Somebody(device) => Err(Error::new(
+            ErrorKind::InUse,
+            format!(
+                "{}: something on this host holds device {device}, which was made for a copy",
+                image.object
+            ),
+        )
+        .object(&image.object)
+        .hint("end what looks at block devices, and try again; nothing was changed")),
+    }
+}
+
+fn data(base: &Path, object: &str) -> Result<OwnedFd> {
+    let root = mount::open_directory(base).on(object)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    beneath::open(&root, Path::new(DATA_DIRECTORY), flags).on(object)
+}

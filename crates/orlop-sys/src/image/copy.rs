@@ -1,0 +1,136 @@
+//! Copying an image, and the checksum that verifies the copy. Both go past the host's page cache where
+//! it lets them, so that what is compared is what is on the disk.
+
+use std::fs::File;
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags, fadvise, ioctl_ficlone, open};
+use rustix::io::Errno;
+
+use super::space_of;
+use crate::content::{self, Buffer, Checksum, Summing};
+use crate::error::{Result, SysError, Unfinished};
+
+/// Makes `to`, a new and empty image, share all blocks of `from`: at once, whatever the size. Says
+/// whether the host's filesystem can; where it can't, nothing has happened.
+pub fn reflink(from: &File, to: &File) -> Result<bool> {
+    match ioctl_ficlone(to, from) {
+        Ok(()) => Ok(true),
+        Err(Errno::OPNOTSUPP | Errno::XDEV | Errno::INVAL | Errno::NOTTY) => Ok(false),
+        Err(errno) => Err(SysError::call("share the blocks of the image", errno)),
+    }
+}
+
+/// Copies the image at `from` into `to`, made by [`super::create`] with the same length, and flushes
+/// it. Blocks of zeros become holes. Returns the checksum of what was read; `advance` is called with
+/// the bytes of data since the last call.
+///
+/// # Errors
+/// See [`Unfinished`]. What was copied until then stays.
+pub fn copy<E>(
+    from: &Path,
+    to: &Path,
+    mut advance: impl FnMut(u64) -> Result<(), E>,
+) -> Result<Checksum, Unfinished<E>> {
+    let source = open_uncached(from, OFlags::RDONLY)?;
+    let target = open_uncached(to, OFlags::RDWR)?;
+    // The last block of an image need not be whole, which direct I/O can't write.
+    let tail = super::open_existing(to)?;
+    let length = space_of(&source)?.length;
+    let mut summing = Summing::new();
+    content::each_chunk(&source, length, &mut Buffer::new(), |at, chunk| {
+        content::add_chunk(&mut summing, at, chunk);
+        let file = if content::is_aligned(chunk.len()) { &target } else { &tail };
+        content::write_sparse(file, at, chunk)?;
+        advance(chunk.len() as u64).map_err(Unfinished::Stopped)
+    })?;
+    summing.add_number(length);
+    super::sync(&tail, to)?;
+    Ok(summing.finish())
+}
+
+/// The checksum of an image, as [`copy`] returns it of what it read.
+///
+/// # Errors
+/// See [`Unfinished`].
+pub fn checksum<E>(
+    image: &Path,
+    advance: impl FnMut(u64) -> Result<(), E>,
+) -> Result<Checksum, Unfinished<E>> {
+    let file = open_uncached(image, OFlags::RDONLY)?;
+    let length = space_of(&file)?.length;
+    let mut summing = Summing::new();
+    content::sum(&file, length, &mut Buffer::new(), &mut summing, advance)?;
+    Ok(summing.finish())
+}
+
+fn open_uncached(path: &Path, access: OFlags) -> Result<File> {
+    let flags = access | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let failed = |errno| SysError::on("open the image", path, errno);
+    match open(path, flags | OFlags::DIRECT, Mode::empty()) {
+        Ok(file) => Ok(File::from(file)),
+        Err(Errno::INVAL) => {
+            let file = open(path, flags, Mode::empty()).map(File::from).map_err(failed)?;
+            // What is cached and flushed already is read anew.
+            let _ = fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+            Ok(file)
+        }
+        Err(errno) => Err(failed(errno)),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::image::{create, space};
+    use std::convert::Infallible;
+    use std::os::unix::fs::FileExt;
+
+    const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn a_copy_has_the_same_checksum_and_its_holes() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        // Neither the length nor the places of the data are those of blocks.
+        let length = 32 * MIB + 777;
+        let file = create(&from, length).unwrap();
+        file.write_all_at(b"begin", 0).unwrap();
+        file.write_all_at(&vec![7; 3 * MIB as usize + 11], 5 * MIB + 3).unwrap();
+        file.write_all_at(&vec![0; 2 * MIB as usize], 20 * MIB).unwrap();
+        file.write_all_at(b"end", length - 3).unwrap();
+        file.sync_all().unwrap();
+        drop(create(&to, length).unwrap());
+        let mut seen = 0;
+        let read = copy(&from, &to, |bytes| {
+            seen += bytes;
+            Ok::<_, Infallible>(())
+        });
+        let read = read.unwrap();
+        assert!((3 * MIB..8 * MIB).contains(&seen), "{seen}");
+        assert_eq!(std::fs::read(&from).unwrap(), std::fs::read(&to).unwrap());
+        let copied = space(&to).unwrap();
+        assert_eq!(copied.length, length);
+        assert!(copied.allocated < 4 * MIB, "zeros were written: {copied:?}");
+        assert_eq!(checksum(&to, |_| Ok::<_, Infallible>(())).unwrap(), read);
+
+        create(&dir.path().join("new"), MIB).unwrap();
+        let target = std::fs::OpenOptions::new().write(true).open(&to).unwrap();
+        target.write_all_at(b"8", 6 * MIB).unwrap();
+        target.sync_all().unwrap();
+        assert_ne!(checksum(&to, |_| Ok::<_, Infallible>(())).unwrap(), read);
+        target.write_all_at(&[7], 6 * MIB).unwrap();
+        target.set_len(length + 1).unwrap();
+        assert_ne!(checksum(&to, |_| Ok::<_, Infallible>(())).unwrap(), read);
+    }
+
+    #[test]
+    fn it_stops_when_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        create(&from, 4 * MIB).unwrap().write_all_at(&vec![1; 4 * MIB as usize], 0).unwrap();
+        drop(create(&to, 4 * MIB).unwrap());
+        assert!(matches!(copy(&from, &to, |_| Err("enough")), Err(Unfinished::Stopped("enough"))));
+    }
+}
