@@ -23,7 +23,8 @@ use crate::{
     types::{
         Applied, ApplyOptions, DeleteOptions, Deleted, DeviceFilter, DeviceReport, EventFilter, EventList,
         List, MigrateRequest, MountFilter, MountRequest, Mounted, Page, PoolExported, PoolRequest,
-        ReadinessReport, VersionReport, VolumeFilter, WatchFilter, WorkspaceRequest,
+        ReadinessReport, RenameRequest, UndeleteRequest, VersionReport, VolumeFilter, WatchFilter,
+        WorkspaceRequest,
     },
 };
 
@@ -128,6 +129,37 @@ impl Client {
     /// Deletes a volume by id.
     pub async fn delete_volume_by_id(&self, id: VolumeId, options: &DeleteOptions) -> Result<Deleted> {
         self.call(Operation::DeleteVolumeById, &[&id.to_string()], options, EMPTY).await
+    }
+
+    /// Brings back the one deleted volume of that name.
+    pub async fn undelete(
+        &self,
+        workspace: &WorkspaceName,
+        name: &VolumeName,
+        request: &UndeleteRequest,
+    ) -> Result<Applied<Volume>> {
+        let path = [workspace.as_str(), name.as_str()];
+        self.call(Operation::UndeleteVolume, &path, &(), Some(request)).await
+    }
+
+    /// Brings back a deleted volume by id.
+    pub async fn undelete_by_id(&self, id: VolumeId, request: &UndeleteRequest) -> Result<Applied<Volume>> {
+        self.call(Operation::UndeleteVolumeById, &[&id.to_string()], &(), Some(request)).await
+    }
+
+    /// Destroys the data of a deleted volume.
+    pub async fn purge(&self, id: VolumeId) -> Result<Deleted> {
+        self.call(Operation::PurgeVolume, &[&id.to_string()], &(), EMPTY).await
+    }
+
+    /// Gives a volume another name.
+    pub async fn rename(
+        &self,
+        workspace: &WorkspaceName,
+        name: &VolumeName,
+        request: &RenameRequest,
+    ) -> Result<Applied<Volume>> {
+        self.call(Operation::RenameVolume, &[workspace.as_str(), name.as_str()], &(), Some(request)).await
     }
 
     /// All workspaces.

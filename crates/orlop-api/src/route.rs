@@ -10,7 +10,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use crate::types::{
     Applied, ApplyOptions, DeleteOptions, Deleted, DeviceFilter, DeviceReport, EventFilter, EventList, List,
     MigrateRequest, MountFilter, MountRequest, Mounted, Page, PoolExported, PoolRequest, ReadinessReport,
-    VersionReport, VolumeFilter, WatchFilter, WorkspaceRequest,
+    RenameRequest, UndeleteRequest, VersionReport, VolumeFilter, WatchFilter, WorkspaceRequest,
 };
 
 /// What is done with a path.
@@ -162,6 +162,22 @@ operations! {
         "Deletes a volume.",
         "Its data is destroyed or retained by its type. In use it is refused; with `force` it is marked, and goes when its last holder has gone.",
         Some(inline::<DeleteOptions>), None, Answer::Json(of::<Deleted>);
+    UndeleteVolume, "undeleteVolume": Post "/v1/workspaces/{workspace}/volumes/{name}/undelete" [WORKSPACE, VOLUME],
+        "Brings back a deleted volume.",
+        "With the data it had; its name has to be free, or another is given. Where several deleted ones had the name, it is refused and they are listed.",
+        None, Some(of::<UndeleteRequest>), Answer::Json(of::<Applied<Volume>>);
+    UndeleteVolumeById, "undeleteVolumeById": Post "/v1/volumes/{id}/undelete" [ID],
+        "Brings back a deleted volume by its id.",
+        "As by name.",
+        None, Some(of::<UndeleteRequest>), Answer::Json(of::<Applied<Volume>>);
+    PurgeVolume, "purgeVolume": Post "/v1/volumes/{id}/purge" [ID],
+        "Destroys the data of a deleted volume, for good.",
+        "Only of a released one.",
+        None, None, Answer::Json(of::<Deleted>);
+    RenameVolume, "renameVolume": Post "/v1/workspaces/{workspace}/volumes/{name}/rename" [WORKSPACE, VOLUME],
+        "Gives a volume another name.",
+        "Refused while somebody uses it, and while an engine that is not told knows its name.",
+        None, Some(of::<RenameRequest>), Answer::Json(of::<Applied<Volume>>);
     ListWorkspaces, "listWorkspaces": Get "/v1/workspaces" [],
         "Lists workspaces.",
         "All of them, by name.",

@@ -2,7 +2,7 @@
 
 use orlop_model::{
     MountAccess, PoolName, Size, VolumeName, WorkspaceName,
-    resource::{Deletion, Event, Outcome, Pool, Severity, VolumeState},
+    resource::{Deletion, Event, Front, Outcome, Pool, Severity, VolumeState},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -120,6 +120,27 @@ pub struct Deleted {
     pub deletion: Deletion,
 }
 
+/// How a deleted volume is brought back.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct UndeleteRequest {
+    /// Its new name; the one it had, where none is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<VolumeName>,
+}
+
+/// Another name for a volume.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RenameRequest {
+    /// Its new name, in the same workspace.
+    pub name: VolumeName,
+    /// The engines that the client tells to forget the old name. One that knows it and is not
+    /// among these is in the way.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forget: Vec<Front>,
+}
+
 /// A workspace, as asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -133,7 +154,7 @@ pub struct WorkspaceRequest {
     pub size_limit: Option<Option<Size>>,
     /// The most volumes it may have, released ones counted; as above.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "said")]
-    pub volume_limit: Option<Option<u64>>,
+    pub volume_limit: Option<Option<u32>>,
 }
 
 /// A field that is there, be it null.

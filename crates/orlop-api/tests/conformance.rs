@@ -6,7 +6,8 @@
 
 use orlop_api::{
     ApplyOptions, DeleteOptions, DeviceFilter, EventFilter, MigrateRequest, MountFilter, MountRequest,
-    Operation, PoolRequest, VolumeFilter, WatchFilter, WorkspaceRequest, body, openapi, query,
+    Operation, PoolRequest, RenameRequest, UndeleteRequest, VolumeFilter, WatchFilter, WorkspaceRequest,
+    body, openapi, query,
 };
 use orlop_model::{Error, OperationId, PoolName, VolumeId, VolumeManifest, VolumeName, WorkspaceName};
 use orlop_testkit::json_schema;
@@ -52,11 +53,20 @@ fn bodies(operation: Operation) -> (Taken, Vec<Value>) {
                         "size": 1_073_741_824, "accessMode": "ReadWriteMany", "type": "temp",
                         "volumeMode": "Filesystem", "pool": "a", "filesystem": "xfs", "uid": 1, "gid": 1,
                         "mode": "0770", "mountOptions": ["noatime", "sync"], "preallocate": true,
+                        "protection": true, "tempGracePeriod": "10m",
                     },
                 }),
             ],
         ),
-        Operation::PutWorkspace => (takes::<WorkspaceRequest>, vec![json!({}), json!({"grants": [1, 2]})]),
+        Operation::PutWorkspace => (
+            takes::<WorkspaceRequest>,
+            vec![
+                json!({}),
+                json!({"grants": [1, 2]}),
+                json!({"sizeLimit": "1Gi", "volumeLimit": 3}),
+                json!({"sizeLimit": null, "volumeLimit": null}),
+            ],
+        ),
         Operation::CreatePool => (
             takes::<PoolRequest>,
             vec![
@@ -75,6 +85,13 @@ fn bodies(operation: Operation) -> (Taken, Vec<Value>) {
                 json!({"name": "a", "target": "/a"}),
                 json!({"workspace": "a", "name": "a", "target": "/a", "access": "readOnly"}),
             ],
+        ),
+        Operation::UndeleteVolume | Operation::UndeleteVolumeById => {
+            (takes::<UndeleteRequest>, vec![json!({}), json!({"name": "a"})])
+        }
+        Operation::RenameVolume => (
+            takes::<RenameRequest>,
+            vec![json!({"name": "a"}), json!({"name": "a", "forget": ["docker", "podman"]})],
         ),
         other => panic!("the body of {other:?} is not tested"),
     }
@@ -135,6 +152,10 @@ fn others() -> Vec<Value> {
         "RWX",
         "byMode",
         "noexec",
+        "never",
+        "0s",
+        "1h",
+        "1w",
         "suid",
     ];
     values.extend(texts.map(Value::from));
@@ -254,7 +275,9 @@ fn path_parser(path: &str, name: &str) -> fn(&str) -> Result<(), Error> {
         (_, "workspace") | ("/v1/workspaces/{name}", _) => takes::<WorkspaceName>,
         ("/v1/pools/{name}", _) => takes::<PoolName>,
         (_, "name") => takes::<VolumeName>,
-        ("/v1/volumes/{id}", "id") => takes::<VolumeId>,
+        ("/v1/volumes/{id}" | "/v1/volumes/{id}/undelete" | "/v1/volumes/{id}/purge", "id") => {
+            takes::<VolumeId>
+        }
         ("/v1/operations/{id}", "id") => takes::<OperationId>,
         other => panic!("the parameter {other:?} is not tested"),
     }

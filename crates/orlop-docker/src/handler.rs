@@ -222,7 +222,7 @@ impl Plugin {
 /// Ends an attachment whose mount id no one will ever name again.
 fn undo(engine: &Engine, flavour: Flavour, volume: &VolumeRef, scope: &str, ticket: crate::mounting::Ticket) {
     ticket.undo(|| {
-        if let Err(error) = engine.detach(&flavour.caller(), volume, scope, PATIENCE) {
+        if let Err(error) = engine.withdraw(&flavour.caller(), volume, scope, PATIENCE) {
             tracing::warn!(scope, %error, "the mount could not be undone; it goes stale by itself");
         }
     });

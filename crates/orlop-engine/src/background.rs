@@ -1,6 +1,6 @@
 //! Work that nobody waits for: volumes that were marked as deleting, mounts that linger, the health of
-//! attached images, the room of pools, how full all of it is, and blanks; and whom events are told
-//! to. A few threads; each sleeps until there is something to do.
+//! attached images, the room of pools, how full all of it is, what is to be wiped or purged, and blanks;
+//! and whom events are told to. A few threads; each sleeps until there is something to do.
 
 use std::{
     collections::BTreeSet,
@@ -18,10 +18,10 @@ use crate::{
     locks::Lock,
     notify,
     observation::watch,
-    pool::{medium, room},
+    pool::{medium, room, share},
     request::VolumeQuery,
     store::{attachments, volumes},
-    volume::{delete, health},
+    volume::{delete, health, purge, wipe},
 };
 
 const RETRY: Duration = Duration::from_secs(5);
@@ -150,12 +150,14 @@ pub(crate) fn start(core: &Arc<Core>) -> Result<Vec<JoinHandle<()>>> {
 
 fn tend_all(core: &Core) {
     let pause = RETRY.min(core.config.observe_every);
-    let mut watches: [(Duration, Work, Option<Instant>); 5] = [
+    let mut watches: [(Duration, Work, Option<Instant>); 7] = [
         (CAPACITY, room::watch, None),
         (HEALTH, look_at_some, None),
         (CAPACITY, medium::bring_all, None),
         (core.config.observe_every, watch::look, None),
         (SAMPLE, watch::sample, None),
+        (CAPACITY, share::watch, None),
+        (CAPACITY, purge::expire, None),
     ];
     logged("looking at all images", look_at_all(core));
     loop {
@@ -167,7 +169,11 @@ fn tend_all(core: &Core) {
                 *at = Some(Instant::now());
             }
         }
-        if !core.signal.sleep(pause, |state| std::mem::take(&mut state.due)) {
+        let wipe = wipe::tend(core).unwrap_or_else(|error| {
+            tracing::warn!(%error, "looking at what is to be wiped");
+            RETRY
+        });
+        if !core.signal.sleep(wipe.min(pause), |state| std::mem::take(&mut state.due)) {
             return;
         }
     }

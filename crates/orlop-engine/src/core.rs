@@ -23,12 +23,12 @@ use crate::{
     format::Placement,
     locks::Locks,
     observation::watch::Warnings,
-    pool::{Pools, room::Rooms},
+    pool::{Pools, room::Rooms, share::Shares},
     request::{Caller, EngineConfig, VolumeRef},
     running::Running,
     statistics::Tally,
     store::{Intent, OperationRow, Reader, Store, VolumeRow, WorkspaceRow, volumes, workspaces},
-    volume::health::Watch,
+    volume::{health::Watch, temp::Countdowns},
 };
 
 /// One engine's state. What is here is about the whole, never about an idle volume.
@@ -43,6 +43,8 @@ pub(crate) struct Core {
     pub(crate) rooms: Rooms,
     pub(crate) places: Places,
     pub(crate) blanks: Blanks,
+    pub(crate) countdowns: Countdowns,
+    pub(crate) shares: Shares,
     pub(crate) tally: Tally,
     pub(crate) running: Running,
     pub(crate) watch: Watch,
@@ -172,7 +174,7 @@ pub(crate) fn usable(row: &VolumeRow) -> Result<()> {
         .hint("wait until it is gone, then apply it anew")),
         VolumeState::Released => {
             Err(refused(ErrorKind::NotFound, format!("volume {title} was deleted; its data is retained"))
-                .hint("orlop get --released shows it"))
+                .hint(format!("orlop undelete --id {} brings it back", row.id)))
         }
     }
 }

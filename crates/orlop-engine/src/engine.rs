@@ -1,6 +1,7 @@
 //! The engine's face: one method an operation. What each does lives in the modules of that name.
 
 mod changes;
+mod lifecycle;
 
 use std::{
     path::Path,
@@ -16,7 +17,12 @@ use orlop_model::{
 use orlop_sys::{SysError, durable, durable::FileLock, propagation};
 
 use crate::{
-    attachment::{attach, detach, host_mount, place::Places},
+    attachment::{
+        attach,
+        detach::{self, Leave},
+        host_mount,
+        place::Places,
+    },
     authority,
     background::{self, Signal},
     blank::Blanks,
@@ -25,13 +31,13 @@ use crate::{
     host::On,
     locks::{Deadline, Locks},
     observation::watch::Warnings,
-    pool::{self, Pools, room::Rooms},
+    pool::{self, Pools, room::Rooms, share::Shares},
     reconcile,
     request::*,
     running::Running,
     statistics::{self, Tally},
     store::{Store, StoreOptions, VolumeRow, pools},
-    volume::{aliased, apply, delete, health::Watch, view},
+    volume::{aliased, apply, delete, health::Watch, temp::Countdowns, view},
     workspace,
 };
 
@@ -79,6 +85,8 @@ impl Engine {
             rooms: Rooms::default(),
             places,
             blanks: Blanks::default(),
+            countdowns: Countdowns::default(),
+            shares: Shares::default(),
             tally: Tally::default(),
             running: Running::default(),
             watch: Watch::default(),
@@ -215,7 +223,21 @@ impl Engine {
     pub fn detach(&self, caller: &Caller, which: &VolumeRef, scope: &str, patience: Duration) -> Result<()> {
         let deadline = Deadline::after(patience);
         self.told("detach", caller, "detach", which, |core| {
-            detach::detach(core, caller, which, scope, deadline)
+            detach::detach(core, caller, which, scope, Leave::WithWord, deadline)
+        })
+    }
+
+    /// Takes back an attach whose answer nobody heard: as [`Self::detach`], but nobody left.
+    pub fn withdraw(
+        &self,
+        caller: &Caller,
+        which: &VolumeRef,
+        scope: &str,
+        patience: Duration,
+    ) -> Result<()> {
+        let deadline = Deadline::after(patience);
+        self.told("detach", caller, "detach", which, |core| {
+            detach::detach(core, caller, which, scope, Leave::Undone, deadline)
         })
     }
 

@@ -120,6 +120,20 @@ points! {
     MigrateRemoved = "migrate.removed",
     /// The operation is out of the journal; only the answer is missing.
     MigrateDone = "migrate.done",
+    /// The intent to undelete is recorded.
+    UndeleteRecorded = "undelete.recorded",
+    /// `volume.json` says active; the record says released.
+    UndeleteDescribed = "undelete.described",
+    /// The volume is recorded as active again; only the answer is missing.
+    UndeleteDone = "undelete.done",
+    /// The intent to wipe is recorded.
+    WipeRecorded = "wipe.recorded",
+    /// The new image is flushed beside the old.
+    WipeFormatted = "wipe.formatted",
+    /// The new image has taken the place of the old.
+    WipeReplaced = "wipe.replaced",
+    /// The volume is recorded as empty.
+    WipeDone = "wipe.done",
     /// A blank is being formatted under its temporary name.
     BlankFormatted = "blank.formatted",
     /// The pool's own filesystem is made; it is not mounted.

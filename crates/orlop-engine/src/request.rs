@@ -159,6 +159,27 @@ pub struct MountRequest {
     pub access: MountAccess,
 }
 
+/// A deleted volume to be brought back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UndeleteRequest {
+    /// The released volume of that name, if there is one only, or the one of that id.
+    pub volume: VolumeRef,
+    /// Its new name; the one it had, where none is given.
+    pub name: Option<VolumeName>,
+}
+
+/// Another name for a volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RenameRequest {
+    /// The live volume.
+    pub volume: VolumeKey,
+    /// Its new name, in the same workspace.
+    pub name: VolumeName,
+    /// The fronts whose engines are told to forget the old name by whoever asks. One that knows it
+    /// and is not among these is in the way.
+    pub forget: Vec<Front>,
+}
+
 /// A workspace, as asked for; what is `None` stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WorkspaceRequest {

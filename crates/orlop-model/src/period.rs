@@ -96,7 +96,7 @@ impl JsonSchema for Period {
         schemars::json_schema!({
             "type": "string",
             "description": "A whole number with `s`, `m`, `h` or `d`, or `never`.",
-            "pattern": "^([0-9]+[smhd]|never)$",
+            "pattern": "^(0*[1-9][0-9]*[smhd]|never)$",
             "examples": ["10m", "never"],
         })
     }

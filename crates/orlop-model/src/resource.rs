@@ -172,6 +172,26 @@ pub struct VolumeStatus {
     /// The uid that deleted it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted_by: Option<u32>,
+    /// The name of that user on the daemon's host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted_by_name: Option<String>,
+    /// When its data is wiped, for a `temp` volume whose data ever is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wipe: Option<Wipe>,
+}
+
+/// When the data of a `temp` volume is wiped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Wipe {
+    /// How long after its last user left, in seconds.
+    pub after_seconds: u64,
+    /// When that is, if the daemon runs until then; none while nothing is counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+    /// How many seconds are left; none while nothing is counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_seconds: Option<u64>,
 }
 
 /// A name that a container engine has for a volume.

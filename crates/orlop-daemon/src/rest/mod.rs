@@ -11,6 +11,7 @@ mod observe;
 mod operations;
 mod pools;
 mod probes;
+mod released;
 mod reply;
 mod volumes;
 mod watch;
@@ -57,6 +58,10 @@ fn serving(operation: Operation) -> MethodRouter<Service> {
         Operation::MigrateVolume => handle(operation, volumes::migrate),
         Operation::GetVolume => handle(operation, volumes::get),
         Operation::DeleteVolume => handle(operation, volumes::delete),
+        Operation::UndeleteVolume => handle(operation, released::undelete),
+        Operation::UndeleteVolumeById => handle(operation, released::undelete_by_id),
+        Operation::PurgeVolume => handle(operation, released::purge),
+        Operation::RenameVolume => handle(operation, volumes::rename),
         Operation::ListWorkspaces => handle(operation, workspaces::list),
         Operation::PutWorkspace => handle(operation, workspaces::put),
         Operation::GetWorkspace => handle(operation, workspaces::get),

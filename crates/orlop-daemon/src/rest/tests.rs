@@ -218,6 +218,10 @@ async fn answers_are_as_described() {
         "name": "a", "version": "v1beta", "type": "volume", "tags": ["t"], "owner": "iamgroot",
         "volume": { "size": 16 << 20, "accessMode": "ReadWriteOnce", "type": "temp", "pool": "fast", "mode": "0770" },
     });
+    let kept = |kind: &str| {
+        let volume = json!({ "size": "16Mi", "accessMode": "ReadWriteMany", "type": kind });
+        json!({ "name": "kept", "version": "v1beta", "type": "volume", "volume": volume }).to_string()
+    };
     let target = scratch.join("target");
     std::fs::create_dir(&target).unwrap();
     let mount = json!({ "workspace": "w", "name": "a", "target": &target }).to_string();
@@ -249,6 +253,14 @@ async fn answers_are_as_described() {
         (Operation::CreatePool, &["other"], "", other),
         (Operation::DeletePool, &["other"], "", String::new()),
         (Operation::GetDevice, &[], &device, String::new()),
+        (Operation::ApplyVolume, &["w", "kept"], "", kept("persistent")),
+        (Operation::DeleteVolume, &["w", "kept"], "", String::new()),
+        (Operation::UndeleteVolume, &["w", "kept"], "", "{}".to_owned()),
+        (Operation::ApplyVolume, &["w", "kept"], "", kept("temp")),
+        (Operation::UndeleteVolumeById, &[nobody], "", "{}".to_owned()),
+        (Operation::RenameVolume, &["w", "kept"], "", r#"{"name":"other"}"#.to_owned()),
+        (Operation::DeleteVolume, &["w", "other"], "", String::new()),
+        (Operation::PurgeVolume, &[nobody], "", String::new()),
         (Operation::DeleteWorkspace, &["w"], "", String::new()),
         (Operation::ListEvents, &[], "", String::new()),
         (Operation::GetVersion, &[], "", String::new()),

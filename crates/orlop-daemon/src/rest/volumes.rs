@@ -1,7 +1,9 @@
 //! Volumes.
 
 use axum::extract::State;
-use orlop_api::{Applied, ApplyOptions, DeleteOptions, Deleted, MigrateRequest, Page, VolumeFilter};
+use orlop_api::{
+    Applied, ApplyOptions, DeleteOptions, Deleted, MigrateRequest, Page, RenameRequest, VolumeFilter,
+};
 use orlop_engine::{ApplyRequest, Caller, VolumeKey, VolumeQuery, VolumeRef};
 use orlop_model::{
     Error, ErrorKind, Result, VolumeId, VolumeManifest, VolumeName, WorkspaceName,
@@ -90,7 +92,7 @@ fn asked(
             format!("the manifest's name is {}, the path's is {name}", manifest.name),
         )
         .object("name")
-        .hint("give both the same name; a volume can't be renamed"));
+        .hint("give both the same name; orlop rename gives a volume another one"));
     }
     let ApplyOptions { create_workspace, set } = options;
     Ok(ApplyRequest { workspace, manifest, create_workspace, set })
@@ -106,6 +108,18 @@ pub(super) async fn migrate(
     let request = orlop_engine::MigrateRequest { pool: request.pool, size: request.size };
     let moved = service.change(move |engine| engine.migrate(&caller, &volume, &request)).await?;
     Ok(Json(Applied { outcome: moved.outcome, changes: moved.changes, resource: moved.resource }))
+}
+
+pub(super) async fn rename(
+    State(service): State<Service>,
+    By(caller): By,
+    Params((workspace, name)): Params<(WorkspaceName, VolumeName)>,
+    Body(request): Body<RenameRequest>,
+) -> Reply<Json<Applied<Volume>>> {
+    let volume = VolumeKey { workspace, name };
+    let request = orlop_engine::RenameRequest { volume, name: request.name, forget: request.forget };
+    let applied = service.change(move |engine| engine.rename(&caller, &request)).await?;
+    Ok(Json(Applied { outcome: applied.outcome, changes: applied.changes, resource: applied.resource }))
 }
 
 pub(super) async fn delete(

@@ -32,7 +32,7 @@ pub(super) async fn put(
     let request = orlop_engine::WorkspaceRequest {
         grants: request.grants,
         size_limit: request.size_limit,
-        volume_limit: request.volume_limit,
+        volume_limit: request.volume_limit.map(|limit| limit.map(u64::from)),
     };
     let applied = service.change(move |engine| engine.put_workspace(&caller, &name, &request)).await?;
     Ok(Json(Applied { outcome: applied.outcome, changes: applied.changes, resource: applied.resource }))

@@ -34,8 +34,8 @@ use crate::{
     locks::{Deadline, Lock},
     pool,
     request::{AttachRequest, Attached, Caller, VolumeRef},
-    store::{AttachmentRow, Intent, VolumeRow, attachments, events, operations},
-    volume::state,
+    store::{AttachmentRow, Intent, VolumeRow, attachments, events, operations, volumes},
+    volume::{state, wipe},
 };
 
 /// Who wants a volume, and how.
@@ -81,6 +81,7 @@ pub(crate) fn grant(
     consumer: &Consumer<'_>,
 ) -> Result<Attached> {
     usable(row)?;
+    wipe::settled(core, row)?;
     let image = core.image(row)?;
     let result = decide(core, caller, row, &image, consumer)
         .and_then(|grant| perform(core, caller, row, &image, consumer, grant));
@@ -194,6 +195,8 @@ fn perform(
         let told = event("Attached", told(row, &attachment)).of(row).by(caller);
         let already = grant.already;
         core.store.write(move |tx| {
+            // Whoever comes back in time finds the data of a temp volume.
+            volumes::vacate(tx, attachment.volume, None)?;
             if !already {
                 attachments::insert(tx, &attachment)?;
                 events::append(tx, &told)?;

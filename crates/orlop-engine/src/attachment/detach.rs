@@ -19,7 +19,8 @@ use crate::{
     locks::{Deadline, Lock},
     observation::usage,
     request::{Caller, VolumeRef},
-    store::{AttachmentRow, Intent, VolumeRow, attachments, events, operations, volumes},
+    store::{AttachmentRow, Intent, NewEvent, VolumeRow, attachments, events, operations, volumes},
+    volume::temp,
 };
 
 const CLEARED_WITHIN: Duration = Duration::from_secs(1);
@@ -33,12 +34,22 @@ pub(crate) enum Released {
     Held(String),
 }
 
+/// How an attachment ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Leave {
+    /// Its consumer said so, to a daemon that runs.
+    WithWord,
+    /// It is taken back, or recovery ends it.
+    Undone,
+}
+
 /// See [`crate::Engine::detach`].
 pub(crate) fn detach(
     core: &Core,
     caller: &Caller,
     which: &VolumeRef,
     scope: &str,
+    leave: Leave,
     deadline: Deadline,
 ) -> Result<()> {
     let row = core.row(which)?;
@@ -49,7 +60,7 @@ pub(crate) fn detach(
     let found = core.store.read(|r| attachments::find(r, row.id, node, caller.front, scope))?;
     let Some(attachment) = found else { return Ok(()) };
     let image = core.image(&row)?;
-    end(core, caller, &row, &image, attachment, || Ok(()))
+    end(core, caller, &row, &image, attachment, leave, || Ok(()))
 }
 
 /// Ends one attachment. `unbind` takes away the consumer's own mount, where it has one; when that
@@ -60,6 +71,7 @@ pub(crate) fn end(
     row: &VolumeRow,
     image: &Image,
     attachment: AttachmentRow,
+    leave: Leave,
     unbind: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
     let target = attachment.target.as_ref().map(|target| target.display().to_string());
@@ -72,7 +84,7 @@ pub(crate) fn end(
         core.store.write(move |tx| operations::finish(tx, operation_id))?;
         return Err(error);
     }
-    let done = finish(core, Some(caller), row, image, &attachment, operation_id);
+    let done = finish(core, Some(caller), row, image, &attachment, leave, operation_id);
     if done.is_err() {
         // What was unbound is not bound again: the consumer is gone. Recovery ends the record, or
         // the next detach does.
@@ -89,9 +101,12 @@ pub(crate) fn finish(
     row: &VolumeRow,
     image: &Image,
     attachment: &AttachmentRow,
+    leave: Leave,
     operation: OperationId,
 ) -> Result<()> {
     fault::point(Point::DetachUnbound)?;
+    // Only who leaves with a word, told to a daemon that runs, leaves a temp volume vacant.
+    let mut vacant = None;
     let mut others = core.store.read(|r| attachments::of_volume(r, row.id))?;
     others.retain(|other| other.id != attachment.id);
     if !others.is_empty() {
@@ -100,11 +115,13 @@ pub(crate) fn finish(
         others.retain(|other| other.id != attachment.id);
     }
     if others.is_empty() {
-        take_down(core, row, image)?;
+        let free = take_down(core, row, image)? == Released::Free;
+        vacant = temp::grace(row).filter(|_| free && leave == Leave::WithWord).map(|_| vacated(row));
         fault::point(Point::DetachUnmounted)?;
     } else {
         trim(core, row, image, &others)?;
     }
+    let (volume, is_vacant) = (row.id, vacant.is_some());
     let told = event("Detached", format!("{} left volume {}", attachment.consumer, row.title()))
         .of(row)
         .by_any(caller);
@@ -112,13 +129,30 @@ pub(crate) fn finish(
     core.store.write(move |tx| {
         if attachments::delete(tx, id)? {
             events::append(tx, &told)?;
+            if let Some(vacant) = vacant {
+                volumes::vacate(tx, volume, Some(vacant.at))?;
+                events::append(tx, &vacant)?;
+            }
         }
         operations::finish(tx, operation)
     })?;
+    if is_vacant {
+        core.countdowns.changed();
+        core.signal.wake();
+    }
     if row.state == VolumeState::Deleting {
         core.signal.wake();
     }
     Ok(())
+}
+
+fn vacated(row: &VolumeRow) -> NewEvent {
+    let message = format!(
+        "nobody uses volume {} any more: its data is wiped in {}, unless somebody attaches it",
+        row.title(),
+        row.temp_grace
+    );
+    event("WipeScheduled", message).of(row)
 }
 
 /// After a failed attach: what nobody uses is taken down, and the entry of the journal goes.

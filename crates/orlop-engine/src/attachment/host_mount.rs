@@ -14,7 +14,8 @@ use orlop_sys::{
 use super::{
     access::Access,
     attach::{self, Consumer},
-    detach, kernel,
+    detach::{self, Leave},
+    kernel,
     place::Places,
     stale,
 };
@@ -103,7 +104,7 @@ pub(crate) fn unmount(core: &Core, caller: &Caller, path: &Path) -> Result<()> {
     // Somebody else ended it meanwhile.
     let Some(attachment) = now.filter(|now| now.id == attachment.id) else { return Ok(()) };
     let image = core.image(&row)?;
-    detach::end(core, caller, &row, &image, attachment, || unbind(core, &place, &image))?;
+    detach::end(core, caller, &row, &image, attachment, Leave::WithWord, || unbind(core, &place, &image))?;
     if mounted {
         return Ok(());
     }

@@ -7,6 +7,7 @@ pub(crate) mod format;
 pub(crate) mod medium;
 pub(crate) mod remove;
 pub(crate) mod room;
+pub(crate) mod share;
 
 use std::{
     collections::HashMap,

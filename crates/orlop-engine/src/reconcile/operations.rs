@@ -5,7 +5,10 @@ use orlop_model::{Error, ErrorKind, Result, VolumeId, resource::VolumeState};
 use orlop_sys::target;
 
 use crate::{
-    attachment::{detach, host_mount},
+    attachment::{
+        detach::{self, Leave},
+        host_mount,
+    },
     backend::image::health,
     core::Core,
     events::{event, note},
@@ -15,6 +18,7 @@ use crate::{
     volume::{
         change, create, delete, describe, migrate,
         resize::{self, Settled},
+        undelete, wipe,
     },
 };
 
@@ -69,7 +73,9 @@ fn settle(core: &Core, operation: &OperationRow) -> Result<Fate> {
         | Intent::Detach { .. }
         | Intent::Resize { .. }
         | Intent::Migrate { .. }
-        | Intent::Delete { .. } => {}
+        | Intent::Delete { .. }
+        | Intent::Undelete
+        | Intent::Wipe { .. } => {}
     }
     let Some(id) = operation.volume else { return drop_entry(core, operation) };
     let Some(row) = core.store.read(|r| volumes::by_id(r, id))? else { return drop_entry(core, operation) };
@@ -84,7 +90,8 @@ fn settle(core: &Core, operation: &OperationRow) -> Result<Fate> {
             };
             let image = core.image(&row)?;
             unbind(core, &row, target.as_deref())?;
-            detach::finish(core, None, &row, &image, &attachment, operation.id).map(|()| Fate::Finished)
+            detach::finish(core, None, &row, &image, &attachment, Leave::Undone, operation.id)
+                .map(|()| Fate::Finished)
         }
         Intent::Delete { .. } => match delete::resume(core, None, row)? {
             orlop_model::resource::Deletion::Destroyed | orlop_model::resource::Deletion::Released => {
@@ -100,6 +107,11 @@ fn settle(core: &Core, operation: &OperationRow) -> Result<Fate> {
             Settled::Forward => Fate::Finished,
             Settled::Back => Fate::Undone,
         }),
+        Intent::Undelete => undelete::undo(core, &row, operation.id).map(|()| Fate::Undone),
+        Intent::Wipe { inode } => {
+            let done = wipe::settle(core, &row, operation.id, *inode)?;
+            Ok(if done { Fate::Finished } else { Fate::Undone })
+        }
         Intent::CreatePool { .. } | Intent::RemovePool { .. } | Intent::ExportPool { .. } => Ok(Fate::Waits),
     }
 }

@@ -65,6 +65,13 @@ pub enum Intent {
         /// Where it will be.
         to: PoolId,
     },
+    /// A deleted volume is brought back.
+    Undelete,
+    /// The data of a temp volume is wiped.
+    Wipe {
+        /// The inode of the image that goes: one with another is the new one.
+        inode: u64,
+    },
     /// A pool is made.
     CreatePool {
         /// The pool that will be recorded.
@@ -104,7 +111,9 @@ impl Intent {
             | Self::Detach { .. }
             | Self::Resize { .. }
             | Self::Migrate { .. }
-            | Self::Delete { .. } => None,
+            | Self::Delete { .. }
+            | Self::Undelete
+            | Self::Wipe { .. } => None,
         }
     }
 }

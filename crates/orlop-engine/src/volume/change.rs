@@ -42,12 +42,17 @@ pub(crate) fn change(core: &Core, caller: &Caller, mut row: VolumeRow, change: C
     }
     row.manifest = change.manifest;
     row.updated_at = Core::now();
+    let keeps = temp::grace(&row).is_none();
     let row = core.store.write(move |tx| {
         volumes::update(tx, &mut row)?;
+        if keeps {
+            volumes::vacate(tx, row.id, None)?;
+        }
         operations::begin(tx, &operation)?;
         events::append(tx, &told)?;
         Ok(row)
     })?;
+    core.countdowns.changed();
     fault::point(Point::ChangeRecorded)?;
     follow(core, &row, operation_id)?;
     Ok(row)

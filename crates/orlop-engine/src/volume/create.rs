@@ -221,9 +221,15 @@ pub(crate) fn complete(
         placement.filesystem,
         row.placement.pool_name
     );
-    let told = event("Created", message).of(&row).by_any(caller);
+    let mut told = event("Created", message).of(&row).by_any(caller);
     core.store.write(move |tx| {
         volumes::update(tx, &mut row)?;
+        let before = volumes::count_released(tx, &row.key())?;
+        if before > 0 {
+            told.message.push_str(&format!(
+                "; it is new: {before} deleted of this name keep their data (orlop undelete)"
+            ));
+        }
         volumes::observe(tx, row.id, None, allocated)?;
         if let Some(allocated) = allocated {
             row.placement.allocated = allocated;

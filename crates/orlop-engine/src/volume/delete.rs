@@ -6,7 +6,7 @@ use orlop_model::{
     resource::{Deletion, VolumeState},
 };
 
-use super::describe;
+use super::{describe, wipe};
 use crate::{
     attachment::{
         attach::users,
@@ -54,7 +54,7 @@ pub(crate) fn delete(
                 format!("volume {} was deleted already; its data is retained", row.title()),
             )
             .object(object(&row))
-            .hint("this build keeps released data; orlop get --released shows it"));
+            .hint(format!("orlop undelete --id {} brings it back, orlop purge destroys it", row.id)));
         }
     }
     begin(core, caller, row, force)
@@ -71,6 +71,7 @@ pub(crate) fn protected(row: &VolumeRow) -> Result<()> {
 }
 
 fn begin(core: &Core, caller: &Caller, mut row: VolumeRow, force: bool) -> Result<Deletion> {
+    wipe::settled(core, &row)?;
     pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
     let image = core.image(&row)?;
     let survey = stale::survey(core, Some(caller), &row, &image)?;
@@ -123,6 +124,8 @@ pub(crate) fn resume(core: &Core, caller: Option<&Caller>, row: VolumeRow) -> Re
         | Intent::Detach { .. }
         | Intent::Resize { .. }
         | Intent::Migrate { .. }
+        | Intent::Undelete
+        | Intent::Wipe { .. }
         | Intent::CreatePool { .. }
         | Intent::RemovePool { .. }
         | Intent::ExportPool { .. } => None,
@@ -146,7 +149,7 @@ enum Attempt {
 }
 
 /// Finishes if nothing stands in the way; what does is told in the volume's status.
-fn finish(
+pub(super) fn finish(
     core: &Core,
     caller: Option<&Caller>,
     row: VolumeRow,

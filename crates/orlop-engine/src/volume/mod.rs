@@ -1,5 +1,7 @@
 //! Volumes: what apply has to do (`plan`, by `facts`) and doing it (`apply`, `create`, `change`,
-//! `resize`), moving them and their files (`migrate`, `transfer`), what engines call them (`aliased`), how they go (`delete`), their state by what became of them (`state`,
+//! `resize`), moving them and their files (`migrate`, `transfer`), what engines call them (`aliased`),
+//! how they go and come back (`delete`, `undelete`, `purge`), when scratch is emptied (`temp`, `wipe`),
+//! other names (`rename`), their state by what became of them (`state`,
 //! `health`), their description beside the data (`describe`), and how users see them (`view`).
 
 pub(crate) mod aliased;
@@ -12,8 +14,12 @@ pub(crate) mod facts;
 pub(crate) mod health;
 pub(crate) mod migrate;
 pub(crate) mod plan;
+pub(crate) mod purge;
+pub(crate) mod rename;
 pub(crate) mod resize;
 pub(crate) mod state;
 pub(crate) mod temp;
 pub(crate) mod transfer;
+pub(crate) mod undelete;
 pub(crate) mod view;
+pub(crate) mod wipe;

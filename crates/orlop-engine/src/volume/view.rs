@@ -1,14 +1,18 @@
 //! Volumes as users see them: the record, who uses it, and what it takes now.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
+use jiff::SignedDuration;
 use orlop_model::{
     AccessMode, Error, ErrorKind, PoolId, Result, VolumeId, VolumeUsage,
-    resource::{Alias, Capacity, Front, Volume, VolumeState, VolumeStatus},
+    resource::{Alias, Capacity, Front, Volume, VolumeState, VolumeStatus, Wipe},
 };
 use orlop_sys::image::{self as host_image, ImageSpace};
 
-use super::health;
+use super::{health, temp};
 use crate::{
     admission::Room,
     alias,
@@ -94,6 +98,7 @@ fn view(
     let live = if attachments.is_empty() { None } else { usage::live(core, row.id) };
     let usage = live.or(seen);
     let notes = notes(&row, attachments);
+    let wipe = wipe(core, &row);
     let own = alias::external(&row.key());
     let aliases = aliases.into_iter().filter(|alias| alias.external != own);
     Volume {
@@ -117,11 +122,29 @@ fn view(
             created_at: row.created_at,
             updated_at: row.updated_at,
             deleted_at: row.deleted_at,
+            deleted_by_name: row.deleted_by.and_then(orlop_sys::user::user_name),
             deleted_by: row.deleted_by,
+            wipe,
         },
         manifest: row.manifest,
         workspace: row.workspace,
     }
+}
+
+/// When its data is wiped, for one whose data ever is.
+fn wipe(core: &Core, row: &VolumeRow) -> Option<Wipe> {
+    let grace = temp::grace(row)?;
+    let left = row.vacated_at.map(|at| core.countdowns.left(row.id, at, grace, Instant::now()));
+    let left = left.map(|left| left.as_secs());
+    let at = left.and_then(|left| {
+        Core::now().checked_add(SignedDuration::try_from(Duration::from_secs(left)).ok()?).ok()
+    });
+    Some(Wipe { after_seconds: grace.as_secs(), at, left_seconds: left })
+}
+
+/// What messages call a user of this host.
+pub(crate) fn user(uid: u32) -> String {
+    orlop_sys::user::user_name(uid).unwrap_or_else(|| format!("uid {uid}"))
 }
 
 fn space_of(core: &Core, row: &VolumeRow) -> Option<ImageSpace> {
@@ -175,8 +198,11 @@ fn earlier(core: &Core, row: &VolumeRow) -> Result<Option<String>> {
     Ok(match released.as_slice() {
         [] => None,
         [.., last] => Some(format!(
-            "the data of {} earlier volume(s) of this name is retained, the last as {}",
+            "it is not the volume that had this name before: {} deleted {} of this name {}, the last as {}: orlop undelete --id {} --as NAME brings it back",
             released.len(),
+            if released.len() == 1 { "volume" } else { "volumes" },
+            if released.len() == 1 { "is retained" } else { "are retained" },
+            last.id,
             last.id
         )),
     })

@@ -17,5 +17,8 @@ mod modes;
 mod notify;
 mod observation;
 mod pools;
+mod released;
+mod renames;
 mod sizes;
+mod temp;
 mod workspaces;

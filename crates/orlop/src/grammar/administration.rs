@@ -33,8 +33,8 @@ released ones and snapshots count. What is there already stays, however low a li
         #[arg(long, value_name = "SIZE", value_parser = limit::<Size>)]
         size_limit: Option<Limit<Size>>,
         /// The most volumes, deleted ones that are retained counted, or none (root only)
-        #[arg(long, value_name = "N", value_parser = limit::<u64>)]
-        volume_limit: Option<Limit<u64>>,
+        #[arg(long, value_name = "N", value_parser = limit::<u32>)]
+        volume_limit: Option<Limit<u32>>,
     },
     /// Show one workspace, or all
     #[command(after_help = "Examples:\n  orlop workspace get\n  orlop workspace get team -o json")]

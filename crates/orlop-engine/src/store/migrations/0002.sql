@@ -8,6 +8,8 @@ ALTER TABLE volumes ADD COLUMN temp_grace_seconds INTEGER CHECK (temp_grace_seco
 ALTER TABLE volumes ADD COLUMN vacated_at TEXT;
 CREATE INDEX volumes_vacated ON volumes (vacated_at) WHERE vacated_at IS NOT NULL;
 
+CREATE INDEX volumes_released_at ON volumes (released_at) WHERE released_at IS NOT NULL;
+
 -- What engines called a volume before it was deleted: theirs again, where still free, when it is
 -- undeleted. In `aliases` they would be in the way of a new volume of that name.
 CREATE TABLE released_aliases (

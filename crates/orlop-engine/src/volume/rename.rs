@@ -1,0 +1,142 @@
+//! Giving a volume another name. Its id, its data and its path stay; what an engine calls it does not
+//! follow, so an engine that knows the old name is in the way until it has forgotten it.
+
+use orlop_model::{
+    Error, ErrorKind, Result,
+    resource::{Front, Outcome, Volume, VolumeState},
+};
+
+use super::{change, view};
+use crate::{
+    alias,
+    attachment::{
+        attach::users,
+        detach::{self, Released},
+        stale,
+    },
+    core::{Core, object, usable},
+    events::event,
+    fault::{self, Point},
+    locks::{Deadline, Lock},
+    pool,
+    request::{Applied, Caller, RenameRequest, VolumeKey, VolumeRef},
+    store::{AliasRow, Intent, VolumeRow, aliases, events, operations, volumes},
+};
+
+/// See [`crate::Engine::rename`].
+pub(crate) fn rename(core: &Core, caller: &Caller, request: &RenameRequest) -> Result<Applied<Volume>> {
+    let row = core.row(&VolumeRef::Key(request.volume.clone()))?;
+    core.authorise(caller, &row)?;
+    let old = row.key();
+    let new = VolumeKey { workspace: old.workspace.clone(), name: request.name.clone() };
+    if new == old {
+        return Ok(Applied {
+            outcome: Outcome::Unchanged,
+            changes: Vec::new(),
+            resource: view::one(core, row)?,
+        });
+    }
+    let deadline = Deadline::usual();
+    // In one order, so that two renames that cross don't wait for each other.
+    let mut names = [Lock::name(&old), Lock::name(&new)];
+    names.sort();
+    let [first, second] = names;
+    let _first = core.locks.take(first, deadline)?;
+    let _second = core.locks.take(second, deadline)?;
+    let _volume = core.locks.take(Lock::Volume(row.id), deadline)?;
+    let row = core.again(row.id)?;
+    if row.state == VolumeState::Released || row.key() != old {
+        return Err(Error::new(ErrorKind::Conflict, format!("volume {} was changed meanwhile", row.title()))
+            .object(object(&row))
+            .hint("look at it, then try again"));
+    }
+    usable(&row)?;
+    if let Some(live) = core.store.read(|r| volumes::by_key(r, &new))? {
+        return Err(Error::new(
+            ErrorKind::AlreadyExists,
+            format!("there is already a volume {}", live.title()),
+        )
+        .object(object(&live))
+        .hint("choose another name"));
+    }
+    unused(core, caller, &row)?;
+    let known = known(core, &row, request)?;
+    change::resume(core, &row)?;
+    let row = record(core, caller, row, request, known)?;
+    Ok(Applied {
+        outcome: Outcome::Configured,
+        changes: vec!["name".to_owned()],
+        resource: view::one(core, row)?,
+    })
+}
+
+/// Who uses it knows it by its old name.
+fn unused(core: &Core, caller: &Caller, row: &VolumeRow) -> Result<()> {
+    pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
+    let image = core.image(row)?;
+    let survey = stale::survey(core, Some(caller), row, &image)?;
+    let users = if !survey.attachments.is_empty() || !survey.lingerers().is_empty() {
+        users(&survey)
+    } else {
+        match detach::take_down(core, row, &image)? {
+            Released::Free => return Ok(()),
+            Released::Held(who) => who,
+        }
+    };
+    Err(Error::new(ErrorKind::InUse, format!("volume {} is in use by {users}", row.title()))
+        .object(object(row))
+        .hint("stop what uses it first; its data stays where it is"))
+}
+
+/// The old name's aliases, which go; where a front was not told to forget it, that is refused.
+fn known(core: &Core, row: &VolumeRow, request: &RenameRequest) -> Result<Vec<AliasRow>> {
+    let external = alias::external(&row.key());
+    let mut known = core.store.read(|r| aliases::of_volume(r, row.id))?;
+    known.retain(|alias| alias.external == external);
+    let stays = known.iter().find(|alias| !request.forget.contains(&alias.front));
+    let Some(alias) = stays else { return Ok(known) };
+    let engine = match alias.front {
+        Front::Docker => "Docker",
+        Front::Podman => "Podman",
+        Front::Manifest | Front::Host => alias.front.as_str(),
+    };
+    Err(Error::new(
+        ErrorKind::InUse,
+        format!("{engine} knows volume {} as {external}, and would not find it under another name", row.title()),
+    )
+    .object(object(row))
+    .hint(format!(
+        "run orlop rename on this host while {engine} runs, and it is told; where {engine} is gone for good: --forget {}",
+        alias.front.as_str()
+    )))
+}
+
+fn record(
+    core: &Core,
+    caller: &Caller,
+    mut row: VolumeRow,
+    request: &RenameRequest,
+    known: Vec<AliasRow>,
+) -> Result<VolumeRow> {
+    let was = row.title();
+    let left = event("Renamed", format!("volume {was} is {}/{} now", row.workspace, request.name));
+    let left = left.of(&row).by(caller);
+    row.manifest.name = request.name.clone();
+    row.updated_at = Core::now();
+    let told = event("Renamed", format!("volume {} was {was}", row.title())).of(&row).by(caller);
+    let operation = core.operation(Some(caller), Some(row.id), Intent::Configure);
+    let operation_id = operation.id;
+    let row = core.store.write(move |tx| {
+        volumes::update(tx, &mut row)?;
+        for alias in &known {
+            aliases::delete(tx, alias.front, &alias.external)?;
+        }
+        operations::begin(tx, &operation)?;
+        events::append(tx, &left)?;
+        events::append(tx, &told)?;
+        Ok(row)
+    })?;
+    fault::point(Point::ChangeRecorded)?;
+    change::follow(core, &row, operation_id)?;
+    Ok(row)
+}

@@ -1,0 +1,222 @@
+//! Wiping a temp volume that nobody came back to: a new empty image takes the place of the old, which
+//! is gone with the rename, the last effect of all. Until then everything can be taken back.
+
+use std::{
+    collections::BTreeSet,
+    os::unix::fs::MetadataExt,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use orlop_model::{Error, ErrorKind, OperationId, Period, Result, Size, VolumeId};
+use orlop_sys::{durable, image as host_image};
+
+use super::temp::{self, Step};
+use crate::{
+    attachment::{
+        attach::users,
+        detach::{self, Released},
+        stale,
+    },
+    backend::image::{
+        Image,
+        attach::{Remaining, remaining},
+        format as image_format,
+    },
+    core::Core,
+    events::{event, note},
+    fault::{self, Point},
+    host::On,
+    locks::Lock,
+    pool,
+    store::{Intent, VolumeRow, attachments, events, operations, volumes},
+};
+
+/// A volume that somebody works on is looked at again so soon.
+const BUSY: Duration = Duration::from_secs(1);
+/// Without a vacancy there is nothing to look at before one begins.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// Looks at the countdowns and does what they ask for. Says when to come again.
+pub(crate) fn tend(core: &Core) -> Result<Duration> {
+    let rest = core.countdowns.rest(Instant::now());
+    if !rest.is_zero() {
+        return Ok(rest);
+    }
+    let rows = core.store.read(volumes::vacant)?;
+    let mut next = IDLE;
+    for row in &rows {
+        let (Some(at), Some(grace)) = (row.vacated_at, temp::grace(row)) else { continue };
+        let rest = match core.countdowns.step(row.id, at, grace, Instant::now()) {
+            Step::Wait(rest) => rest,
+            Step::Warn(left) => {
+                warn(core, row, left);
+                left
+            }
+            Step::Wipe if core.signal.is_stopping() => return Ok(BUSY),
+            Step::Wipe => match wipe(core, row.id) {
+                Ok(()) => BUSY,
+                Err(error) => {
+                    failed(core, row, &error);
+                    grace
+                }
+            },
+        };
+        next = next.min(rest);
+    }
+    let vacant: BTreeSet<VolumeId> = rows.iter().map(|row| row.id).collect();
+    core.countdowns.looked_at(&vacant, next, Instant::now());
+    Ok(next)
+}
+
+fn warn(core: &Core, row: &VolumeRow, left: Duration) {
+    let left = Period::After(left.as_secs().max(1));
+    let message =
+        format!("the data of volume {} is wiped in {left}, unless somebody attaches it", row.title());
+    note(core, event("WipeSoon", message).of(row).warning());
+}
+
+fn failed(core: &Core, row: &VolumeRow, error: &Error) {
+    core.countdowns.restart(row.id);
+    let message = format!("the data of volume {} was not wiped, and is counted anew: {error}", row.title());
+    note(core, event("WipeFailed", message).of(row).warning());
+}
+
+/// Wipes one whose countdown has ended, if all that was true when it began is true still.
+fn wipe(core: &Core, id: VolumeId) -> Result<()> {
+    let Some(_held) = core.locks.try_take(Lock::Volume(id)) else { return Ok(()) };
+    let (row, used, journal) = core.store.read(|r| {
+        let used = !attachments::of_volume(r, id)?.is_empty();
+        Ok((volumes::by_id(r, id)?, used, operations::of_volume(r, id)?))
+    })?;
+    let Some(row) = row.filter(|row| row.vacated_at.is_some() && temp::grace(row).is_some()) else {
+        return Ok(());
+    };
+    for operation in &journal {
+        if let Intent::Wipe { inode } = operation.intent {
+            settle(core, &row, operation.id, inode)?;
+        }
+    }
+    if used || !journal.is_empty() {
+        return Ok(());
+    }
+    pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
+    let image = core.image(&row)?;
+    if let Some(who) = holder(core, &row, &image)? {
+        return spare(core, &row, &who);
+    }
+    let inode = inode_of(&image)?;
+    let operation = core.operation(None, Some(id), Intent::Wipe { inode });
+    let operation_id = operation.id;
+    core.store.write(move |tx| operations::begin(tx, &operation))?;
+    let done = effect(&image);
+    let settled = settle(core, &row, operation_id, inode);
+    done.and(settled.map(drop))
+}
+
+/// Whoever has the volume in any mount namespace, in words.
+fn holder(core: &Core, row: &VolumeRow, image: &Image) -> Result<Option<String>> {
+    let survey = stale::survey(core, None, row, image)?;
+    if !survey.attachments.is_empty() || !survey.lingerers().is_empty() {
+        return Ok(Some(users(&survey)));
+    }
+    Ok(match detach::take_down(core, row, image)? {
+        Released::Free => None,
+        Released::Held(who) => Some(who),
+    })
+}
+
+/// Somebody has it without a word: he must leave with one before its data is wiped.
+fn spare(core: &Core, row: &VolumeRow, who: &str) -> Result<()> {
+    let message =
+        format!("the data of volume {} stays: it is held by {who}, who was not known to use it", row.title());
+    let told = event("WipeCancelled", message).of(row).warning();
+    let id = row.id;
+    core.store.write(move |tx| {
+        volumes::vacate(tx, id, None)?;
+        events::append(tx, &told)
+    })?;
+    Ok(())
+}
+
+/// The new image in place of the old.
+fn effect(image: &Image) -> Result<()> {
+    fault::point(Point::WipeRecorded)?;
+    let fresh = fresh(image);
+    image_format::make(&fresh, image.size, &image.placement, &image.object)?;
+    image_format::flush(&fresh, &image.object)?;
+    fault::point(Point::WipeFormatted)?;
+    // Asked once more, as late as possible: what follows can't be undone.
+    if let Remaining::Somebody(device) = remaining(image)? {
+        return Err(Error::new(
+            ErrorKind::InUse,
+            format!("{}: somebody has just mounted device {device}", image.object),
+        )
+        .object(&image.object));
+    }
+    std::fs::rename(&fresh, image.path()).map_err(|error| unreplaced(image, &error))?;
+    fault::point(Point::WipeReplaced)
+}
+
+fn fresh(image: &Image) -> PathBuf {
+    durable::draft_of(image.path())
+}
+
+fn inode_of(image: &Image) -> Result<u64> {
+    std::fs::metadata(image.path()).map(|found| found.ino()).map_err(|error| unreplaced(image, &error))
+}
+
+fn unreplaced(image: &Image, error: &std::io::Error) -> Error {
+    Error::new(
+        ErrorKind::Host,
+        format!("{}: can't replace {}: {error}", image.object, image.path().display()),
+    )
+    .object(&image.object)
+    .hint("see the kernel's log (dmesg)")
+}
+
+/// Completes a wipe whose old image is gone, and takes back any other. Says whether it was
+/// completed. The caller holds the volume's lock.
+pub(crate) fn settle(core: &Core, row: &VolumeRow, operation: OperationId, old: u64) -> Result<bool> {
+    pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
+    let image = core.image(row)?;
+    durable::remove_file(&fresh(&image)).on(&image.object)?;
+    let replaced = inode_of(&image).is_ok_and(|inode| inode != old);
+    if !replaced {
+        core.store.write(move |tx| operations::finish(tx, operation))?;
+        return Ok(false);
+    }
+    if image.placement.preallocated {
+        image_format::preallocate(image.path(), image.size, &image.object)?;
+    }
+    durable::sync_directory(&image.directory).on(&image.object)?;
+    let allocated = host_image::space(image.path()).ok().map(|space| Size::from_bytes(space.allocated));
+    let message = format!(
+        "the data of volume {} is wiped: nobody used it again within {}",
+        row.title(),
+        row.temp_grace
+    );
+    let told = event("Wiped", message).of(row);
+    let id = row.id;
+    core.store.write(move |tx| {
+        volumes::emptied(tx, id, allocated)?;
+        operations::finish(tx, operation)?;
+        events::append(tx, &told)
+    })?;
+    fault::point(Point::WipeDone)?;
+    Ok(true)
+}
+
+/// Settles a wipe that failed half-way and could not be taken back then, before anybody uses the
+/// volume. The caller holds its lock.
+pub(crate) fn settled(core: &Core, row: &VolumeRow) -> Result<()> {
+    if row.vacated_at.is_none() {
+        return Ok(());
+    }
+    for operation in core.store.read(|r| operations::of_volume(r, row.id))? {
+        if let Intent::Wipe { inode } = operation.intent {
+            settle(core, row, operation.id, inode)?;
+        }
+    }
+    Ok(())
+}

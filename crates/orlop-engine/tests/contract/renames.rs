@@ -1,0 +1,86 @@
+//! Another name for a volume.
+
+use orlop_engine::*;
+use orlop_model::{
+    ErrorKind, Result,
+    resource::{Outcome, Volume},
+};
+use orlop_testkit::{Part, require};
+
+use crate::harness::*;
+
+fn rename(
+    world: &World,
+    from: &str,
+    to: &str,
+    forget: &[orlop_model::resource::Front],
+) -> Result<Applied<Volume>> {
+    let VolumeRef::Key(volume) = key(from) else { unreachable!() };
+    let request = RenameRequest { volume, name: to.parse().unwrap(), forget: forget.to_vec() };
+    world.engine().rename(&ROOT, &request)
+}
+
+#[test]
+fn a_volume_gets_another_name_and_keeps_all_else() {
+    require!(Part::Loop);
+    let mut world = World::new("rename");
+    let old = world.make("old", "ReadWriteMany", "persistent");
+    world.make("taken", "ReadWriteMany", "temp");
+    let path = world.attach("old", "one").unwrap().path;
+    std::fs::write(path.join("file"), "cargo").unwrap();
+    fails(rename(&world, "old", "new", &[]), ErrorKind::InUse);
+    world.detach("old", "one").unwrap();
+    fails(rename(&world, "old", "taken", &[]), ErrorKind::AlreadyExists);
+    assert_eq!(rename(&world, "old", "old", &[]).unwrap().outcome, Outcome::Unchanged);
+
+    let done = rename(&world, "old", "new", &[]).unwrap();
+    assert_eq!((done.outcome, done.changes), (Outcome::Configured, vec!["name".to_owned()]));
+    assert_eq!(done.resource.status.id, old.status.id, "its id never changes");
+    fails(rename(&world, "old", "new", &[]), ErrorKind::NotFound);
+    let json = std::fs::read_to_string(world.directory(&old).join("volume.json")).unwrap();
+    assert!(json.contains("\"name\": \"new\""), "{json}");
+    world.restart();
+    let path = world.attach("new", "two").unwrap().path;
+    assert_eq!(std::fs::read_to_string(path.join("file")).unwrap(), "cargo");
+    let logged = |name: &str| {
+        let query = EventQuery { volume: Some(name.parse().unwrap()), ..EventQuery::default() };
+        world.engine().events(&ROOT, &query).unwrap().iter().any(|event| event.reason == "Renamed")
+    };
+    assert!(logged("old") && logged("new"), "told under both names");
+    let free = world.make("old", "ReadWriteMany", "temp");
+    assert_ne!(free.status.id, old.status.id);
+}
+
+#[test]
+fn an_engine_that_knows_the_name_is_in_the_way_until_it_is_told() {
+    require!(Part::Loop);
+    let world = World::new("rename-alias");
+    world.make("data", "ReadWriteMany", "persistent");
+    let ask = |external: &str| AliasedRequest {
+        external: external.to_owned(),
+        workspace: "public".parse().unwrap(),
+        manifest: AliasedManifest {
+            size: None,
+            access_mode: None,
+            volume_type: None,
+            pool: None,
+            filesystem: None,
+            uid: None,
+            gid: None,
+            mode: None,
+            mount_options: None,
+            preallocate: None,
+            temp_grace_period: None,
+            tags: Vec::new(),
+        },
+    };
+    world.engine().create_aliased(&DOCKER, &ask("data"), PATIENCE).unwrap();
+    let error = fails(rename(&world, "data", "new", &[]), ErrorKind::InUse);
+    assert!(error.message.contains("Docker knows volume public/data as data"), "{error}");
+    assert!(error.hint.unwrap().contains("--forget docker"));
+    fails(rename(&world, "data", "new", &[PODMAN.front]), ErrorKind::InUse);
+    rename(&world, "data", "new", &[DOCKER.front]).unwrap();
+    assert_eq!(world.engine().resolve(&DOCKER, "data").unwrap(), None, "the old name means nothing");
+    world.engine().remove_aliased(&DOCKER, "data", PATIENCE).unwrap();
+    assert!(world.engine().resolve(&DOCKER, "new").unwrap().is_some());
+}
