@@ -19,11 +19,12 @@ pub(crate) enum Exit {
     Unreachable = 8,
     NotReady = 9,
     Interrupted = 10,
+    Changes = 11,
 }
 
 impl Exit {
     /// All of them, in order.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Success,
         Self::Failure,
         Self::Usage,
@@ -35,6 +36,7 @@ impl Exit {
         Self::Unreachable,
         Self::NotReady,
         Self::Interrupted,
+        Self::Changes,
     ];
 
     /// What it means, for help and the reference.
@@ -51,6 +53,7 @@ impl Exit {
             Self::Unreachable => "no daemon answers",
             Self::NotReady => "the daemon is not ready, or still works on it: try again",
             Self::Interrupted => "stopped before its end, as with Ctrl-C; nothing is lost",
+            Self::Changes => "diff or --dry-run: something would change",
         }
     }
 

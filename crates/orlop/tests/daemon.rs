@@ -109,6 +109,7 @@ impl Session {
             (r"(On disk: +)\S+", "${1}[BYTES]"),
             (r"(Used: +)\S+", "${1}[BYTES]"),
             (r"(Available: +)\d+[.\dKMi]+", "${1}[BYTES]"),
+            (r"! volume \S+ (preparing|formatting|copying|resizing|verifying)[^\n]*\n", ""),
             (r"allocatedBytes: \d+", "allocatedBytes: [BYTES]"),
         ];
         varying.iter().fold(self.text.replace(&dir, "[DIR]"), |text, (pattern, with)| {
@@ -145,6 +146,46 @@ fn a_first_day() {
         session.type_in(line);
     }
     insta::assert_snapshot!("a_first_day", session.transcript());
+    session.daemon.assert_nothing_left();
+}
+
+#[test]
+fn a_plan_a_prune_and_a_move() {
+    require!(Part::Loop);
+    let mut session = Session::new();
+    let set = session.daemon.scratch().join("manifests");
+    fs::create_dir(&set).unwrap();
+    // How an ext4 grows depends on the capabilities of the daemon.
+    let large = DATA.replace("64Mi", "300Mi, filesystem: xfs");
+    fs::write(set.join("data.yaml"), &large).unwrap();
+    fs::write(set.join("scratch.yaml"), SCRATCH).unwrap();
+    session.type_in("orlop diff -f manifests");
+    session.type_in("orlop apply -f manifests");
+    session.type_in("orlop apply -f manifests --dry-run");
+    // One of another set, and one by itself: neither is this set's to prune.
+    fs::write(session.daemon.scratch().join("alone.yaml"), SCRATCH.replace("scratch", "alone")).unwrap();
+    fs::write(session.daemon.scratch().join("other.yaml"), SCRATCH.replace("scratch", "other")).unwrap();
+    session.type_in("orlop apply -f alone.yaml");
+    session.type_in("orlop apply -f other.yaml --set other");
+    fs::remove_file(set.join("scratch.yaml")).unwrap();
+    fs::write(set.join("data.yaml"), large.replace("300Mi", "400Mi").replace("[example]", "[example, more]"))
+        .unwrap();
+    for line in [
+        "orlop diff -f manifests --prune",
+        "orlop diff -f alone.yaml --prune",
+        "orlop apply -f manifests --prune",
+        "orlop apply -f manifests --prune --yes",
+        "orlop apply -f manifests --prune",
+        "orlop diff -f data.yaml",
+        "orlop get",
+        "orlop volume migrate -n data --size 310Mi",
+        "orlop volume migrate -n data --pool default",
+        "orlop volume migrate -n data --pool none",
+        "orlop volume migrate -n data",
+    ] {
+        session.type_in(line);
+    }
+    insta::assert_snapshot!("a_plan", session.transcript());
     session.daemon.assert_nothing_left();
 }
 

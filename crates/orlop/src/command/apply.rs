@@ -3,6 +3,10 @@
 use orlop_api::{ApplyOptions, Client};
 use orlop_model::{Error, ErrorKind, Result, VolumeManifest, WorkspaceName, resource::Outcome};
 
+use super::{
+    delete,
+    plan::{self, Plan},
+};
 use crate::{
     engines::Known,
     exit::Exit,
@@ -16,6 +20,22 @@ pub(super) async fn run(args: ApplyArgs, client: &Client, console: &mut Console)
         Ok(declared) => declared,
         Err(exit) => return Ok(exit),
     };
+    let set = plan::set(&args.files, &args.pruning)?;
+    let mut pruned = Vec::new();
+    if args.dry_run || args.pruning.prune {
+        let (pruning, workspace) = (&args.pruning, args.workspace.as_ref());
+        let plan = Plan::make(&declared.resources, pruning, set.as_deref(), workspace, client).await?;
+        plan.show(console);
+        if args.dry_run {
+            return Ok(plan.exit());
+        }
+        if !plan::agreed(&plan, args.yes, console)? {
+            console.note("nothing was changed");
+            return Ok(Exit::Interrupted);
+        }
+        pruned = plan.pruned;
+    }
+    let options = ApplyOptions { create_workspace: false, set };
     let mut exit = Exit::Success;
     let mut applied = Vec::new();
     for resource in declared.resources {
@@ -27,7 +47,7 @@ pub(super) async fn run(args: ApplyArgs, client: &Client, console: &mut Console)
                 console.print(format!("volume {workspace}/{}: valid", manifest.name));
             }
             Resource::Volume { workspace, manifest } => {
-                match volume(&workspace, &manifest, client, console).await {
+                match volume(&workspace, &manifest, &options, client, console).await {
                     Ok(()) => applied.push((workspace, manifest.name)),
                     // The others would hear the same, or are no longer wanted.
                     Err(error) if matches!(error.kind, ErrorKind::Unreachable | ErrorKind::Interrupted) => {
@@ -44,19 +64,27 @@ pub(super) async fn run(args: ApplyArgs, client: &Client, console: &mut Console)
     if !args.registration.no_register {
         Known::of(client.socket(), &applied).await.register(&applied, console).await;
     }
-    Ok(exit)
+    if !pruned.is_empty() && exit != Exit::Success {
+        console.warning("nothing was pruned, as not all was applied", "mend that, and apply again");
+        return Ok(exit);
+    }
+    let pruned: Vec<_> = pruned.into_iter().map(|volume| (volume.workspace, volume.manifest.name)).collect();
+    if pruned.is_empty() {
+        return Ok(exit);
+    }
+    delete::delete(pruned, false, !args.registration.no_register, client, console).await
 }
 
 async fn volume(
     workspace: &WorkspaceName,
     manifest: &VolumeManifest,
+    options: &ApplyOptions,
     client: &Client,
     console: &mut Console,
 ) -> Result<()> {
-    let options = ApplyOptions { create_workspace: false, set: None };
     let object = format!("volume {workspace}/{}", manifest.name);
     let applied =
-        progress::follow(client, console, &object, client.apply(workspace, manifest, &options)).await?;
+        progress::follow(client, console, &object, client.apply(workspace, manifest, options)).await?;
     let title = applied.resource.title();
     console.print(match applied.outcome {
         Outcome::Created => format!("volume {title}: created"),

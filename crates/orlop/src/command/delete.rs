@@ -50,17 +50,28 @@ pub(super) async fn run(args: DeleteArgs, client: &Client, console: &mut Console
         }
     };
 
-    let known = if args.registration.no_register {
-        None
-    } else {
+    delete(volumes, args.force, !args.registration.no_register, client, console).await
+}
+
+/// Deletes volumes, and tells engines so.
+pub(super) async fn delete(
+    volumes: Vec<(WorkspaceName, VolumeName)>,
+    force: bool,
+    register: bool,
+    client: &Client,
+    console: &mut Console,
+) -> Result<Exit> {
+    let known = if register {
         // An engine whose plugin is away answers late; without the daemon it need not be asked.
         client.version().await?;
         Some(Known::of(client.socket(), &volumes).await)
+    } else {
+        None
     };
     let mut exit = Exit::Success;
     let (mut gone, mut going) = (Vec::new(), Vec::new());
     for (workspace, name) in volumes {
-        match client.delete_volume(&workspace, &name, &DeleteOptions { force: args.force }).await {
+        match client.delete_volume(&workspace, &name, &DeleteOptions { force }).await {
             Ok(deleted) => {
                 console.print(told(&workspace, &name, deleted.deletion));
                 match deleted.deletion {

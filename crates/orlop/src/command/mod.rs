@@ -7,8 +7,10 @@ mod events;
 mod get;
 mod live;
 mod operation;
+mod plan;
 mod pool;
 mod serve;
+mod volume;
 
 use std::{ffi::OsString, io::Write};
 
@@ -61,6 +63,7 @@ fn dispatch(cli: Cli, console: &mut Console) -> Result<Exit> {
     let client = Client::new(socket);
     match cli.command {
         Command::Verb(command) | Command::Resource(command) => waiting(resource(command, &client, console)),
+        Command::Volume(command) => waiting(volume::run(command, &client, console)),
         Command::Workspace(command) => waiting(administration::workspace(command, &client, console)),
         Command::Pool(command) => waiting(pool::run(command, &client, console)),
         Command::Events(args) => waiting(events::events(args, &client, console)),
@@ -87,6 +90,7 @@ fn dispatch(cli: Cli, console: &mut Console) -> Result<Exit> {
 async fn resource(command: ResourceCommand, client: &Client, console: &mut Console) -> Result<Exit> {
     match command {
         ResourceCommand::Apply(args) => apply::run(args, client, console).await,
+        ResourceCommand::Diff(args) => plan::diff(args, client, console).await,
         ResourceCommand::Get(args) => get::run(args, client, console).await,
         ResourceCommand::Delete(args) => delete::run(args, client, console).await,
         ResourceCommand::Log(args) => events::log(args, client, console).await,

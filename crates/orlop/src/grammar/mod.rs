@@ -9,6 +9,7 @@ pub(crate) mod resource;
 pub(crate) mod stray;
 #[cfg(test)]
 mod tests;
+pub(crate) mod volume;
 
 use std::path::PathBuf;
 
@@ -19,6 +20,7 @@ use administration::*;
 use observation::EventsArgs;
 use pool::PoolCommand;
 use resource::ResourceCommand;
+use volume::VolumeCommand;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -93,6 +95,9 @@ pub(crate) enum Command {
     /// Apply, get, delete and log, as in `orlop resource get`
     #[command(subcommand)]
     Resource(ResourceCommand),
+    /// What is done with a volume beside its manifest
+    #[command(subcommand)]
+    Volume(VolumeCommand),
     /// Namespaces of volumes
     #[command(subcommand)]
     Workspace(WorkspaceCommand),

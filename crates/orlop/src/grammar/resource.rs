@@ -15,10 +15,25 @@ Examples:
   orlop apply -R -f manifests/              every manifest below a directory
   SIZE=2Gi orlop apply -f volume.yaml       with ${SIZE} in the manifest
   orlop apply --lint -f volume.yaml         check only; needs no daemon
+  orlop apply --dry-run -f volume.yaml      say what would change, as orlop diff does
+  orlop apply -f manifests/ --prune         and delete what is no longer in the directory
 
 Every manifest is read and checked before the first one is applied: a fault in one file stops the
 run before anything has changed. Each resource is then reported as created, configured (with what
-changed), unchanged or skipped, and a refused one does not stop the others.";
+changed), unchanged or skipped, and a refused one does not stop the others.
+
+--prune goes by sets. What is applied from a directory is remembered as of that directory (with -R as
+of the whole tree), or as of the set that --set names. Pruned is what apply itself made, was last
+applied with that set, is in a workspace that the manifests are for, and is no longer among them;
+released data never. The plan is shown first, and then there is a question, or --yes.";
+
+const DIFF: &str = "\
+Examples:
+  orlop diff -f volume.yaml
+  orlop diff -R -f manifests/ --prune       with what apply --prune would delete
+
+Each change is shown with how it is made: in place, or with a copy. It ends with 0 when nothing would
+change, with 11 when something would, and with 6 when something would be refused.";
 
 const GET: &str = "\
 Examples:
@@ -56,6 +71,9 @@ pub(crate) enum ResourceCommand {
     /// Make or change resources as manifests say
     #[command(after_help = APPLY, override_usage = "orlop apply [OPTIONS] -f <PATH>...")]
     Apply(ApplyArgs),
+    /// Show what apply would change, and how
+    #[command(after_help = DIFF, override_usage = "orlop diff [OPTIONS] -f <PATH>...")]
+    Diff(DiffArgs),
     /// Show resources
     #[command(after_help = GET)]
     Get(GetArgs),
@@ -144,10 +162,42 @@ pub(crate) struct ApplyArgs {
     #[arg(short, long, value_name = "WORKSPACE")]
     pub(crate) workspace: Option<WorkspaceName>,
     /// Only check the manifests; needs no daemon
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with_all = ["dry_run", "prune"])]
     pub(crate) lint: bool,
+    /// Only say what would change, and how
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) pruning: Pruning,
+    /// Delete what --prune shows without asking
+    #[arg(long, requires = "prune")]
+    pub(crate) yes: bool,
     #[command(flatten)]
     pub(crate) registration: Registration,
+}
+
+/// What is done about volumes that are no longer among the manifests.
+#[derive(Debug, Args)]
+pub(crate) struct Pruning {
+    /// Delete volumes that were applied with this set of manifests and are no longer in it
+    #[arg(long)]
+    pub(crate) prune: bool,
+    /// The name of the set [default: the path of the directory given with -f]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) set: Option<String>,
+}
+
+/// `orlop diff`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("compared").args(["manifest_file"]).multiple(true).required(true))]
+pub(crate) struct DiffArgs {
+    #[command(flatten)]
+    pub(crate) files: ManifestFiles,
+    /// The workspace of the resources [default: what the manifest says, else public]
+    #[arg(short, long, value_name = "WORKSPACE")]
+    pub(crate) workspace: Option<WorkspaceName>,
+    #[command(flatten)]
+    pub(crate) pruning: Pruning,
 }
 
 /// How resources are printed.

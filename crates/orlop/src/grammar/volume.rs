@@ -1,0 +1,42 @@
+//! `orlop volume …`: what is done with a volume that is there, beside its manifest.
+
+use clap::{Args, Subcommand};
+use orlop_model::{PoolName, Size, VolumeName, WorkspaceName};
+
+const MIGRATE: &str = "\
+Examples:
+  orlop volume migrate -n data --pool fast          to another pool
+  orlop volume migrate -n data --size 512Mi         into a smaller filesystem, also of XFS
+  orlop volume migrate -n data --pool fast --size 1Ti
+
+With --pool alone the image is copied as it is, and its checksum is read back. With --size the files
+are copied into a new filesystem, with owners, permissions, attributes, times, hard links and holes,
+and compared. The volume must not be in use. The source is kept until the copy is verified; Ctrl-C,
+`orlop operation stop` or a crash before that leave everything as it was. Asked again, nothing happens
+where the volume is there already.";
+
+/// `orlop volume …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum VolumeCommand {
+    /// Move a volume to another pool, or its files into a filesystem of another size
+    #[command(after_help = MIGRATE)]
+    Migrate(MigrateArgs),
+}
+
+/// `orlop volume migrate`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("goal").args(["pool", "size"]).multiple(true).required(true))]
+pub(crate) struct MigrateArgs {
+    /// The name of the volume
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) name: VolumeName,
+    /// The workspace of the volume [default: public]
+    #[arg(short, long, value_name = "WORKSPACE")]
+    pub(crate) workspace: Option<WorkspaceName>,
+    /// The pool to move it to [default: where it is]
+    #[arg(long, value_name = "POOL")]
+    pub(crate) pool: Option<PoolName>,
+    /// Its size there, such as 512Mi [default: as it is, and the image is copied as a whole]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) size: Option<Size>,
+}
