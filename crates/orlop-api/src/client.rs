@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use orlop_model::{
     Error, ErrorKind, OperationId, PoolName, Result, VolumeId, VolumeManifest, VolumeName, WorkspaceName,
+    pool_report::{PoolCheck, PoolImport},
     resource::{self, Pool, Volume, VolumePlan, Workspace},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -21,9 +22,7 @@ use crate::{
     query,
     route::Operation,
     types::{
-        Applied, ApplyOptions, DeleteOptions, Deleted, DeviceFilter, DeviceReport, EventFilter, EventList,
-        List, MigrateRequest, MountFilter, MountRequest, Mounted, Page, PoolExported, PoolRequest,
-        ReadinessReport, RenameRequest, UndeleteRequest, VersionReport, VolumeFilter, WatchFilter,
+    Applied, ApplyOptions, DeleteOptions, Deleted, DeviceFilter, DeviceReport, EventFilter, EventList, List, MigrateRequest, MountFilter, MountRequest, Mounted, Page, PoolExported, PoolRequest, ReadinessReport, RenameRequest, UndeleteRequest, VersionReport, VolumeFilter, WatchFilter, AdoptRequest, CheckOptions, ImportRequest,
         WorkspaceRequest,
     },
 };
@@ -211,6 +210,26 @@ impl Client {
     /// Takes a pool off the node, with its data.
     pub async fn export_pool(&self, name: &PoolName) -> Result<PoolExported> {
         self.call(Operation::ExportPool, &[name.as_str()], &(), EMPTY).await
+    }
+
+    /// Compares a pool with its records.
+    pub async fn check_pool(&self, name: &PoolName, options: &CheckOptions) -> Result<PoolCheck> {
+        self.call(Operation::CheckPool, &[name.as_str()], options, EMPTY).await
+    }
+
+    /// Brings a pool here with all that is in it.
+    pub async fn import_pool(&self, request: &ImportRequest) -> Result<PoolImport> {
+        self.call(Operation::ImportPool, &[], &(), Some(request)).await
+    }
+
+    /// Makes a persistent volume out of a directory tree.
+    pub async fn adopt(
+        &self,
+        workspace: &WorkspaceName,
+        name: &VolumeName,
+        request: &AdoptRequest,
+    ) -> Result<Applied<Volume>> {
+        self.call(Operation::AdoptDirectory, &[workspace.as_str(), name.as_str()], &(), Some(request)).await
     }
 
     /// What a block device holds and who uses it. `path` is absolute.

@@ -3,14 +3,13 @@
 
 use orlop_model::{
     OperationId, PoolName, VolumeId, VolumeManifest, VolumeName, WorkspaceName,
+    pool_report::{PoolCheck, PoolImport},
     resource::{self, Pool, Volume, VolumePlan, Workspace},
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::types::{
-    Applied, ApplyOptions, DeleteOptions, Deleted, DeviceFilter, DeviceReport, EventFilter, EventList, List,
-    MigrateRequest, MountFilter, MountRequest, Mounted, Page, PoolExported, PoolRequest, ReadinessReport,
-    RenameRequest, UndeleteRequest, VersionReport, VolumeFilter, WatchFilter, WorkspaceRequest,
+    Applied, ApplyOptions, DeleteOptions, Deleted, DeviceFilter, DeviceReport, EventFilter, EventList, List, MigrateRequest, MountFilter, MountRequest, Mounted, Page, PoolExported, PoolRequest, ReadinessReport, RenameRequest, UndeleteRequest, VersionReport, VolumeFilter, WatchFilter, WorkspaceRequest, AdoptRequest, CheckOptions, ImportRequest,
 };
 
 /// What is done with a path.
@@ -214,6 +213,18 @@ operations! {
         "Takes a pool off this node, with its data.",
         "The node forgets the pool and its volumes; their data stays, and the pool can be imported here or elsewhere. Refused while a volume of it is attached. Only uid 0 may.",
         None, None, Answer::Json(of::<PoolExported>);
+    CheckPool, "checkPool": Post "/v1/pools/{name}/check" [POOL],
+        "Compares a pool with its records.",
+        "The store, the disk, the loop devices and the mounts; every difference with what to do. With `repair` what is safe is mended. Only uid 0 may.",
+        Some(inline::<CheckOptions>), None, Answer::Json(of::<PoolCheck>);
+    ImportPool, "importPool": Post "/v1/imports" [],
+        "Brings a pool here with all that is in it.",
+        "One that was carried here, or whose store was lost. Every filesystem in it is checked first, and nothing that it says of itself is believed. The same again goes on where an earlier attempt ended. Only uid 0 may.",
+        None, Some(of::<ImportRequest>), Answer::Json(of::<PoolImport>);
+    AdoptDirectory, "adoptDirectory": Post "/v1/workspaces/{workspace}/volumes/{name}/adopt" [WORKSPACE, VOLUME],
+        "Makes a persistent volume out of a directory tree.",
+        "Owners, permissions, extended attributes, holes and hard links are kept; the copy is compared with the tree, which is only read and stays. Only uid 0 may.",
+        None, Some(of::<AdoptRequest>), Answer::Json(of::<Applied<Volume>>);
     GetDevice, "getDevice": Get "/v1/devices" [],
         "Shows what a block device holds, and who uses it.",
         "Before it is given to a pool. Only uid 0 may.",

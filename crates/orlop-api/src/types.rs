@@ -193,6 +193,54 @@ pub struct PoolRequest {
     pub overcommit: Option<f64>,
 }
 
+/// A pool to be brought here with all that is in it. Exactly one of `path`, `device` and `image` is
+/// given.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ImportRequest {
+    /// Its name here; `default` where none is given and that is free.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<PoolName>,
+    /// The absolute path of a directory with a pool in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// A block device with the filesystem of a pool.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// An image with the filesystem of a pool.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// How much may be promised; what it holds and what is free, where none is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<Size>,
+    /// A factor of at least 1.0 by which promises may exceed the capacity.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overcommit: Option<f64>,
+}
+
+/// A directory tree out of which a volume is made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AdoptRequest {
+    /// The absolute path of the directory. It is only read, and stays.
+    pub source: String,
+    /// The volume's size; room for the tree and a quarter more, where none is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<Size>,
+    /// The volume's pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<PoolName>,
+}
+
+/// How a pool is checked.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct CheckOptions {
+    /// Mend what can be mended without deciding anything about somebody's data.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub repair: bool,
+}
+
 /// Which device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -5,9 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 use orlop_api::{
-    ApplyOptions, DeleteOptions, DeviceFilter, EventFilter, MigrateRequest, MountFilter, MountRequest,
-    Operation, PoolRequest, RenameRequest, UndeleteRequest, VolumeFilter, WatchFilter, WorkspaceRequest,
-    body, openapi, query,
+    ApplyOptions, DeleteOptions, DeviceFilter, EventFilter, MigrateRequest, MountFilter, MountRequest, Operation, PoolRequest, RenameRequest, UndeleteRequest, VolumeFilter, WatchFilter, WorkspaceRequest, body, openapi, query, AdoptRequest, CheckOptions, ImportRequest,
 };
 use orlop_model::{Error, OperationId, PoolName, VolumeId, VolumeManifest, VolumeName, WorkspaceName};
 use orlop_testkit::json_schema;
@@ -79,6 +77,18 @@ fn bodies(operation: Operation) -> (Taken, Vec<Value>) {
         Operation::MigrateVolume => {
             (takes::<MigrateRequest>, vec![json!({}), json!({"pool": "a", "size": "1Gi"})])
         }
+        Operation::AdoptDirectory => (
+            takes::<AdoptRequest>,
+            vec![json!({"source": "/a"}), json!({"source": "/a", "size": "1Gi", "pool": "a"})],
+        ),
+        Operation::ImportPool => (
+            takes::<ImportRequest>,
+            vec![
+                json!({"path": "/a"}),
+                json!({"name": "a", "device": "/dev/a", "capacity": "1Gi", "overcommit": 1.5}),
+                json!({"image": "/a"}),
+            ],
+        ),
         Operation::MountVolume => (
             takes::<MountRequest>,
             vec![
@@ -262,6 +272,7 @@ fn query_parser(operation: Operation) -> fn(&str) -> Result<(), Error> {
         Operation::UnmountVolume => takes::<MountFilter>,
         Operation::ListEvents => takes::<EventFilter>,
         Operation::Watch => takes::<WatchFilter>,
+        Operation::CheckPool => takes::<CheckOptions>,
         Operation::GetDevice => takes::<DeviceFilter>,
         other => panic!("the query of {other:?} is not tested"),
     }

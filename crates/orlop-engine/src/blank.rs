@@ -75,6 +75,17 @@ impl Blanks {
         self.state().ready.entry(kind).or_default().push(name);
     }
 
+    /// The blanks of a pool that are ready.
+    pub(crate) fn all(&self, pool: PoolId) -> Vec<BlankName> {
+        let state = self.state();
+        state
+            .ready
+            .iter()
+            .filter(|(kind, _)| kind.pool == pool)
+            .flat_map(|(_, names)| names.clone())
+            .collect()
+    }
+
     /// All blanks of a pool that is going away.
     pub(crate) fn forget(&self, pool: PoolId) {
         let mut state = self.state();

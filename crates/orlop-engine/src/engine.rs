@@ -12,6 +12,7 @@ use std::{
 
 use orlop_model::{
     Error, ErrorKind, OperationId, PoolName, Result, WorkspaceName,
+    pool_report::{PoolCheck, PoolImport},
     resource::{Deletion, Event, Front, Operation, Pool, Volume, Workspace},
 };
 use orlop_sys::{SysError, durable, durable::FileLock, propagation};
@@ -37,7 +38,7 @@ use crate::{
     running::Running,
     statistics::{self, Tally},
     store::{Store, StoreOptions, VolumeRow, pools},
-    volume::{aliased, apply, delete, health::Watch, temp::Countdowns, view},
+    volume::{adopt, aliased, apply, delete, health::Watch, temp::Countdowns, view},
     workspace,
 };
 
@@ -167,6 +168,21 @@ impl Engine {
     /// Removes an empty pool, and what it was on where that was made for it (root only).
     pub fn remove_pool(&self, caller: &Caller, name: &PoolName) -> Result<()> {
         self.run("pool.remove", |core| pool::remove::remove(core, caller, name))
+    }
+
+    /// Compares a pool with its records, and mends what is safe when asked (root only).
+    pub fn check_pool(&self, caller: &Caller, name: &PoolName, repair: bool) -> Result<PoolCheck> {
+        self.run("pool.check", |core| pool::check::check(core, caller, name, repair))
+    }
+
+    /// Brings a pool here with all that is in it (root only).
+    pub fn import_pool(&self, caller: &Caller, request: &ImportRequest) -> Result<PoolImport> {
+        self.run("pool.import", |core| pool::import::import(core, caller, request))
+    }
+
+    /// Makes a persistent volume out of a directory tree, which stays (root only).
+    pub fn adopt(&self, caller: &Caller, request: &AdoptRequest) -> Result<Applied<Volume>> {
+        self.run("volume.adopt", |core| adopt::adopt(core, caller, request))
     }
 
     /// Forgets a pool and what is in it; its data stays, ready to be imported anywhere (root only).

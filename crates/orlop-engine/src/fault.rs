@@ -44,6 +44,10 @@ points! {
     CreateDescribed = "create.described",
     /// The volume is recorded as active; only the answer is missing.
     CreateDone = "create.done",
+    /// A directory tree is copied into the new volume, and not verified.
+    AdoptCopied = "adopt.copied",
+    /// The copy is verified, and the volume unmounted again; it is not described.
+    AdoptVerified = "adopt.verified",
     /// The change is recorded; `volume.json` and the mounted directory still have the old.
     ChangeRecorded = "change.recorded",
     /// `volume.json` has the new.
@@ -150,6 +154,12 @@ points! {
     PoolExportMarked = "pool.export-marked",
     /// The pool is no longer recorded, and still mounted.
     PoolExported = "pool.exported",
+    /// The pool is mounted, and nothing of it is recorded.
+    PoolImportMounted = "pool.import-mounted",
+    /// The pool and its volumes are recorded; their descriptions are as they came.
+    PoolImportRecorded = "pool.import-recorded",
+    /// The descriptions agree with the records, and the mark of an export is gone.
+    PoolImportDescribed = "pool.import-described",
 }
 
 /// Passes a point. Fails where the suite says so, and never otherwise.

@@ -236,6 +236,46 @@ pub enum PoolPlace {
     },
 }
 
+/// A directory tree out of which a volume is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdoptRequest {
+    /// The absolute path of the directory. It is only read.
+    pub source: PathBuf,
+    /// The volume's workspace.
+    pub workspace: WorkspaceName,
+    /// The volume's name.
+    pub name: VolumeName,
+    /// The volume's size; room for the tree and a quarter more, where none is given.
+    pub size: Option<Size>,
+    /// The volume's pool.
+    pub pool: Option<PoolName>,
+}
+
+/// Where a pool is that is to be brought here. Paths are absolute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ImportPlace {
+    /// A directory with a pool in it.
+    Directory(PathBuf),
+    /// A block device with the filesystem of a pool.
+    Device(PathBuf),
+    /// An image with the filesystem of a pool.
+    Image(PathBuf),
+}
+
+/// A pool to be brought here.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImportRequest {
+    /// Its name here; `default` where none is given and that is free. A pool that is known here
+    /// already keeps its own.
+    pub name: Option<PoolName>,
+    /// Where it is.
+    pub place: ImportPlace,
+    /// How much may be promised; what it holds and what is free, where none is given.
+    pub capacity: Option<Size>,
+    /// A factor of at least 1.0 by which promises may exceed the capacity.
+    pub overcommit: Option<f64>,
+}
+
 /// What a block device holds and who uses it, before it is given to a pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceReport {

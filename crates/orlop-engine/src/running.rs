@@ -107,6 +107,7 @@ impl Running {
         }
     }
 }
+
 impl Meter<'_> {
     /// A new part of the work begins, of so many bytes where that is known.
     pub(crate) fn phase(&self, phase: &str, total_bytes: Option<u64>) {

@@ -126,7 +126,7 @@ pub(crate) fn delete(core: &Core, caller: &Caller, name: &WorkspaceName) -> Resu
     if there { Ok(()) } else { Err(no_workspace(name)) }
 }
 
-fn new(core: &Core, name: WorkspaceName, owner_uid: u32, grants: Vec<u32>) -> WorkspaceRow {
+pub(crate) fn new(core: &Core, name: WorkspaceName, owner_uid: u32, grants: Vec<u32>) -> WorkspaceRow {
     WorkspaceRow {
         name,
         node: core.config.node.clone(),

@@ -14,6 +14,7 @@ pub mod manifest;
 pub mod name;
 pub mod notify;
 pub mod period;
+pub mod pool_report;
 pub mod resource;
 pub mod rules;
 pub mod size;

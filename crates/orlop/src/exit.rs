@@ -20,11 +20,12 @@ pub(crate) enum Exit {
     NotReady = 9,
     Interrupted = 10,
     Changes = 11,
+    Differences = 12,
 }
 
 impl Exit {
     /// All of them, in order.
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Success,
         Self::Failure,
         Self::Usage,
@@ -37,6 +38,7 @@ impl Exit {
         Self::NotReady,
         Self::Interrupted,
         Self::Changes,
+        Self::Differences,
     ];
 
     /// What it means, for help and the reference.
@@ -54,6 +56,9 @@ impl Exit {
             Self::NotReady => "the daemon is not ready, or still works on it: try again",
             Self::Interrupted => "stopped before its end, as with Ctrl-C; nothing is lost",
             Self::Changes => "diff or --dry-run: something would change",
+            Self::Differences => {
+                "done, and differences are left: what a check found, or an import left alone"
+            }
         }
     }
 

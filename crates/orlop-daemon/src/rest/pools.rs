@@ -1,9 +1,15 @@
 //! Pools.
 
 use axum::{extract::State, http::StatusCode};
-use orlop_api::{Applied, DeviceFilter, DeviceReport, List, PoolExported, PoolRequest};
-use orlop_engine::PoolPlace;
-use orlop_model::{Error, ErrorKind, PoolName, Result, resource::Pool};
+use orlop_api::{
+    Applied, CheckOptions, DeviceFilter, DeviceReport, ImportRequest, List, PoolExported, PoolRequest,
+};
+use orlop_engine::{ImportPlace, PoolPlace};
+use orlop_model::{
+    Error, ErrorKind, PoolName, Result,
+    pool_report::{PoolCheck, PoolImport},
+    resource::Pool,
+};
 
 use super::{
     extract::{Body, By, Params, Query},
@@ -95,4 +101,34 @@ pub(super) async fn device(
         content: found.content,
         users: found.users,
     }))
+}
+
+pub(super) async fn check(
+    State(service): State<Service>,
+    By(caller): By,
+    Params((name,)): Params<(PoolName,)>,
+    Query(options): Query<CheckOptions>,
+) -> Reply<Json<PoolCheck>> {
+    Ok(Json(service.change(move |engine| engine.check_pool(&caller, &name, options.repair)).await?))
+}
+
+pub(super) async fn import(
+    State(service): State<Service>,
+    By(caller): By,
+    Body(request): Body<ImportRequest>,
+) -> Reply<Json<PoolImport>> {
+    let ImportRequest { name, path, device, image, capacity, overcommit } = request;
+    let place = match (path, device, image) {
+        (Some(path), None, None) => ImportPlace::Directory(path.into()),
+        (None, Some(device), None) => ImportPlace::Device(device.into()),
+        (None, None, Some(file)) => ImportPlace::Image(file.into()),
+        (Some(_) | None, Some(_) | None, Some(_) | None) => {
+            return Err(Error::new(ErrorKind::InvalidArgument, "a pool is in one place")
+                .object("pool")
+                .hint("say where it is: a directory, a device or an image")
+                .into());
+        }
+    };
+    let request = orlop_engine::ImportRequest { name, place, capacity, overcommit };
+    Ok(Json(service.change(move |engine| engine.import_pool(&caller, &request)).await?))
 }

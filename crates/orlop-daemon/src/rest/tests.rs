@@ -226,6 +226,8 @@ async fn answers_are_as_described() {
     std::fs::create_dir(&target).unwrap();
     let mount = json!({ "workspace": "w", "name": "a", "target": &target }).to_string();
     let unmount = format!("?target={}", target.display());
+    let adopt = json!({ "source": &target, "pool": "again" }).to_string();
+    let import = json!({ "name": "again", "path": scratch.join("fast") }).to_string();
     let other = json!({ "path": scratch.join("other") }).to_string();
     std::fs::File::create(scratch.join("disk")).unwrap().set_len(16 << 20).unwrap();
     let disk =
@@ -249,9 +251,12 @@ async fn answers_are_as_described() {
         (Operation::UnmountVolume, &[], &unmount, String::new()),
         (Operation::DeleteVolume, &["w", "a"], "", String::new()),
         (Operation::DeleteVolumeById, &[nobody], "", String::new()),
+        (Operation::CheckPool, &["fast"], "?repair=true", String::new()),
         (Operation::ExportPool, &["fast"], "", String::new()),
+        (Operation::ImportPool, &[], "", import),
         (Operation::CreatePool, &["other"], "", other),
         (Operation::DeletePool, &["other"], "", String::new()),
+        (Operation::AdoptDirectory, &["public", "tree"], "", adopt),
         (Operation::GetDevice, &[], &device, String::new()),
         (Operation::ApplyVolume, &["w", "kept"], "", kept("persistent")),
         (Operation::DeleteVolume, &["w", "kept"], "", String::new()),

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use orlop_api::{
-    Applied, ApplyOptions, DeleteOptions, Deleted, MigrateRequest, Page, RenameRequest, VolumeFilter,
+    Applied, ApplyOptions, DeleteOptions, Deleted, MigrateRequest, Page, RenameRequest, VolumeFilter, AdoptRequest,
 };
 use orlop_engine::{ApplyRequest, Caller, VolumeKey, VolumeQuery, VolumeRef};
 use orlop_model::{
@@ -148,4 +148,16 @@ async fn remove(
 ) -> Reply<Json<Deleted>> {
     let deletion = service.change(move |engine| engine.delete(&caller, &volume, options.force)).await?;
     Ok(Json(Deleted { deletion }))
+}
+
+pub(super) async fn adopt(
+    State(service): State<Service>,
+    By(caller): By,
+    Params((workspace, name)): Params<(WorkspaceName, VolumeName)>,
+    Body(request): Body<AdoptRequest>,
+) -> Reply<Json<Applied<Volume>>> {
+    let AdoptRequest { source, size, pool } = request;
+    let request = orlop_engine::AdoptRequest { source: source.into(), workspace, name, size, pool };
+    let applied = service.change(move |engine| engine.adopt(&caller, &request)).await?;
+    Ok(Json(Applied { outcome: applied.outcome, changes: applied.changes, resource: applied.resource }))
 }

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Where the pool `default` is, below the state directory.
-const DEFAULT_DIRECTORY: &str = "pool";
+pub(crate) const DEFAULT_DIRECTORY: &str = "pool";
 /// What a new ext4 has in its root; it makes a directory no less empty.
 pub(crate) const LOST_AND_FOUND: &str = "lost+found";
 
@@ -298,7 +298,7 @@ fn change(core: &Core, caller: &Caller, request: &PoolRequest, mut row: PoolRow)
 
 /// Absolute, and without anything that a reader could misread. Symbolic links on the way are root's
 /// own business, and resolved as far as the path exists.
-fn checked(path: &Path) -> Result<PathBuf> {
+pub(crate) fn checked(path: &Path) -> Result<PathBuf> {
     let plain = path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
     if !path.is_absolute() || !plain || path.parent().is_none() {
         return Err(invalid("path", format!("{} is no place for a pool", path.display()))
@@ -311,7 +311,7 @@ fn checked(path: &Path) -> Result<PathBuf> {
 }
 
 /// Not inside our own directories or other pools, nor around them.
-fn apart(core: &Core, path: &Path) -> Result<()> {
+pub(crate) fn apart(core: &Core, path: &Path) -> Result<()> {
     let mut taken = vec![
         ("the state directory".to_owned(), core.state_dir.clone()),
         ("the mount directory".to_owned(), core.places.root().to_owned()),

@@ -1,9 +1,13 @@
 //! Pools: the directories that volumes live in. Making one is in `create`, the filesystem of its own
-//! that it may have in `format` and `medium`, its room in `room`, its end in `remove`; here is which
+//! that it may have in `format` and `medium`, its room in `room`, its way here and
+//! away in `import` and `remove`, its agreement with the records in `check`; here is which
 //! pools there are, whether each is really there, and how users see them.
 
+mod candidate;
+pub(crate) mod check;
 pub(crate) mod create;
 pub(crate) mod format;
+pub(crate) mod import;
 pub(crate) mod medium;
 pub(crate) mod remove;
 pub(crate) mod room;
@@ -46,6 +50,13 @@ impl Pools {
     pub(crate) fn add(&self, row: &PoolRow) {
         let known = Known { paths: PoolPaths::new(&row.path), problem: None, can: None };
         self.write().insert(row.id, known);
+    }
+
+    /// As [`Self::add`], where it is not known.
+    pub(crate) fn add_missing(&self, row: &PoolRow) {
+        if !self.read().contains_key(&row.id) {
+            self.add(row);
+        }
     }
 
     pub(crate) fn remove(&self, id: PoolId) {

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// What is in the root of a pool, and ours.
-const OURS: [&str; 4] = ["orlop.pool", "volumes", "blanks", "snapshots"];
+pub(crate) const OURS: [&str; 4] = ["orlop.pool", "volumes", "blanks", "snapshots"];
 /// So many things are named in a refusal.
 const NAMED: usize = 3;
 

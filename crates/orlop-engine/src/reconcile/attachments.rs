@@ -165,7 +165,11 @@ fn take_down_unneeded(core: &Core) -> Result<()> {
 }
 
 /// Runs `work` on all, at most so many at once. The first error ends it.
-fn in_parallel<T: Sync>(most: usize, items: &[T], work: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
+pub(crate) fn in_parallel<T: Sync>(
+    most: usize,
+    items: &[T],
+    work: impl Fn(&T) -> Result<()> + Sync,
+) -> Result<()> {
     let next = AtomicUsize::new(0);
     let failed = Mutex::new(None);
     std::thread::scope(|scope| {

@@ -63,6 +63,10 @@ fn settle(core: &Core, operation: &OperationRow) -> Result<Fate> {
             pool::remove::erase(core, operation.id, path.as_ref(), *pool, medium)?;
             return Ok(Fate::Finished);
         }
+        Intent::ImportPool { pool, path, medium } => {
+            pool::import::settle(core, operation.id, *pool, path.as_ref(), medium)?;
+            return Ok(Fate::Finished);
+        }
         Intent::ExportPool { pool } => {
             pool::remove::undo_export(core, operation.id, *pool)?;
             return Ok(Fate::Undone);
@@ -112,7 +116,10 @@ fn settle(core: &Core, operation: &OperationRow) -> Result<Fate> {
             let done = wipe::settle(core, &row, operation.id, *inode)?;
             Ok(if done { Fate::Finished } else { Fate::Undone })
         }
-        Intent::CreatePool { .. } | Intent::RemovePool { .. } | Intent::ExportPool { .. } => Ok(Fate::Waits),
+        Intent::CreatePool { .. }
+        | Intent::RemovePool { .. }
+        | Intent::ImportPool { .. }
+        | Intent::ExportPool { .. } => Ok(Fate::Waits),
     }
 }
 

@@ -91,6 +91,15 @@ pub enum Intent {
         /// What that is on.
         medium: Medium,
     },
+    /// A pool that came from elsewhere is taken over.
+    ImportPool {
+        /// The pool.
+        pool: PoolId,
+        /// Its directory.
+        path: String,
+        /// What that is on.
+        medium: Medium,
+    },
     /// A pool is marked as exported, before it is forgotten.
     ExportPool {
         /// The pool.
@@ -102,9 +111,10 @@ impl Intent {
     /// The pool that is made, changed or removed as a whole.
     pub fn pool(&self) -> Option<PoolId> {
         match self {
-            Self::CreatePool { pool, .. } | Self::RemovePool { pool, .. } | Self::ExportPool { pool } => {
-                Some(*pool)
-            }
+            Self::CreatePool { pool, .. }
+            | Self::RemovePool { pool, .. }
+            | Self::ImportPool { pool, .. }
+            | Self::ExportPool { pool } => Some(*pool),
             Self::Create { .. }
             | Self::Configure
             | Self::Attach { .. }

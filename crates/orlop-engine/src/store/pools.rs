@@ -115,6 +115,30 @@ pub fn set_capacity(tx: &Tx<'_>, id: PoolId, capacity: Size, overcommit: f64) ->
     tx.execute("change a pool", sql, params![Word(&id), capacity.bytes(), overcommit]).map(drop)
 }
 
+/// What of the kept sums is wrong, in words; `None` where they are the sums.
+pub fn wrong_sums(r: &Reader<'_>, id: PoolId) -> Result<Option<String>> {
+    let sql = "SELECT o.reserved_bytes, o.allocated_bytes, o.volumes, coalesce(sum(p.size_bytes), 0),
+        coalesce(sum(p.allocated_bytes), 0), count(p.volume_id)
+        FROM pools o LEFT JOIN placements p ON p.pool_id = o.id WHERE o.id = ?1 GROUP BY o.id";
+    let sums = r.one("sum a pool", sql, [Word(&id)], |row| {
+        Ok(([row.get(0)?, row.get(1)?, row.get(2)?], [row.get(3)?, row.get(4)?, row.get(5)?]))
+    })?;
+    let Some((kept, real)) = sums else { return Ok(None) };
+    let words = |[reserved, allocated, volumes]: [u64; 3]| {
+        format!("{reserved} bytes reserved and {allocated} allocated by {volumes} volumes")
+    };
+    Ok((kept != real).then(|| format!("it keeps {}, and has {}", words(kept), words(real))))
+}
+
+/// Sums anew what the triggers keep.
+pub fn sum_again(tx: &Tx<'_>, id: PoolId) -> Result<()> {
+    let sql = "UPDATE pools SET
+        reserved_bytes = (SELECT coalesce(sum(size_bytes), 0) FROM placements WHERE pool_id = ?1),
+        allocated_bytes = (SELECT coalesce(sum(allocated_bytes), 0) FROM placements WHERE pool_id = ?1),
+        volumes = (SELECT count(*) FROM placements WHERE pool_id = ?1) WHERE id = ?1";
+    tx.execute("sum a pool", sql, [Word(&id)]).map(drop)
+}
+
 /// Records what is now known of what its directory is on.
 pub fn set_medium(tx: &Tx<'_>, id: PoolId, medium: &Medium) -> Result<()> {
     let sql = "UPDATE pools SET medium = ?2 WHERE id = ?1";

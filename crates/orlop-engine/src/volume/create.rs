@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::{describe, temp};
 use crate::{
+    attachment::detach::{self, Released},
     backend::image::{Image, format as image_format, remove},
     blank::Kind,
     core::{Core, object},
@@ -69,6 +70,16 @@ pub(crate) fn foresee(core: &Core, workspace: &WorkspaceName, manifest: &VolumeM
 
 /// Makes it. The caller holds the lock of the name and was authorised.
 pub(crate) fn create(core: &Core, caller: &Caller, new: New) -> Result<VolumeRow> {
+    create_filled(core, caller, new, &|_, _| Ok(()))
+}
+
+/// The same, and has it filled while nobody knows it yet: until that has succeeded it is not made.
+pub(crate) fn create_filled(
+    core: &Core,
+    caller: &Caller,
+    new: New,
+    fill: &dyn Fn(&VolumeRow, &Image) -> Result<()>,
+) -> Result<VolumeRow> {
     let Foreseen { pool, paths, placement, figures } = foresee(core, &new.workspace, &new.manifest)?;
     let id = VolumeId(Uuid::now_v7());
     // Whoever sees the pending record waits for what becomes of it.
@@ -128,6 +139,7 @@ pub(crate) fn create(core: &Core, caller: &Caller, new: New) -> Result<VolumeRow
         return Err(error);
     }
     match effect(core, &paths, &row, blank)
+        .and_then(|()| fill(&row, &core.image(&row)?))
         .and_then(|()| complete(core, Some(caller), &paths, row.clone(), operation_id))
     {
         Ok(row) => {
@@ -249,6 +261,12 @@ pub(crate) fn undo(core: &Core, row: &VolumeRow, operation: OperationId) -> Resu
     }
     let paths = pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
     let image = core.image(row)?;
+    // Where it was being filled it is mounted, for nobody but us.
+    if let Released::Held(who) = detach::take_down(core, row, &image)? {
+        return Err(Error::new(ErrorKind::InUse, format!("{} is still held: {who}", image.object))
+            .object(&image.object)
+            .hint("end what holds it; what was begun of the volume is taken back at the next start"));
+    }
     remove::discard(&image, &paths.record(row.id))?;
     let (id, told) = (
         row.id,

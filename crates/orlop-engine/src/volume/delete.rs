@@ -128,6 +128,7 @@ pub(crate) fn resume(core: &Core, caller: Option<&Caller>, row: VolumeRow) -> Re
         | Intent::Wipe { .. }
         | Intent::CreatePool { .. }
         | Intent::RemovePool { .. }
+        | Intent::ImportPool { .. }
         | Intent::ExportPool { .. } => None,
     });
     let Some((operation, destroy)) = begun else {

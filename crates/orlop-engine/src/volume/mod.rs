@@ -4,6 +4,7 @@
 //! other names (`rename`), their state by what became of them (`state`,
 //! `health`), their description beside the data (`describe`), and how users see them (`view`).
 
+pub(crate) mod adopt;
 pub(crate) mod aliased;
 pub(crate) mod apply;
 pub(crate) mod change;

@@ -5,11 +5,13 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod adopt;
 mod aliases;
 mod capacity;
 mod changes;
 mod fronts;
 mod host_mounts;
+mod imports;
 mod lifecycle;
 mod media;
 mod migration;

@@ -106,6 +106,8 @@ scenario_tests!(
     migrate,
     migrate_files,
     remake,
+    adopt,
+    import_pool,
 );
 
 fn all_faults(name: &str) {

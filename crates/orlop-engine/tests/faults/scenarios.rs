@@ -490,6 +490,71 @@ pub const SCENARIOS: &[Scenario] = &[
         ..BASIC
     },
     Scenario {
+        name: "adopt",
+        points: &[CreateRecorded, CreateFlushed, AdoptCopied, AdoptVerified, CreateDescribed],
+        prepare: |world| {
+            keep(world);
+            std::fs::create_dir(world.join("tree")).unwrap();
+            std::fs::write(world.join("tree/file"), "cargo").unwrap();
+        },
+        operate: |world| {
+            let request = AdoptRequest {
+                source: world.join("tree"),
+                workspace: "public".parse().unwrap(),
+                name: "data".parse().unwrap(),
+                size: None,
+                pool: None,
+            };
+            match world.engine().adopt(&ROOT, &request) {
+                // It was made before the answer was lost.
+                Err(error) if error.kind == ErrorKind::AlreadyExists => Ok(()),
+                done => done.map(drop),
+            }
+        },
+        check: |world| {
+            kept(world);
+            let path = world.attach("data", "one").unwrap().path;
+            assert_eq!(std::fs::read_to_string(path.join("file")).unwrap(), "cargo");
+            assert!(world.join("tree/file").exists());
+        },
+        end: |world| {
+            world.detach("data", "one").unwrap();
+            assert_eq!(world.delete("data").unwrap(), Deletion::Released);
+            put_away(world, "keep");
+        },
+        ..BASIC
+    },
+    Scenario {
+        name: "import_pool",
+        points: &[PoolImportMounted, PoolImportRecorded, PoolImportDescribed],
+        prepare: |world| {
+            keep(world);
+            world.engine().create_pool(&ROOT, &on_image(world)).unwrap();
+            world.apply("data", OTHER).unwrap();
+            usable(world);
+            world.engine().export_pool(&ROOT, &other()).unwrap();
+        },
+        operate: |world| {
+            let place = ImportPlace::Image(world.join("other.img"));
+            let known = world.engine().pool(&ROOT, &other()).is_ok();
+            let name = (!known).then(other);
+            let request = ImportRequest { name, place, capacity: None, overcommit: None };
+            world.engine().import_pool(&ROOT, &request).map(drop)
+        },
+        check: |world| {
+            kept(world);
+            usable(world);
+            let report = world.engine().check_pool(&ROOT, &other(), false).unwrap();
+            assert!(report.findings.is_empty(), "{:?}", report.findings);
+        },
+        end: |world| {
+            put_away(world, "data");
+            put_away(world, "keep");
+            world.engine().remove_pool(&ROOT, &other()).unwrap();
+        },
+        ..BASIC
+    },
+    Scenario {
         name: "pool",
         points: &[PoolMarked],
         prepare: |world| {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{FsKind, superblock};
-use crate::error::Result;
+use crate::error::{Result, SysError};
 use crate::process::Finished;
 
 /// Whether a check may write.
@@ -55,7 +55,11 @@ pub fn check(image: &Path, kind: FsKind, mode: CheckMode, limit: Duration) -> Re
         });
     };
     // e2fsck calls a truncated image clean.
-    let length = crate::image::space(image)?.length;
+    let length = match crate::blockdev::BlockDevice::of_node(image) {
+        Ok(device) => device.size()?,
+        Err(SysError::Invalid { .. }) => crate::image::space(image)?.length,
+        Err(error) => return Err(error),
+    };
     if length < found.size {
         return Ok(CheckOutcome::Damaged {
             detail: format!(

@@ -26,7 +26,7 @@ use crate::identity::{DeviceNumber, FileIdentity};
 
 const CONTROL: &str = "/dev/loop-control";
 /// The kernel's number of the loop driver.
-const MAJOR: u32 = 7;
+pub const MAJOR: u32 = 7;
 /// Between asking for a free device and taking it, others take it: so often it is tried again.
 const ATTACH_ATTEMPTS: u32 = 64;
 const POLL: Duration = Duration::from_millis(2);

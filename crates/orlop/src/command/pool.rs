@@ -1,20 +1,22 @@
 //! `orlop pool …`.
 
 use jiff::Timestamp;
-use orlop_api::{Client, PoolRequest};
+use orlop_api::{AdoptRequest, CheckOptions, Client, ImportRequest, PoolRequest};
 use orlop_model::{
-    Error, ErrorKind, Result,
+    Error, ErrorKind, PoolName, Result, VolumeName,
+    pool_report::ImportFate,
     resource::{Medium, Outcome, Pool},
 };
 
 use super::administration::{absolute, shape};
 use crate::{
+    engines,
     exit::Exit,
     grammar::{
-        pool::{CreateArgs, PoolCommand},
+        pool::{CreateArgs, ImportArgs, PoolCommand},
         resource::{Format, Output},
     },
-    output::{Console, details, quantity, table},
+    output::{Console, details, progress, quantity, table},
 };
 
 pub(super) async fn run(command: PoolCommand, client: &Client, console: &mut Console) -> Result<Exit> {
@@ -28,6 +30,10 @@ pub(super) async fn run(command: PoolCommand, client: &Client, console: &mut Con
             let found = [client.pool(&name).await?];
             show(&found, &format, true, console)?;
         }
+        PoolCommand::Check { name, repair, format } => {
+            return check(name, repair, &format, client, console).await;
+        }
+        PoolCommand::Import(args) => return bring(args, client, console).await,
         PoolCommand::Export { name } => {
             let exported = client.export_pool(&name).await?;
             let (pool, from) = (&exported.pool, import(&exported.pool));
@@ -86,6 +92,78 @@ async fn create(args: CreateArgs, client: &Client, console: &mut Console) -> Res
     let (name, capacity) = (&args.name, quantity::size(pool.capacity));
     console.print(format!("pool {name}: {done}, {capacity} of capacity at {}", place(pool)));
     Ok(())
+}
+
+async fn check(
+    name: Option<PoolName>,
+    repair: bool,
+    format: &Format,
+    client: &Client,
+    console: &mut Console,
+) -> Result<Exit> {
+    let names = match name {
+        Some(name) => vec![name],
+        None => client.pools().await?.into_iter().map(|pool| pool.name).collect(),
+    };
+    let mut reports = Vec::new();
+    for name in &names {
+        reports.push(client.check_pool(name, &CheckOptions { repair }).await?);
+    }
+    let text = shape(format, false).show(
+        &reports,
+        false,
+        |all| all.iter().map(details::pool_check).collect(),
+        details::pool_check,
+    )?;
+    console.print(text);
+    let left = reports.iter().flat_map(|report| &report.findings).any(|finding| !finding.mended);
+    Ok(if left { Exit::Differences } else { Exit::Success })
+}
+
+async fn bring(args: ImportArgs, client: &Client, console: &mut Console) -> Result<Exit> {
+    let path = |path: &Option<std::path::PathBuf>| path.as_deref().map(absolute).transpose();
+    if let Some(source) = &args.adopt {
+        return adopt(source, &args, client, console).await;
+    }
+    let request = ImportRequest {
+        name: args.name.as_deref().map(str::parse).transpose()?,
+        path: path(&args.path)?,
+        device: path(&args.device)?,
+        image: path(&args.image)?,
+        capacity: args.capacity,
+        overcommit: args.overcommit,
+    };
+    let name = request.name.as_ref().map_or("default", PoolName::as_str);
+    let object = format!("pool {name}");
+    let done = progress::follow(client, console, &object, client.import_pool(&request)).await?;
+    let refused = done.volumes.iter().any(|volume| volume.fate == ImportFate::Refused);
+    let text = shape(&args.format, false).show(
+        std::slice::from_ref(&done),
+        true,
+        |all| all.iter().map(details::pool_import).collect(),
+        details::pool_import,
+    )?;
+    console.print(text);
+    if !done.exported {
+        console.note("it was not exported where it was used before: see that nobody uses it there any more");
+    }
+    Ok(if refused { Exit::Differences } else { Exit::Success })
+}
+
+/// Makes a volume of a directory, or of a volume of Docker's own driver.
+async fn adopt(source: &str, args: &ImportArgs, client: &Client, console: &mut Console) -> Result<Exit> {
+    let name: VolumeName = args.name.as_deref().unwrap_or_default().parse()?;
+    let source = match source.strip_prefix("docker:") {
+        Some(volume) => engines::docker_data(volume).await?,
+        None => absolute(source.as_ref())?,
+    };
+    let object = format!("volume {}/{name}", args.workspace);
+    let request = AdoptRequest { source: source.clone(), size: args.size, pool: args.pool.clone() };
+    let done = client.adopt(&args.workspace, &name, &request);
+    let made = progress::follow(client, console, &object, done).await?.resource;
+    console.print(format!("{object}: made of {source}, of {}", made.manifest.volume.size));
+    console.note(&format!("{source} stays as it is: remove it when {object} was seen to be what you need"));
+    Ok(Exit::Success)
 }
 
 /// What is on the device and may be lost, after it was shown and agreed to.

@@ -45,6 +45,15 @@ impl Docker {
     }
 }
 
+/// Where the data of a volume of Docker's own driver is.
+pub(super) async fn data(name: &str) -> Result<String, String> {
+    let socket = match std::env::var("DOCKER_HOST") {
+        Ok(host) if !host.is_empty() => unix_path(&host).ok_or("DOCKER_HOST is no unix socket")?,
+        _ => PathBuf::from(SOCKET),
+    };
+    Api { socket }.data(name).await
+}
+
 /// The socket of the plugin `orlop`, by the first spec file there is, seen from outside `root`.
 fn plugin(root: &Path) -> Option<PathBuf> {
     let spec = SPECS

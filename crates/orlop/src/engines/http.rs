@@ -35,6 +35,14 @@ struct Volume {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Inspected {
+    driver: String,
+    mountpoint: String,
+    options: Option<std::collections::HashMap<String, String>>,
+}
+
+#[derive(Deserialize)]
 struct Refusal {
     message: String,
 }
@@ -48,6 +56,17 @@ impl Api {
             serde_json::from_slice(&body).map_err(|fault| format!("its list can't be read: {fault}"))?;
         let volumes = listed.volumes.unwrap_or_default();
         Ok(volumes.into_iter().map(|volume| (volume.name, volume.driver)).collect())
+    }
+
+    /// Where the data of a volume of the engine's own driver is, on this host.
+    pub(super) async fn data(&self, name: &str) -> Result<String, String> {
+        let body = self.call(Method::GET, &format!("/volumes/{name}"), None).await?;
+        let found: Inspected =
+            serde_json::from_slice(&body).map_err(|fault| format!("its answer can't be read: {fault}"))?;
+        if found.driver != "local" || found.options.is_some_and(|options| !options.is_empty()) {
+            return Err(format!("{name} is of the driver {}, or mounted from elsewhere", found.driver));
+        }
+        Ok(found.mountpoint)
     }
 
     /// Makes the engine know a volume of the driver `orlop`; one it knows already is no error.

@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-use orlop_model::{VolumeName, WorkspaceName};
+use orlop_model::{Error, ErrorKind, Result, VolumeName, WorkspaceName};
 
 use crate::output::Console;
 
@@ -29,6 +29,29 @@ pub(crate) const DRIVER: &str = "orlop";
 /// No call to an engine takes longer. Docker waits 15 s for a plugin that is down.
 const PATIENCE: Duration = Duration::from_secs(5);
 const NO_ANSWER: &str = "no answer";
+
+/// Where the data of a volume of Docker's own driver is, for a copy of it.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`] where Docker can't say.
+pub(crate) async fn docker_data(name: &str) -> Result<String> {
+    let object = format!("docker volume {name}");
+    // Docker's own grammar, which needs no escape in a path.
+    if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c)) {
+        return Err(Error::new(
+            ErrorKind::InvalidArgument,
+            format!("{name:?} is no name of a Docker volume"),
+        )
+        .object(object)
+        .hint("docker volume ls shows them"));
+    }
+    let found = tokio::time::timeout(PATIENCE, docker::data(name)).await.unwrap_or(Err(NO_ANSWER.to_owned()));
+    found.map_err(|why| {
+        Error::new(ErrorKind::Unsupported, format!("Docker does not say where {name} is: {why}"))
+            .object(object)
+            .hint("name its directory instead: --adopt DIR (docker volume inspect shows it)")
+    })
+}
 
 /// An engine of this host.
 enum Engine {

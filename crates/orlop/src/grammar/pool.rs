@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use orlop_model::{PoolName, Size};
+use orlop_model::{PoolName, Size, WorkspaceName};
 
 use super::resource::Format;
 
@@ -41,6 +41,46 @@ overcommit. A manifest chooses a pool with `volume.pool`; the pool `default` ser
         #[command(flatten)]
         format: Format,
     },
+    /// Compare a pool with its records (root only)
+    #[command(after_help = "\
+Examples:
+  orlop pool check                      all pools
+  orlop pool check default --repair     mend what is safe
+
+Compared are the store, the disk, the loop devices and the mounts. Every difference is named, with
+what to do. --repair mends what needs no decision: descriptions that are out of date, sums, what a
+crash left half-written, mounts that nobody uses. Data that no record explains is never touched.
+It ends with 12 when differences are left.")]
+    Check {
+        /// The name of the pool [default: all]
+        name: Option<PoolName>,
+        /// Mend what can be mended without deciding anything about data
+        #[arg(long)]
+        repair: bool,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Bring a pool here, with all that is in it (root only)
+    #[command(after_help = "\
+Examples:
+  orlop pool import --path /srv/nvme/orlop --name fast
+  orlop pool import --device /dev/disk/by-id/nvme-EXAMPLE --name disk
+  orlop pool import --image /srv/orlop.img --name snap
+  orlop pool import --path /var/lib/orlop/pool       after the store was lost
+  orlop pool import --adopt /srv/data --name data    a volume out of a directory
+  orlop pool import --adopt docker:data --name data  a volume out of a Docker volume
+
+A pool that was carried from another machine, or whose store was lost. Volumes come back with names,
+owners and released data; a name that is taken here gets a suffix. Every filesystem is checked first,
+read-only, and what is damaged is left alone. The same again brings back what is still missing.
+
+Import only pools you trust: to use a volume its filesystem is mounted, and a filesystem that was made
+to do harm can harm the kernel in ways that no check sees.
+
+--adopt makes a persistent volume out of a directory tree, or out of a volume of Docker's own driver.
+It is copied with owners, permissions, extended attributes, holes and hard links, and compared; the
+source is only read, and stays. Stop what writes to it first.")]
+    Import(ImportArgs),
     /// Take a pool off this node, with its data (root only)
     #[command(after_help = "\
 Examples:
@@ -99,6 +139,44 @@ pub(crate) struct CreateArgs {
     /// By what factor promises may exceed the capacity [default: 1.0]
     #[arg(long, value_name = "FACTOR", value_parser = overcommit)]
     pub(crate) overcommit: Option<f64>,
+}
+
+/// `orlop pool import`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("origin").args(["path", "device", "image", "adopt"]).required(true))]
+pub(crate) struct ImportArgs {
+    /// The name here: of the pool [default: default, where that is free], or of the volume with --adopt
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// A directory with a pool in it
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub(crate) path: Option<PathBuf>,
+    /// A block device with a pool on it
+    #[arg(long, value_name = "DEV", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) device: Option<PathBuf>,
+    /// An image with a pool in it
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) image: Option<PathBuf>,
+    /// A directory to make a volume of, or docker:NAME
+    #[arg(long, value_name = "DIR|docker:NAME", requires = "name", value_hint = clap::ValueHint::DirPath)]
+    pub(crate) adopt: Option<String>,
+    /// With --adopt: the workspace of the volume
+    #[arg(short, long, value_name = "WORKSPACE", default_value = "public", requires = "adopt")]
+    pub(crate) workspace: WorkspaceName,
+    /// With --adopt: how large the volume is [default: the tree and a quarter more]
+    #[arg(long, value_name = "SIZE", requires = "adopt")]
+    pub(crate) size: Option<Size>,
+    /// With --adopt: the pool of the volume
+    #[arg(long, value_name = "POOL", requires = "adopt")]
+    pub(crate) pool: Option<PoolName>,
+    /// How much it may hold [default: what it holds, and what is free there now]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) capacity: Option<Size>,
+    /// By what factor promises may exceed the capacity [default: 1.0]
+    #[arg(long, value_name = "FACTOR", value_parser = overcommit)]
+    pub(crate) overcommit: Option<f64>,
+    #[command(flatten)]
+    pub(crate) format: Format,
 }
 
 fn overcommit(text: &str) -> Result<f64, String> {

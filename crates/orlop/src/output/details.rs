@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use orlop_model::{
     MANIFEST_VERSION, VolumeUsage,
+    pool_report::{PoolCheck, PoolImport},
     resource::{Attachment, Capacity, Medium, Pool, Volume, Workspace},
 };
 
@@ -179,6 +180,40 @@ pub(crate) fn pool(pool: &Pool, now: Timestamp) -> String {
     facts.add("Created", time(pool.created_at, now));
     facts.add("Id", pool.id.to_string());
     facts.lines()
+}
+
+/// What a check of a pool found: two lines a difference.
+pub(crate) fn pool_check(report: &PoolCheck) -> String {
+    let left = report.findings.iter().filter(|finding| !finding.mended).count();
+    let mut text = format!(
+        "pool {}: {} volumes looked at, {} differences, {} mended\n",
+        report.pool,
+        report.volumes,
+        report.findings.len(),
+        report.findings.len() - left
+    );
+    if report.busy > 0 {
+        text.push_str(&format!("  {} volumes are being worked on and were not looked at\n", report.busy));
+    }
+    for finding in &report.findings {
+        let (what, subject) = (finding.difference.as_str(), plain(&finding.subject));
+        text.push_str(&format!("  {what}: {subject}: {}\n", plain(&finding.detail)));
+        let what_to_do = if finding.mended { "mended" } else { &finding.remedy };
+        text.push_str(&format!("    {}\n", plain(what_to_do)));
+    }
+    text
+}
+
+/// What an import found: a line a volume.
+pub(crate) fn pool_import(done: &PoolImport) -> String {
+    let mut text = format!("pool {}: imported, at {}\n", done.pool.name, done.pool.path);
+    for volume in &done.volumes {
+        let title = volume.title.as_deref().unwrap_or(&volume.directory);
+        let owner = volume.owner_uid.map_or_else(String::new, |owner| format!(", of {}", table::uid(owner)));
+        let detail = volume.detail.as_ref().map_or_else(String::new, |detail| format!(": {detail}"));
+        text.push_str(&format!("  {}: {}{owner}{}\n", plain(title), volume.fate.as_str(), plain(&detail)));
+    }
+    text
 }
 
 /// A workspace.

@@ -1,0 +1,172 @@
+//! What the import and the check of a pool found, as every front shows it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{id::VolumeId, name::PoolName, resource::Pool};
+
+/// What became of a pool that was brought here.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PoolImport {
+    /// The pool as it is now.
+    pub pool: Pool,
+    /// Whether it was exported before: else another machine, or a store that was lost, may have used
+    /// it until the end.
+    pub exported: bool,
+    /// What was found in it, a volume each.
+    pub volumes: Vec<ImportedVolume>,
+}
+
+/// One volume of an imported pool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ImportedVolume {
+    /// The name of its directory: its id, where it is one.
+    pub directory: String,
+    /// `workspace/name`, as it is known now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// The uid that owns it, kept from where it comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner_uid: Option<u32>,
+    /// What became of it.
+    pub fate: ImportFate,
+    /// Why, and what to do, where that needs saying.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// What became of a volume at an import.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum ImportFate {
+    /// It is there as it was.
+    Imported,
+    /// Its name was taken here: it is there under another.
+    Renamed,
+    /// Its data is retained as that of a deleted volume.
+    Released,
+    /// It was known here already.
+    Known,
+    /// Something is wrong with it, and it was left alone.
+    Refused,
+}
+
+impl ImportFate {
+    /// The word for people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Imported => "imported",
+            Self::Renamed => "imported under another name",
+            Self::Released => "imported as released",
+            Self::Known => "known already",
+            Self::Refused => "left alone",
+        }
+    }
+}
+
+/// What a check of a pool found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PoolCheck {
+    /// The pool.
+    pub pool: PoolName,
+    /// How many volumes were looked at.
+    pub volumes: u64,
+    /// How many were being worked on and not looked at.
+    pub busy: u64,
+    /// Every difference between the store, the disk, the loop devices and the mounts.
+    pub findings: Vec<Finding>,
+}
+
+/// One difference.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Finding {
+    /// What kind of difference.
+    pub difference: Difference,
+    /// What it concerns: a path, or a volume.
+    pub subject: String,
+    /// The volume, where it is one that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<VolumeId>,
+    /// What is different.
+    pub detail: String,
+    /// What to do.
+    pub remedy: String,
+    /// It was mended.
+    pub mended: bool,
+}
+
+/// What can differ between what is recorded and what is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Difference {
+    /// The pool's own directory or filesystem is not there.
+    PoolMissing,
+    /// Others could look into the pool's directory.
+    PoolOpen,
+    /// The sums that admission decides by are not the sums.
+    WrongSums,
+    /// The image of a recorded volume is missing, too short or too long, or no file.
+    BadImage,
+    /// `volume.json` is missing, damaged or not what the record says.
+    StaleDescription,
+    /// A whole volume is in the pool and no record knows it.
+    UnrecordedVolume,
+    /// Something else is in the pool and no record explains it.
+    Unaccounted,
+    /// What a crash left of something that was being written or made.
+    Leftover,
+    /// An image has more than one loop device.
+    TwoLoopDevices,
+    /// An image has a loop device and nobody is recorded as its user.
+    HeldImage,
+    /// A volume is mounted and nobody is recorded as its user.
+    LingeringMount,
+    /// Somebody is recorded as a user, and the volume is not mounted.
+    MissingMount,
+    /// Something that is not the volume is mounted in its place.
+    ForeignMount,
+}
+
+impl Difference {
+    /// The words for people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PoolMissing => "pool missing",
+            Self::PoolOpen => "pool open to others",
+            Self::WrongSums => "wrong sums",
+            Self::BadImage => "bad image",
+            Self::StaleDescription => "stale description",
+            Self::UnrecordedVolume => "unrecorded volume",
+            Self::Unaccounted => "unaccounted",
+            Self::Leftover => "leftover",
+            Self::TwoLoopDevices => "two loop devices",
+            Self::HeldImage => "held image",
+            Self::LingeringMount => "lingering mount",
+            Self::MissingMount => "missing mount",
+            Self::ForeignMount => "foreign mount",
+        }
+    }
+
+    /// Whether it can be mended without deciding anything about somebody's data.
+    pub fn is_safe_to_mend(self) -> bool {
+        match self {
+            Self::PoolOpen
+            | Self::WrongSums
+            | Self::StaleDescription
+            | Self::Leftover
+            | Self::LingeringMount => true,
+            Self::PoolMissing
+            | Self::BadImage
+            | Self::UnrecordedVolume
+            | Self::Unaccounted
+            | Self::TwoLoopDevices
+            | Self::HeldImage
+            | Self::MissingMount
+            | Self::ForeignMount => false,
+        }
+    }
+}
