@@ -22,8 +22,10 @@ use crate::{
     query,
     route::Operation,
     types::{
-    Applied, ApplyOptions, DeleteOptions, Deleted, DeviceFilter, DeviceReport, EventFilter, EventList, List, MigrateRequest, MountFilter, MountRequest, Mounted, Page, PoolExported, PoolRequest, ReadinessReport, RenameRequest, UndeleteRequest, VersionReport, VolumeFilter, WatchFilter, AdoptRequest, CheckOptions, ImportRequest,
-        WorkspaceRequest,
+        AdoptRequest, Applied, ApplyOptions, CheckOptions, DeleteOptions, Deleted, DeviceFilter,
+        DeviceReport, EventFilter, EventList, ImportRequest, List, MigrateRequest, MountFilter, MountRequest,
+        Mounted, Page, PoolExported, PoolRequest, ReadinessReport, RenameRequest, UndeleteRequest,
+        VersionReport, VolumeFilter, WatchFilter, WorkspaceRequest,
     },
 };
 

@@ -9,7 +9,10 @@ use orlop_model::{
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::types::{
-    Applied, ApplyOptions, DeleteOptions, Deleted, DeviceFilter, DeviceReport, EventFilter, EventList, List, MigrateRequest, MountFilter, MountRequest, Mounted, Page, PoolExported, PoolRequest, ReadinessReport, RenameRequest, UndeleteRequest, VersionReport, VolumeFilter, WatchFilter, WorkspaceRequest, AdoptRequest, CheckOptions, ImportRequest,
+    AdoptRequest, Applied, ApplyOptions, CheckOptions, DeleteOptions, Deleted, DeviceFilter, DeviceReport,
+    EventFilter, EventList, ImportRequest, List, MigrateRequest, MountFilter, MountRequest, Mounted, Page,
+    PoolExported, PoolRequest, ReadinessReport, RenameRequest, UndeleteRequest, VersionReport, VolumeFilter,
+    WatchFilter, WorkspaceRequest,
 };
 
 /// What is done with a path.

@@ -5,7 +5,9 @@
 #![allow(clippy::unwrap_used)]
 
 use orlop_api::{
-    ApplyOptions, DeleteOptions, DeviceFilter, EventFilter, MigrateRequest, MountFilter, MountRequest, Operation, PoolRequest, RenameRequest, UndeleteRequest, VolumeFilter, WatchFilter, WorkspaceRequest, body, openapi, query, AdoptRequest, CheckOptions, ImportRequest,
+    AdoptRequest, ApplyOptions, CheckOptions, DeleteOptions, DeviceFilter, EventFilter, ImportRequest,
+    MigrateRequest, MountFilter, MountRequest, Operation, PoolRequest, RenameRequest, UndeleteRequest,
+    VolumeFilter, WatchFilter, WorkspaceRequest, body, openapi, query,
 };
 use orlop_model::{Error, OperationId, PoolName, VolumeId, VolumeManifest, VolumeName, WorkspaceName};
 use orlop_testkit::json_schema;

@@ -2,7 +2,8 @@
 
 use axum::extract::State;
 use orlop_api::{
-    Applied, ApplyOptions, DeleteOptions, Deleted, MigrateRequest, Page, RenameRequest, VolumeFilter, AdoptRequest,
+    AdoptRequest, Applied, ApplyOptions, DeleteOptions, Deleted, MigrateRequest, Page, RenameRequest,
+    VolumeFilter,
 };
 use orlop_engine::{ApplyRequest, Caller, VolumeKey, VolumeQuery, VolumeRef};
 use orlop_model::{
