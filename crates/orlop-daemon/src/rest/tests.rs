@@ -267,6 +267,8 @@ async fn answers_are_as_described() {
         (Operation::DeleteVolume, &["w", "other"], "", String::new()),
         (Operation::PurgeVolume, &[nobody], "", String::new()),
         (Operation::DeleteWorkspace, &["w"], "", String::new()),
+        (Operation::ListOperations, &[], "", String::new()),
+        (Operation::StopOperation, &[nobody], "", String::new()),
         (Operation::ListEvents, &[], "", String::new()),
         (Operation::GetVersion, &[], "", String::new()),
         (Operation::GetReadiness, &[], "", String::new()),
