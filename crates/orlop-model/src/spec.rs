@@ -172,7 +172,7 @@ pub struct VolumeSpec {
     pub mode: Option<DirectoryMode>,
     /// Mount options, each once. Every volume is mounted `nosuid,nodev` whatever this says: `suid`
     /// and `dev` are refused.
-    #[schemars(extend("x-change" = "in place: the next mount has them", "uniqueItems" = true))]
+    #[schemars(extend("x-change" = "in place, for those who come when its present users have left; the status says so until then", "uniqueItems" = true))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mount_options: Vec<MountOption>,
     /// Take the disk space when the volume is made and keep it while it lives, for a volume that must

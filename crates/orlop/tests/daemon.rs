@@ -195,6 +195,8 @@ fn changes_in_place_and_changes_that_are_refused() {
     let mut session = Session::new();
     let dir = session.daemon.scratch().path().to_owned();
     fs::write(dir.join("tagged.yaml"), DATA.replace("[example]", "[example, more]")).unwrap();
+    fs::write(dir.join("options.yaml"), DATA.replace("64Mi", "64Mi, mountOptions: [noexec]")).unwrap();
+    fs::create_dir(dir.join("here")).unwrap();
     fs::write(dir.join("larger.yaml"), DATA.replace("64Mi", "128Mi")).unwrap();
     fs::write(dir.join("moved.yaml"), DATA.replace("64Mi", "64Mi, pool: elsewhere")).unwrap();
     fs::write(dir.join("huge.yaml"), SCRATCH.replace("32Mi", "4Pi").replace("scratch", "huge")).unwrap();
@@ -212,6 +214,9 @@ fn changes_in_place_and_changes_that_are_refused() {
         // A refused one does not stop the others; two reasons make the status 1.
         "orlop apply -f moved.yaml -f cloud.yaml -f scratch.yaml",
         "orlop apply -f data.yaml -w nowhere",
+        "orlop mount -n data here",
+        "orlop apply -f options.yaml",
+        "orlop unmount here",
     ] {
         session.type_in(line);
     }

@@ -14,6 +14,7 @@ pub(crate) mod describe;
 pub(crate) mod facts;
 pub(crate) mod health;
 pub(crate) mod migrate;
+mod mounted;
 pub(crate) mod plan;
 pub(crate) mod purge;
 pub(crate) mod rename;

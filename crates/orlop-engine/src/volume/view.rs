@@ -12,7 +12,7 @@ use orlop_model::{
 };
 use orlop_sys::image::{self as host_image, ImageSpace};
 
-use super::{health, temp};
+use super::{health, mounted::Mounted, temp};
 use crate::{
     admission::Room,
     alias,
@@ -58,6 +58,7 @@ pub(crate) fn many(core: &Core, rows: Vec<VolumeRow>) -> Result<Vec<Volume>> {
     })?;
     let rooms: HashMap<PoolId, Result<Room>> =
         pools.iter().map(|pool| (pool.id, core.rooms.current(core, pool))).collect();
+    let mounted = Mounted::look(core, &attached)?;
     let views = rows.into_iter().map(|row| {
         let attachments = attached.remove(&row.id).unwrap_or_default();
         let seen = seen.remove(&row.id);
@@ -65,7 +66,10 @@ pub(crate) fn many(core: &Core, rows: Vec<VolumeRow>) -> Result<Vec<Volume>> {
         let capacity = capacity(room, &row);
         let missing = room.and_then(|room| room.as_ref().err());
         let aliases = named.remove(&row.id).unwrap_or_default();
-        view(core, unreachable(row, missing), &attachments, aliases, seen, capacity)
+        let other_options = mounted.note(&row, &attachments);
+        let mut volume = view(core, unreachable(row, missing), &attachments, aliases, seen, capacity);
+        volume.status.notes.extend(other_options);
+        volume
     });
     Ok(views.collect())
 }

@@ -48,6 +48,38 @@ fn ownership_is_applied_at_once_or_at_the_next_attach_and_only_when_it_changes()
 }
 
 #[test]
+fn mount_options_that_are_not_in_force_yet_are_told() {
+    require!(Part::Loop);
+    let world = World::new("options");
+    world.apply("data", &format!("{PLAIN}, mountOptions: noatime")).unwrap();
+    world.attach("data", "one").unwrap();
+    let target = world.mkdir("target");
+    world.mount("data", &target, MountAccess::ByMode).unwrap();
+    let notes = || world.volume("data").status.notes;
+    assert!(notes().is_empty(), "{:?}", notes());
+
+    let changed = world.apply("data", &format!("{PLAIN}, mountOptions: noexec+sync")).unwrap();
+    let told = "its users have it mounted with noatime; when they have left, the next ones get noexec,sync";
+    assert_eq!(changed.resource.status.notes, [told]);
+    let listed = world.engine().volumes(&ROOT, &VolumeQuery::default()).unwrap().items;
+    assert_eq!(listed[0].status.notes, [told]);
+    world.detach("data", "one").unwrap();
+    assert_eq!(notes(), [told], "the host still has it");
+    world.engine().unmount(&ROOT, &target).unwrap();
+    assert!(notes().is_empty(), "{:?}", notes());
+
+    world.attach("data", "two").unwrap();
+    assert!(notes().is_empty(), "{:?}", notes());
+    world.apply("data", PLAIN).unwrap();
+    let told =
+        "its users have it mounted with noexec,sync; when they have left, the next ones get no mount option";
+    assert_eq!(notes(), [told]);
+    world.apply("data", &format!("{PLAIN}, mountOptions: sync+noexec")).unwrap();
+    assert!(notes().is_empty(), "{:?}", notes());
+    world.detach("data", "two").unwrap();
+}
+
+#[test]
 fn what_can_not_change_is_refused_and_nothing_is_written() {
     require!(Part::Loop);
     let world = World::new("immutable");

@@ -11,7 +11,7 @@ use crate::{
     engines::Known,
     exit::Exit,
     grammar::resource::ApplyArgs,
-    output::{Console, progress},
+    output::{Console, plain, progress},
     source::{self, Resource},
 };
 
@@ -91,6 +91,11 @@ async fn volume(
         Outcome::Configured => format!("volume {title}: configured ({})", applied.changes.join(", ")),
         Outcome::Unchanged => format!("volume {title}: unchanged"),
     });
+    if applied.outcome == Outcome::Configured {
+        for note in &applied.resource.status.notes {
+            console.print(format!("  note: {}", plain(note)));
+        }
+    }
     Ok(())
 }
 
