@@ -34,6 +34,12 @@ const FOR_TESTS: &[Package] = &[
 /// What the benchmark needs beyond the tests.
 const FOR_BENCH: &[Package] = &[Package { name: "fio", programs: &["fio"] }];
 
+/// What the test in a virtual machine needs beyond the tests.
+const FOR_VM: &[Package] = &[
+    Package { name: "qemu-system-x86", programs: &["qemu-system-x86_64"] },
+    Package { name: "cpio", programs: &["cpio"] },
+];
+
 /// A program of cargo's, in the version that was tried out.
 struct Tool {
     program: &'static str,
@@ -68,6 +74,12 @@ pub(crate) fn for_demo() -> Result<(), String> {
 pub(crate) fn for_bench() -> Result<(), String> {
     for_demo()?;
     packages(FOR_BENCH)
+}
+
+/// What the test in a virtual machine needs.
+pub(crate) fn for_vm() -> Result<(), String> {
+    for_demo()?;
+    packages(FOR_VM)
 }
 
 /// Where cargo's tools are installed to; goes in front of PATH.

@@ -10,6 +10,7 @@ mod fuzz;
 mod install;
 mod step;
 mod test;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -40,6 +41,8 @@ enum Task {
     },
     /// Run everything that CI runs: formatting, lints, checks, licences, and all tests
     Test,
+    /// Run in a virtual machine what needs a kernel of its own: an ext4 that grows in use
+    VmTest,
 }
 
 fn main() -> ExitCode {
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Task::Bench { sections } => bench::task(&sections),
         Task::Check { write } => check::task(write),
         Task::Test => test::task(),
+        Task::VmTest => vm::task(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

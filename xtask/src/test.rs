@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::counts::{Counts, of_cargo_test, of_nextest};
 use crate::step::{Steps, cargo, root, show, tee};
-use crate::{check, deny, fuzz, install};
+use crate::{check, deny, fuzz, install, vm};
 
 /// Names the file that a test which skips itself writes its reason to; the testkit knows it too.
 const SKIPS_FILE: &str = "ORLOP_SKIPS_FILE";
@@ -28,6 +28,7 @@ pub(crate) fn task() -> Result<(), String> {
         steps.run("build", || show(cargo().args(["build", "--quiet", "--workspace", "--bins", "--locked"])));
     if built.is_some() {
         steps.run("tests", || nextest(&mut counts));
+        steps.run("virtual machine", vm::task);
         steps.run("tests in documentation", || doc_tests(&mut counts));
     }
     steps.run("fuzzing", fuzz::run);

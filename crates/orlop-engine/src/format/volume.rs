@@ -43,6 +43,9 @@ pub struct VolumeFile {
     pub pool: PoolId,
     /// The length of its data in bytes.
     pub size_bytes: u64,
+    /// The size that its filesystem was made with, where that was another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_size_bytes: Option<u64>,
     /// Whether its filesystem was made and flushed.
     pub initialised: bool,
     /// How its data is kept.
@@ -92,6 +95,7 @@ impl VolumeFile {
             source: None,
             pool: row.placement.pool,
             size_bytes: row.placement.size.bytes(),
+            created_size_bytes: (row.created_size != row.placement.size).then(|| row.created_size.bytes()),
             initialised: row.placement.initialised,
             placement: row.placement.detail.clone(),
         }

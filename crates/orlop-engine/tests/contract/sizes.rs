@@ -147,8 +147,21 @@ fn an_ext4_in_use_grows_where_the_kernel_lets_the_daemon_and_else_says_what_to_d
     let container = Container::start(&path, &world.mkdir("c"), &world.config.mount_dir, true);
     let larger = format!("size: 300Mi, {EXT4}");
     if may_grow_mounted_ext4() {
+        let ticks = || std::fs::metadata(path.join("ticks")).map_or(0, |found| found.len());
+        assert_eq!(
+            plan(&world, "data", &larger).changes.first().map(|change| change.how),
+            Some(How::InPlace)
+        );
         world.apply("data", &larger).unwrap();
-        assert!(total(&path) > 200 * MIB);
+        let (before, grown) = (ticks(), total(&path));
+        assert!(grown > 200 * MIB, "{grown}");
+        assert!(eventually(PATIENCE, || ticks() > before), "the container no longer writes");
+        container.end();
+        world.detach("data", "one").unwrap();
+        sound(&world, "data");
+        world.apply("data", &format!("size: 400Mi, {EXT4}")).unwrap();
+        sound(&world, "data");
+        println!("grown in use and not");
         return;
     }
     let error = fails(world.apply("data", &larger), ErrorKind::InUse);
