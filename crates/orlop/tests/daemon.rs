@@ -195,7 +195,7 @@ fn changes_in_place_and_changes_that_are_refused() {
     let mut session = Session::new();
     let dir = session.daemon.scratch().path().to_owned();
     fs::write(dir.join("tagged.yaml"), DATA.replace("[example]", "[example, more]")).unwrap();
-    fs::write(dir.join("options.yaml"), DATA.replace("64Mi", "64Mi, mountOptions: [noexec]")).unwrap();
+    fs::write(dir.join("options.yaml"), DATA.replace("64Mi", "128Mi, mountOptions: [noexec]")).unwrap();
     fs::create_dir(dir.join("here")).unwrap();
     fs::write(dir.join("larger.yaml"), DATA.replace("64Mi", "128Mi")).unwrap();
     fs::write(dir.join("moved.yaml"), DATA.replace("64Mi", "64Mi, pool: elsewhere")).unwrap();
