@@ -10,7 +10,8 @@ mod watch;
 use std::path::{Path, PathBuf};
 
 use orlop_model::{
-    Error, ErrorKind, OperationId, PoolName, Result, VolumeId, VolumeManifest, VolumeName, WorkspaceName,
+    Error, ErrorKind, OperationId, PoolName, Result, UsageSample, VolumeId, VolumeManifest, VolumeName,
+    WorkspaceName,
     pool_report::{PoolCheck, PoolImport},
     resource::{self, Pool, Volume, VolumePlan, Workspace},
 };
@@ -91,6 +92,17 @@ impl Client {
     /// A live volume.
     pub async fn volume(&self, workspace: &WorkspaceName, name: &VolumeName) -> Result<Volume> {
         self.call(Operation::GetVolume, &[workspace.as_str(), name.as_str()], &(), EMPTY).await
+    }
+
+    /// The use of a live volume over the last day, oldest first.
+    pub async fn volume_usage(
+        &self,
+        workspace: &WorkspaceName,
+        name: &VolumeName,
+    ) -> Result<Vec<UsageSample>> {
+        let path = [workspace.as_str(), name.as_str()];
+        let list: List<UsageSample> = self.call(Operation::GetVolumeUsage, &path, &(), EMPTY).await?;
+        Ok(list.items)
     }
 
     /// A volume by id, released ones included.

@@ -2,7 +2,7 @@
 //! the client finds its paths in it.
 
 use orlop_model::{
-    OperationId, PoolName, VolumeId, VolumeManifest, VolumeName, WorkspaceName,
+    OperationId, PoolName, UsageSample, VolumeId, VolumeManifest, VolumeName, WorkspaceName,
     pool_report::{PoolCheck, PoolImport},
     resource::{self, Pool, Volume, VolumePlan, Workspace},
 };
@@ -160,6 +160,10 @@ operations! {
         "Shows a live volume.",
         "What is asked for, and what is.",
         None, None, Answer::Json(of::<Volume>);
+    GetVolumeUsage, "getVolumeUsage": Get "/v1/workspaces/{workspace}/volumes/{name}/usage" [WORKSPACE, VOLUME],
+        "Shows the use of a volume over the last day.",
+        "Samples of every five minutes in which it was used, oldest first; one that equals the one before is left out. The first may be older: it holds when the day begins.",
+        None, None, Answer::Json(of::<List<UsageSample>>);
     DeleteVolume, "deleteVolume": Delete "/v1/workspaces/{workspace}/volumes/{name}" [WORKSPACE, VOLUME],
         "Deletes a volume.",
         "Its data is destroyed or retained by its type. In use it is refused; with `force` it is marked, and goes when its last holder has gone.",

@@ -2,6 +2,7 @@
 
 mod changes;
 mod lifecycle;
+mod observation;
 
 use std::{
     path::Path,

@@ -414,3 +414,42 @@ fn a_daemon_that_goes_away_is_said_to_be_away() {
     session.daemon.restart();
     assert!(session.command("orlop apply -f data.yaml").output().unwrap().status.success());
 }
+
+#[test]
+fn how_a_volume_stands_is_shown_with_its_day_and_its_events() {
+    require!(Part::Loop);
+    let mut session = Session::new();
+    session.type_in("orlop apply --no-register -f data.yaml");
+    session.type_in("orlop volume show -n data");
+    assert!(!session.text.contains("Used over"), "it was never used: {}", session.text);
+    fs::create_dir(session.daemon.scratch().join("here")).unwrap();
+    let target = session.daemon.scratch().join("here");
+    session.type_in(&format!("orlop mount -n data {}", target.display()));
+    fs::write(target.join("file"), vec![1; 40 << 20]).unwrap();
+    session.type_in(&format!("orlop unmount {}", target.display()));
+    session.text.clear();
+    session.type_in("orlop volume show -n data");
+    for words in ["Inodes:", "Last seen:", "Used over the last day:\n", "  0 |", "24 h ago", "now\n"] {
+        assert!(session.text.contains(words), "{words}: {}", session.text);
+    }
+    assert!(session.text.lines().any(|line| line.ends_with('#')), "now it is used: {}", session.text);
+    let shown = session.json("orlop volume show -n data -o json");
+    assert_eq!(shown["name"], "data");
+    assert!(shown["status"]["usage"]["usedBytes"].as_u64().unwrap() >= 40 << 20);
+
+    session.text.clear();
+    session.type_in("orlop events -n data");
+    let reasons: Vec<&str> = session.text.lines().filter_map(|line| line.split_whitespace().nth(2)).collect();
+    assert_eq!(reasons, ["events", "Created", "Attached", "Detached"], "{}", session.text);
+    session.text.clear();
+    session.type_in("orlop events --severity error --pool default");
+    assert_eq!(
+        session.text,
+        "$ orlop events --severity error --pool default\n! nothing has happened to it yet, or nothing that is still kept\n"
+    );
+    session.text.clear();
+    session.type_in("orlop events --tail 1000");
+    assert!(session.text.contains("Started"), "what concerns no volume is there too: {}", session.text);
+    session.type_in("orlop volume show -n none");
+    assert!(session.text.contains("=> 4"), "{}", session.text);
+}

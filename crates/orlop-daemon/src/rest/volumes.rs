@@ -2,12 +2,12 @@
 
 use axum::extract::State;
 use orlop_api::{
-    AdoptRequest, Applied, ApplyOptions, DeleteOptions, Deleted, MigrateRequest, Page, RenameRequest,
+    AdoptRequest, Applied, ApplyOptions, DeleteOptions, Deleted, List, MigrateRequest, Page, RenameRequest,
     VolumeFilter,
 };
 use orlop_engine::{ApplyRequest, Caller, VolumeKey, VolumeQuery, VolumeRef};
 use orlop_model::{
-    Error, ErrorKind, Result, VolumeId, VolumeManifest, VolumeName, WorkspaceName,
+    Error, ErrorKind, Result, UsageSample, VolumeId, VolumeManifest, VolumeName, WorkspaceName,
     resource::{Volume, VolumePlan},
 };
 
@@ -52,6 +52,16 @@ pub(super) async fn get_by_id(
     Params((id,)): Params<(VolumeId,)>,
 ) -> Reply<Json<Volume>> {
     show(&service, caller, VolumeRef::Id(id)).await
+}
+
+pub(super) async fn usage(
+    State(service): State<Service>,
+    By(caller): By,
+    Params((workspace, name)): Params<(WorkspaceName, VolumeName)>,
+) -> Reply<Json<List<UsageSample>>> {
+    let volume = VolumeRef::Key(VolumeKey { workspace, name });
+    let items = service.read(move |engine| engine.volume_usage(&caller, &volume)).await?;
+    Ok(Json(List { items }))
 }
 
 async fn show(service: &Service, caller: Caller, volume: VolumeRef) -> Reply<Json<Volume>> {

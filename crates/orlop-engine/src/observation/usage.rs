@@ -1,9 +1,14 @@
 //! How full a mounted volume is, and how its filesystem fares.
 
-use orlop_model::{PoolName, VolumeId, VolumeUsage};
+use orlop_model::{PoolName, Result, UsageSample, VolumeId, VolumeUsage};
 use orlop_sys::mount;
 
-use crate::{core::Core, request::VolumeKey, store::AttachedRow};
+use super::watch::KEPT;
+use crate::{
+    core::{self, Core},
+    request::{VolumeKey, VolumeRef},
+    store::{AttachedRow, samples},
+};
 
 /// What `df` and the kernel say, while it is mounted. Where it is not, `statfs` would speak of the host.
 pub(crate) fn live(core: &Core, id: VolumeId) -> Option<VolumeUsage> {
@@ -19,6 +24,21 @@ pub(crate) fn live(core: &Core, id: VolumeId) -> Option<VolumeUsage> {
         filesystem_errors: found.errors,
         filesystem_warnings: found.warnings,
     })
+}
+
+/// The samples of the last day, and what is seen now.
+pub(crate) fn of_last_day(core: &Core, which: &VolumeRef) -> Result<Vec<UsageSample>> {
+    let since = Core::now() - KEPT;
+    let (id, mut samples) = core.store.read(|r| {
+        let row = core::row(r, which)?;
+        Ok((row.id, samples::since(r, row.id, since)?))
+    })?;
+    samples.extend(live(core, id).map(|now| UsageSample {
+        at: now.seen_at,
+        used_bytes: now.used_bytes,
+        capacity_bytes: now.capacity_bytes,
+    }));
+    Ok(samples)
 }
 
 /// The same of all volumes that somebody uses, for figures with labels.

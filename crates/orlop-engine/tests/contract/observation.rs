@@ -103,6 +103,9 @@ fn use_is_kept_when_the_last_user_has_left() {
     let kept = kept.usage.unwrap();
     assert_eq!((kept.used_bytes, kept.inodes_used), (live.used_bytes, live.inodes_used));
     assert!(kept.seen_at > live.seen_at);
+    let day = world.engine().volume_usage(&ROOT, &key("data")).unwrap();
+    assert_eq!(day.last().unwrap().used_bytes, kept.used_bytes);
+    assert_eq!(day.last().unwrap().capacity_bytes, kept.capacity_bytes);
 }
 
 #[test]

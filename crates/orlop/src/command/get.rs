@@ -181,7 +181,7 @@ async fn nothing(args: &GetArgs, workspace: &WorkspaceName, shape: Shape, client
 }
 
 /// The volume in the form in which apply reads it back: with `$` written so that it stays one.
-fn appliable(mut volume: Volume) -> Volume {
+pub(super) fn appliable(mut volume: Volume) -> Volume {
     let manifest = &mut volume.manifest;
     for text in [&mut manifest.description, &mut manifest.owner].into_iter().flatten() {
         *text = manifest::escape(text);
@@ -226,7 +226,7 @@ impl Shape {
         table(found)
     }
 
-    fn programs<T: Serialize>(self, found: &[T], single: bool) -> Result<String> {
+    pub(super) fn programs<T: Serialize>(self, found: &[T], single: bool) -> Result<String> {
         let notation = if self.output == Output::Yaml { Notation::Yaml } else { Notation::Json };
         match found {
             [one] if single => document::one(one, notation),

@@ -1,16 +1,27 @@
 //! `orlop volume`: what is done with a volume that is there, beside its manifest.
 
+use jiff::Timestamp;
 use orlop_api::{Client, MigrateRequest};
 use orlop_model::{Result, WorkspaceName, resource::Outcome};
 
+use super::get::{self, Shape};
 use crate::{
     exit::Exit,
-    grammar::volume::{MigrateArgs, VolumeCommand},
-    output::{Console, progress},
+    grammar::{
+        resource::{Format, Output},
+        volume::{MigrateArgs, VolumeArg, VolumeCommand},
+    },
+    output::{Console, chart, details, progress},
 };
+
+/// The columns of a day are at most so many: one for each quarter of an hour.
+const MOST_COLUMNS: usize = 96;
+/// What stands left of them.
+const MARGIN: usize = 9;
 
 pub(super) async fn run(command: VolumeCommand, client: &Client, console: &mut Console) -> Result<Exit> {
     match command {
+        VolumeCommand::Show { volume, format } => show(&volume, &format, client, console).await,
         VolumeCommand::Migrate(args) => migrate(args, client, console).await,
     }
 }
@@ -28,5 +39,27 @@ async fn migrate(args: MigrateArgs, client: &Client, console: &mut Console) -> R
             format!("{object}: moved ({}), {size} in pool {pool}", moved.changes.join(", "))
         }
     });
+    Ok(Exit::Success)
+}
+
+async fn show(volume: &VolumeArg, format: &Format, client: &Client, console: &mut Console) -> Result<Exit> {
+    let found = client.volume(&volume.workspace, &volume.name).await?;
+    let text = match format.output {
+        Output::Table | Output::Wide => {
+            let history = client.volume_usage(&volume.workspace, &volume.name).await?;
+            let now = Timestamp::now();
+            let columns = console.width().saturating_sub(MARGIN).min(MOST_COLUMNS);
+            let mut text = details::volume(&found, now);
+            if let Some(day) = chart::day(&history, now, columns, console.takes_unicode()) {
+                text.push_str(&format!("\nUsed over the last day:\n{day}"));
+            }
+            text
+        }
+        Output::Json | Output::Yaml => {
+            let shape = Shape { output: format.output, details: false };
+            shape.programs(&[get::appliable(found)], true)?
+        }
+    };
+    console.print(text);
     Ok(Exit::Success)
 }

@@ -95,7 +95,7 @@ pub(crate) enum Command {
     /// Apply, get, delete and log, as in `orlop resource get`
     #[command(subcommand)]
     Resource(ResourceCommand),
-    /// What is done with a volume beside its manifest
+    /// One volume in detail, and what is done with it beside its manifest
     #[command(subcommand)]
     Volume(VolumeCommand),
     /// Namespaces of volumes

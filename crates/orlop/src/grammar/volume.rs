@@ -1,7 +1,9 @@
-//! `orlop volume …`: what is done with a volume that is there, beside its manifest.
+//! `orlop volume …`: one volume in detail, and what is done with it beside its manifest.
 
 use clap::{Args, Subcommand};
 use orlop_model::{PoolName, Size, VolumeName, WorkspaceName};
+
+use super::resource::Format;
 
 const MIGRATE: &str = "\
 Examples:
@@ -18,6 +20,20 @@ where the volume is there already.";
 /// `orlop volume …`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum VolumeCommand {
+    /// Show everything about a volume, and its use over the last day
+    #[command(after_help = "\
+Examples:
+  orlop volume show -n data
+  orlop volume show -n data -w team -o json
+
+The use is drawn from a sample every five minutes while the volume is used, against its capacity.
+With -o json and -o yaml the volume is printed as `orlop get` prints it.")]
+    Show {
+        #[command(flatten)]
+        volume: VolumeArg,
+        #[command(flatten)]
+        format: Format,
+    },
     /// Move a volume to another pool, or its files into a filesystem of another size
     #[command(after_help = MIGRATE)]
     Migrate(MigrateArgs),
@@ -39,4 +55,15 @@ pub(crate) struct MigrateArgs {
     /// Its size there, such as 512Mi [default: as it is, and the image is copied as a whole]
     #[arg(long, value_name = "SIZE")]
     pub(crate) size: Option<Size>,
+}
+
+/// Which volume.
+#[derive(Debug, Args)]
+pub(crate) struct VolumeArg {
+    /// The name of the volume
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) name: VolumeName,
+    /// The workspace of the volume
+    #[arg(short, long, value_name = "WORKSPACE", default_value = "public")]
+    pub(crate) workspace: WorkspaceName,
 }

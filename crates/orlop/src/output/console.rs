@@ -135,20 +135,23 @@ impl Console {
         self.closed
     }
 
+    /// Whether standard output is a terminal that shows more than ASCII.
+    pub(crate) fn takes_unicode(&self) -> bool {
+        self.is_terminal() && speaks_utf8()
+    }
+
+    /// How many characters a line has.
+    pub(crate) fn width(&self) -> usize {
+        comfy_table::Table::new().width().map_or(WIDTH, usize::from)
+    }
+
     /// How diagnostics look on standard error.
     pub(crate) fn appearance(&self) -> Appearance {
         let terminal = io::stderr().is_terminal();
-        let unicode = ["LC_ALL", "LC_CTYPE", "LANG"]
-            .iter()
-            .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
-            .is_some_and(|locale| {
-                let locale = locale.to_ascii_lowercase();
-                locale.contains("utf-8") || locale.contains("utf8")
-            });
         Appearance {
             color: self.err.current_choice() != ColorChoice::Never,
-            unicode: terminal && unicode,
-            width: comfy_table::Table::new().width().map_or(WIDTH, usize::from),
+            unicode: terminal && speaks_utf8(),
+            width: self.width(),
         }
     }
 
@@ -160,4 +163,15 @@ impl Console {
                 .hint("is the disk full to which it goes?"),
         )
     }
+}
+
+/// Whether the locale says so.
+fn speaks_utf8() -> bool {
+    ["LC_ALL", "LC_CTYPE", "LANG"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+        .is_some_and(|locale| {
+            let locale = locale.to_ascii_lowercase();
+            locale.contains("utf-8") || locale.contains("utf8")
+        })
 }

@@ -1,6 +1,7 @@
 //! What the user sees: standard output and error, tables, documents, details. What is shown is
 //! decided in `command`.
 
+pub(crate) mod chart;
 pub(crate) mod console;
 pub(crate) mod details;
 pub(crate) mod document;
