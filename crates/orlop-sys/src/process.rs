@@ -388,6 +388,38 @@ mod tests {
     }
 
     #[test]
+    fn no_descriptor_of_ours_reaches_a_program() {
+        use crate::{durable, mount, mountinfo, target, testing};
+        if !testing::may_mount() {
+            return;
+        }
+        let ls = Program { name: "ls", package: "coreutils" };
+        // Without the numbers of pipes and processes, which differ from run to run.
+        let given = || -> Vec<String> {
+            let arguments = ["-l", "/proc/self/fd"].map(OsStr::new);
+            let done = ls.run(&arguments, &[], Duration::from_secs(20)).and_then(Finished::success).unwrap();
+            let led = done.stdout.lines().filter_map(|line| line.split_once(" -> "));
+            led.map(|(_, to)| to.replace(|c: char| c.is_ascii_digit(), "")).collect()
+        };
+        // What runs the tests may have left this process some of its own.
+        let before = given();
+        assert!(before.len() > 3, "{before:?}");
+        let scratch = testing::Scratch::new();
+        let base = scratch.directory("base");
+        let volume = testing::Volume::small(&scratch, "image");
+        let device = volume.attach();
+        mount::mount_filesystem(testing::plain_mount(&device.node(), crate::filesystem::FsKind::Ext4), &base)
+            .unwrap();
+        let root = mount::open_directory(&base).unwrap();
+        let place = target::open_place(&scratch.directory("target")).unwrap();
+        let lock = durable::lock_exclusive(&scratch.path("lock")).unwrap();
+        let image = crate::image::open_existing(&volume.image).unwrap();
+        assert!(mountinfo::mounted_at(&base).unwrap().is_some());
+        assert_eq!(given(), before);
+        drop((device, root, place, lock, image));
+    }
+
+    #[test]
     fn the_environment_is_clean() {
         let env = Program { name: "env", package: "coreutils" };
         let done = env.run(&[], &[("ORLOP_TEST", "1")], Duration::from_secs(20)).unwrap();

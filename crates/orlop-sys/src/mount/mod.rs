@@ -35,7 +35,7 @@ use crate::syscall;
 
 pub use condition::{Condition, condition};
 
-/// The longest pause, and so half of the time, for which what is busy is tried again.
+/// The longest pause, and so half of the time, in which what is busy is tried again.
 const BUSY_MOMENT: Duration = Duration::from_millis(32);
 
 /// What one mount allows, beyond `nosuid,nodev`, which always hold.
@@ -252,13 +252,14 @@ pub(crate) fn attach(tree: &OwnedFd, target: impl AsFd) -> rustix::io::Result<()
 /// # Errors
 /// [`SysError::Busy`] while files on it are open or other mounts are inside; [`SysError::NotMounted`].
 pub fn unmount(path: &Path) -> Result<()> {
-    // A child of ours between fork and exec still has copies of our descriptors, one on this mount
-    // perhaps: what is busy for that reason alone is free a moment later.
+    // Whoever looks at a mount keeps it busy while he looks: `df`, or our own list of volumes. And a
+    // child of ours has copies of our descriptors, one on this mount perhaps, from fork to exec. What
+    // is busy for such a reason is free a moment later.
     let mut pause = Duration::from_millis(1);
     loop {
         match umount2(path, UnmountFlags::NOFOLLOW) {
             Ok(()) => return Ok(()),
-            Err(Errno::BUSY) if pause < BUSY_MOMENT => {
+            Err(Errno::BUSY) if pause <= BUSY_MOMENT => {
                 std::thread::sleep(pause);
                 pause *= 2;
             }

@@ -7,6 +7,9 @@ use crate::loopdev::{LoopOptions, attach as attach_loop};
 use crate::mountinfo;
 use crate::testing::{MIB, PATIENCE, Scratch, Volume, may_mount, plain_mount};
 use std::fs::File;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 fn options_at(path: &Path) -> Vec<String> {
     let entry = mountinfo::mounted_at(path).unwrap().unwrap();
@@ -307,4 +310,63 @@ fn the_condition_of_a_filesystem_is_told() {
     assert!(done.success());
     let shut = condition(&xfs).unwrap().unwrap();
     assert!(shut.stopped, "{shut:?}");
+}
+
+#[test]
+fn looking_at_a_mount_keeps_it_busy_for_that_moment() {
+    if !may_mount() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (_, root, _) = mounted_volume(&scratch);
+    let place = scratch.directory("place");
+    let target = open_directory(&place).unwrap();
+    let (stop, busy) = (AtomicBool::new(false), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                let _ = mounted_at(&place);
+            }
+        });
+        crate::testing::wait_until("a look was in the way", || {
+            bind(&root, Path::new("."), MountAttributes::default(), &target).unwrap();
+            while umount2(&place, UnmountFlags::NOFOLLOW) == Err(Errno::BUSY) {
+                busy.store(true, Ordering::Relaxed);
+            }
+            busy.load(Ordering::Relaxed)
+        });
+        stop.store(true, Ordering::Relaxed);
+    });
+    bind(&root, Path::new("."), MountAttributes::default(), &target).unwrap();
+    unmount(&place).unwrap();
+}
+
+#[test]
+fn a_child_keeps_a_mount_busy_from_fork_to_exec() {
+    if !may_mount() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (base, root, _) = mounted_volume(&scratch);
+    let (forked, tell) = std::io::pipe().unwrap();
+    let (wait, go) = std::io::pipe().unwrap();
+    let mut command = Command::new("true");
+    // SAFETY: both calls are async-signal-safe, allocate nothing and touch only the stack.
+    unsafe {
+        command.pre_exec(move || {
+            rustix::io::write(&tell, &[1])?;
+            rustix::io::read(&wait, &mut [0_u8])?;
+            Ok(())
+        });
+    }
+    std::thread::scope(|scope| {
+        // Returns when the child has become the program.
+        let spawned = scope.spawn(|| command.spawn().unwrap().wait().unwrap());
+        rustix::io::read(&forked, &mut [0_u8]).unwrap();
+        drop(root);
+        assert_eq!(umount2(&base, UnmountFlags::NOFOLLOW), Err(Errno::BUSY), "the child's copy");
+        rustix::io::write(&go, &[1]).unwrap();
+        assert!(spawned.join().unwrap().success());
+    });
+    unmount(&base).unwrap();
 }
