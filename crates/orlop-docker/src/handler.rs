@@ -189,6 +189,7 @@ impl Plugin {
                     scope,
                     consumer: flavour.consumer(&id),
                     read_only: false,
+                    known_as: Some(external),
                 };
                 let attached = engine.attach(&caller, &request, PATIENCE)?;
                 Ok((volume, attached.path, ticket))

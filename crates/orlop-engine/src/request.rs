@@ -125,6 +125,8 @@ pub struct AttachRequest {
     pub consumer: String,
     /// Whether the consumer asked to read only.
     pub read_only: bool,
+    /// The name by which the front asked for it, verbatim; remembered as one that it knows.
+    pub known_as: Option<String>,
 }
 
 /// What counts as one workload.

@@ -104,6 +104,7 @@ impl Session {
             ("[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", "[ID]"),
             (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z| UTC)", "[TIME]"),
             (r"\(\d+s ago\)", "([AGE] ago)"),
+            (r"\| \d+s ago +", "| [AGE] ago "),
             (r"for \d+s, on \S+", "for [AGE], on [NODE]"),
             (r"(node: +)\S+", "${1}[NODE]"),
             (r"(On disk: +)\S+", "${1}[BYTES]"),
@@ -452,4 +453,45 @@ fn how_a_volume_stands_is_shown_with_its_day_and_its_events() {
     assert!(session.text.contains("Started"), "what concerns no volume is there too: {}", session.text);
     session.type_in("orlop volume show -n none");
     assert!(session.text.contains("=> 4"), "{}", session.text);
+}
+
+#[test]
+fn deleted_brought_back_purged_and_renamed() {
+    require!(Part::Loop);
+    let mut session = Session::new();
+    let dir = session.daemon.scratch().path().to_owned();
+    fs::write(dir.join("protected.yaml"), DATA.replace("persistent}", "persistent, protection: true}"))
+        .unwrap();
+    for line in [
+        "orlop apply -f data.yaml",
+        "orlop delete -n data",
+        "orlop get --released",
+        "orlop undelete -n data",
+        "orlop undelete -n data",
+        "orlop delete -n data",
+        "orlop apply -f data.yaml",
+        "orlop undelete -n data",
+        "orlop undelete -n data --as earlier",
+        "orlop rename -n earlier --to data",
+        "orlop rename -n earlier --to later",
+        "orlop get",
+        "orlop apply -f protected.yaml",
+        "orlop get -n data -d",
+        "orlop delete -n data",
+        "orlop delete -n data --force",
+        "orlop apply -f data.yaml",
+        "orlop delete -n data",
+        "orlop delete -n later",
+        // In a script nobody is there to answer.
+        "orlop purge -n data",
+        "orlop purge --all --older-than 1d --yes",
+        "orlop purge --all --yes",
+        "orlop purge -n nothing --yes",
+        "orlop undelete -n data",
+        "orlop log -t volume -n later",
+    ] {
+        session.type_in(line);
+    }
+    insta::assert_snapshot!("released", session.transcript());
+    session.daemon.assert_nothing_left();
 }

@@ -52,3 +52,13 @@ fn grow() {
 fn migrate() {
     follow("migrate.md");
 }
+
+#[test]
+fn undelete() {
+    follow("undelete.md");
+}
+
+#[test]
+fn temp() {
+    follow("temp.md");
+}

@@ -34,8 +34,8 @@ use crate::{
     locks::{Deadline, Lock},
     pool,
     request::{AttachRequest, Attached, Caller, VolumeRef},
-    store::{AttachmentRow, Intent, VolumeRow, attachments, events, operations, volumes},
-    volume::{state, wipe},
+    store::{AttachmentRow, Intent, VolumeRow, aliases, attachments, events, operations, volumes},
+    volume::{create, state, wipe},
 };
 
 /// Who wants a volume, and how.
@@ -46,6 +46,8 @@ pub(crate) struct Consumer<'a> {
     pub(crate) may_go_stale: bool,
     pub(crate) name: &'a str,
     pub(crate) access: Access,
+    /// What its front calls the volume, where it said so.
+    pub(crate) known_as: Option<&'a str>,
     /// The directory of the host to mount it on.
     pub(crate) target: Option<&'a Target>,
 }
@@ -68,6 +70,7 @@ pub(crate) fn attach(
         may_go_stale: request.scope.may_go_stale,
         name: &request.consumer,
         access: if request.read_only { Access::ReadOnly } else { Access::ByMode },
+        known_as: request.known_as.as_deref(),
         target: None,
     };
     grant(core, caller, &row, &consumer)
@@ -194,9 +197,14 @@ fn perform(
         fault::point(Point::AttachBound)?;
         let told = event("Attached", told(row, &attachment)).of(row).by(caller);
         let already = grant.already;
+        let alias = |known_as: &str| create::alias(core, consumer.front, known_as.to_owned(), row.id);
+        let alias = consumer.known_as.map(alias);
         core.store.write(move |tx| {
             // Whoever comes back in time finds the data of a temp volume.
             volumes::vacate(tx, attachment.volume, None)?;
+            if let Some(alias) = &alias {
+                aliases::note(tx, alias)?;
+            }
             if !already {
                 attachments::insert(tx, &attachment)?;
                 events::append(tx, &told)?;

@@ -77,6 +77,7 @@ pub(crate) fn mount(core: &Core, caller: &Caller, request: &MountRequest) -> Res
         may_go_stale: false,
         name: &name,
         access,
+        known_as: None,
         target: Some(&target),
     };
     attach::grant(core, caller, &row, &consumer)

@@ -82,6 +82,15 @@ pub fn insert(tx: &Tx<'_>, alias: &AliasRow) -> Result<()> {
     }
 }
 
+/// Remembers a name that a front uses, unless it means something already.
+pub fn note(tx: &Tx<'_>, alias: &AliasRow) -> Result<()> {
+    let sql = "INSERT OR IGNORE INTO aliases (front, external, volume_id, node, created_at)
+        VALUES (?1, ?2, ?3, ?4, ?5)";
+    let (front, external) = (Word(&alias.front), alias.external.as_str());
+    let params = params![front, external, Word(&alias.volume), tx.node(), At(alias.created_at)];
+    tx.execute("remember an alias", sql, params).map(drop)
+}
+
 /// Forgets one alias, and says whether there was one.
 pub fn delete(tx: &Tx<'_>, front: Front, external: &str) -> Result<bool> {
     let sql = "DELETE FROM aliases WHERE front = ?1 AND external = ?2";

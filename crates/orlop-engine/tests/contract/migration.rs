@@ -170,6 +170,7 @@ fn a_move_is_seen_refuses_users_and_can_be_stopped() {
             scope: Scope { id: "x".into(), shared: false, may_go_stale: true },
             consumer: "docker mount x".into(),
             read_only: false,
+            known_as: None,
         };
         let refused = world.engine().attach(&DOCKER, &request, Duration::ZERO);
         let error = fails(refused, ErrorKind::Recovering);

@@ -25,6 +25,7 @@ fn a_slow_mount_goes_on_once() {
             scope: Scope { id: "two".into(), shared: false, may_go_stale: true },
             consumer: "docker mount two".into(),
             read_only: false,
+            known_as: None,
         };
         let begin = Instant::now();
         let error = fails(
@@ -57,6 +58,7 @@ fn before_recovery_nothing_is_done() {
                 scope: Scope { id: "one".into(), shared: false, may_go_stale: true },
                 consumer: "docker mount one".into(),
                 read_only: false,
+                known_as: None,
             },
             PATIENCE,
         ),

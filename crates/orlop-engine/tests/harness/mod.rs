@@ -131,6 +131,7 @@ impl World {
             },
             consumer: format!("{} mount {scope}", caller.front.as_str()),
             read_only,
+            known_as: None,
         };
         self.engine().attach(caller, &request, PATIENCE)
     }

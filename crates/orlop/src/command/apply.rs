@@ -91,7 +91,7 @@ async fn volume(
         Outcome::Configured => format!("volume {title}: configured ({})", applied.changes.join(", ")),
         Outcome::Unchanged => format!("volume {title}: unchanged"),
     });
-    if applied.outcome == Outcome::Configured {
+    if applied.outcome != Outcome::Unchanged {
         for note in &applied.resource.status.notes {
             console.print(format!("  note: {}", plain(note)));
         }

@@ -113,7 +113,7 @@ fn told(workspace: &WorkspaceName, name: &VolumeName, deletion: Deletion) -> Str
     match deletion {
         Deletion::Destroyed => format!("{title}: deleted, its data is destroyed"),
         Deletion::Released => format!(
-            "{title}: deleted, its data is retained: orlop get -t volume -n {name} -w {workspace} --released"
+            "{title}: deleted, its data is retained: orlop undelete -n {name} -w {workspace} brings it back"
         ),
         Deletion::Deleting => format!(
             "{title}: deleting, it goes when its last user has gone: orlop get -t volume -n {name} -w {workspace} -d"

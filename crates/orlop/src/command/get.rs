@@ -90,7 +90,7 @@ async fn view(args: &GetArgs, target: &Target, client: &Client, console: &Consol
             }
             // A released name may have been used more than once.
             let single = name.is_some() && found.len() == 1;
-            let columns = Columns { wide, tags: args.tags };
+            let columns = Columns { wide, tags: args.tags, released: args.released };
             let text = match shape.output {
                 Output::Table | Output::Wide => shape.people(
                     &found,

@@ -5,6 +5,7 @@ mod apply;
 mod delete;
 mod events;
 mod get;
+mod lifecycle;
 mod live;
 mod operation;
 mod plan;
@@ -64,6 +65,9 @@ fn dispatch(cli: Cli, console: &mut Console) -> Result<Exit> {
     match cli.command {
         Command::Verb(command) | Command::Resource(command) => waiting(resource(command, &client, console)),
         Command::Volume(command) => waiting(volume::run(command, &client, console)),
+        Command::Undelete(args) => waiting(lifecycle::undelete(args, &client, console)),
+        Command::Purge(args) => waiting(lifecycle::purge(args, &client, console)),
+        Command::Rename(args) => waiting(lifecycle::rename(args, &client, console)),
         Command::Workspace(command) => waiting(administration::workspace(command, &client, console)),
         Command::Pool(command) => waiting(pool::run(command, &client, console)),
         Command::Events(args) => waiting(events::events(args, &client, console)),

@@ -40,6 +40,10 @@ impl Docker {
         self.api.create(name).await
     }
 
+    pub(super) async fn containers(&self, volume: &str) -> Result<Vec<String>, String> {
+        self.api.containers(volume).await
+    }
+
     pub(super) async fn remove(&self, name: &str) -> Result<(), String> {
         self.api.remove(name).await
     }

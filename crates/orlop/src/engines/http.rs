@@ -43,6 +43,12 @@ struct Inspected {
 }
 
 #[derive(Deserialize)]
+struct Container {
+    #[serde(rename = "Names", default)]
+    names: Vec<String>,
+}
+
+#[derive(Deserialize)]
 struct Refusal {
     message: String,
 }
@@ -73,6 +79,18 @@ impl Api {
     pub(super) async fn create(&self, name: &str) -> Result<(), String> {
         let body = serde_json::json!({ "Name": name, "Driver": DRIVER }).to_string();
         self.call(Method::POST, "/volumes/create", Some(body)).await.map(|_| ())
+    }
+
+    /// The names of all containers that use a volume, stopped ones too.
+    pub(super) async fn containers(&self, volume: &str) -> Result<Vec<String>, String> {
+        let filters = escaped(&serde_json::json!({ "volume": [volume] }).to_string());
+        let body =
+            self.call(Method::GET, &format!("/containers/json?all=true&filters={filters}"), None).await?;
+        let found: Vec<Container> =
+            serde_json::from_slice(&body).map_err(|fault| format!("its list can't be read: {fault}"))?;
+        let name =
+            |one: Container| one.names.into_iter().next().unwrap_or_else(|| "without a name".to_owned());
+        Ok(found.into_iter().map(|one| name(one).trim_start_matches('/').to_owned()).collect())
     }
 
     /// Makes the engine forget a volume. `force` makes an unknown one no error; it removes neither
@@ -111,14 +129,16 @@ impl Api {
 fn filtered(names: &[String]) -> String {
     let patterns: Vec<String> = names.iter().map(|name| format!("^{name}$")).collect();
     let filters = serde_json::json!({ "name": patterns }).to_string();
-    let escaped: String = filters
-        .bytes()
+    format!("/volumes?filters={}", escaped(&filters))
+}
+
+fn escaped(text: &str) -> String {
+    text.bytes()
         .map(|byte| match byte {
             b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' => char::from(byte).to_string(),
             byte => format!("%{byte:02X}"),
         })
-        .collect();
-    format!("/volumes?filters={escaped}")
+        .collect()
 }
 
 fn refusal(status: StatusCode, body: &[u8]) -> String {

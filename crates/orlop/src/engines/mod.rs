@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-use orlop_model::{Error, ErrorKind, Result, VolumeName, WorkspaceName};
+use orlop_model::{Error, ErrorKind, Result, VolumeName, WorkspaceName, resource::Front};
 
 use crate::output::Console;
 
@@ -236,6 +236,44 @@ impl Known {
                 }
             }
         }
+    }
+
+    /// The containers of all engines, also stopped ones, that know a volume of Orlop by its name.
+    ///
+    /// # Errors
+    /// Where an engine that holds the name does not say.
+    pub(crate) async fn containers(&self, key: &Key) -> orlop_model::Result<Vec<String>> {
+        let name = external_name(&key.0, &key.1);
+        let mut found = Vec::new();
+        for (engine, drivers) in &self.engines {
+            let Ok(drivers) = drivers else { continue };
+            if drivers.get(&name).map(String::as_str) != Some(DRIVER) {
+                continue;
+            }
+            let containers = bounded(async {
+                match engine {
+                    Engine::Docker(docker) => docker.containers(&name).await,
+                    Engine::Podman(podman) => podman.containers(&name).await,
+                }
+            });
+            let containers = containers.await.map_err(|reason| {
+                Error::new(
+                    ErrorKind::Unavailable,
+                    format!("{} does not say which containers use {name}: {reason}", engine.name()),
+                )
+                .hint("try again when it does")
+            })?;
+            found.extend(containers.into_iter().map(|one| format!("container {one} of {}", engine.name())));
+        }
+        Ok(found)
+    }
+
+    /// The engines that say what they know, and can be told to forget it.
+    pub(crate) fn answering(&self) -> impl Iterator<Item = Front> {
+        self.engines.iter().filter(|(_, drivers)| drivers.is_ok()).map(|(engine, _)| match engine {
+            Engine::Docker(_) => Front::Docker,
+            Engine::Podman(_) => Front::Podman,
+        })
     }
 
     /// Warns of names that an engine holds under another driver. An engine that doesn't answer is

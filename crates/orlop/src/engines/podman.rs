@@ -71,6 +71,19 @@ impl Podman {
         }
     }
 
+    /// The names of all containers that use a volume, stopped ones too.
+    pub(super) async fn containers(&self, volume: &str) -> Result<Vec<String>, String> {
+        match &self.access {
+            Access::Socket(api) => api.containers(volume).await,
+            Access::Program(words) => {
+                let filter = format!("volume={volume}");
+                let said =
+                    run(words, &["ps", "--all", "--filter", &filter, "--format", "{{.Names}}"]).await?;
+                Ok(said.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
+            }
+        }
+    }
+
     /// Makes Podman forget a name that it knows as Orlop's.
     pub(super) async fn remove(&self, name: &str) -> Result<(), String> {
         let removed = match &self.access {

@@ -3,6 +3,7 @@
 
 pub(crate) mod administration;
 pub(crate) mod identifier;
+pub(crate) mod lifecycle;
 pub(crate) mod observation;
 pub(crate) mod pool;
 pub(crate) mod resource;
@@ -17,6 +18,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::exit::Exit;
 use administration::*;
+use lifecycle::{PurgeArgs, RenameArgs, UndeleteArgs};
 use observation::EventsArgs;
 use pool::PoolCommand;
 use resource::ResourceCommand;
@@ -98,6 +100,12 @@ pub(crate) enum Command {
     /// One volume in detail, and what is done with it beside its manifest
     #[command(subcommand)]
     Volume(VolumeCommand),
+    /// Bring back a deleted volume
+    Undelete(UndeleteArgs),
+    /// Destroy the data of deleted volumes, for good
+    Purge(PurgeArgs),
+    /// Give a volume another name
+    Rename(RenameArgs),
     /// Namespaces of volumes
     #[command(subcommand)]
     Workspace(WorkspaceCommand),

@@ -84,6 +84,19 @@ pub(crate) fn volume(volume: &Volume, now: Timestamp) -> String {
     facts.add("Access mode", spec.access_mode.as_str());
     let fate = if spec.volume_type.retains() { "retained" } else { "destroyed" };
     facts.add("Kind", format!("{}: on delete its data is {fate}", spec.volume_type));
+    if spec.protection {
+        facts.add("Protection", "it can't be deleted until that is taken out of its manifest");
+    }
+    if let Some(wipe) = status.wipe {
+        let after = quantity::seconds(wipe.after_seconds);
+        facts.add(
+            "Wiped",
+            match wipe.left_seconds {
+                Some(left) => format!("in {}, unless somebody attaches it", quantity::seconds(left)),
+                None => format!("{after} after its last user has left"),
+            },
+        );
+    }
     facts.add("Pool", status.pool.as_str());
     facts.add("Filesystem", format!("{}, {}-byte blocks", status.filesystem, status.block_size));
     if !spec.mount_options.is_empty() {
@@ -102,7 +115,7 @@ pub(crate) fn volume(volume: &Volume, now: Timestamp) -> String {
     facts.add("Created", format!("{}, through {}", time(status.created_at, now), status.created_by.as_str()));
     facts.add("Changed", format!("{}, generation {}", time(status.updated_at, now), status.generation));
     if let Some(at) = status.deleted_at {
-        let by = status.deleted_by.map_or_else(String::new, |uid| format!(", by {}", table::uid(uid)));
+        let by = table::deleted_by(volume).map_or_else(String::new, |by| format!(", by {by}"));
         facts.add("Deleted", format!("{}{by}", time(at, now)));
     }
     facts.add("Id", status.id.to_string());

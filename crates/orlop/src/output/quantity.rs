@@ -30,7 +30,11 @@ pub(crate) fn size(size: Size) -> String {
 pub(crate) fn age(since: Timestamp, now: Timestamp) -> String {
     let seconds = now.since(since).and_then(|span| span.total(Unit::Second)).unwrap_or_default();
     // A clock that was set back shows no negative age.
-    let seconds = seconds.max(0.0) as u64;
+    self::seconds(seconds.max(0.0) as u64)
+}
+
+/// The same of a time that is said in seconds.
+pub(crate) fn seconds(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds}s"),
         120..7200 => format!("{}m", seconds / 60),

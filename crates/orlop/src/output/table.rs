@@ -39,6 +39,8 @@ pub(crate) struct Columns {
     pub(crate) wide: bool,
     /// TAGS.
     pub(crate) tags: bool,
+    /// SIZE, DELETED, BY and ID, for deleted ones.
+    pub(crate) released: bool,
 }
 
 /// Volumes, a row each.
@@ -46,6 +48,13 @@ pub(crate) fn volumes(console: &Console, volumes: &[Volume], columns: Columns, n
     let mut header = vec!["NAME", "VERSION", "TYPE", "WORKSPACE", "STATUS", "RUNTIME", "OWNER"];
     if columns.wide {
         header.extend(["SIZE", "USED", "ACCESS", "KIND", "POOL", "ATTACHED", "AGE"]);
+    }
+    if columns.released {
+        header.extend(if columns.wide {
+            &["DELETED", "BY", "ID"][..]
+        } else {
+            &["SIZE", "DELETED", "BY", "ID"]
+        });
     }
     if columns.tags {
         header.push("TAGS");
@@ -74,6 +83,17 @@ pub(crate) fn volumes(console: &Console, volumes: &[Volume], columns: Columns, n
                 Cell::new(quantity::age(status.created_at, now)),
             ]);
         }
+        if columns.released {
+            if !columns.wide {
+                row.push(Cell::new(size(volume)));
+            }
+            let ago = status.deleted_at.map(|at| format!("{} ago", quantity::age(at, now)));
+            row.extend([
+                Cell::new(ago.unwrap_or_default()),
+                Cell::new(deleted_by(volume).unwrap_or_default()),
+                Cell::new(status.id),
+            ]);
+        }
         if columns.tags {
             row.push(Cell::new(plain(&manifest.tags.join(", "))));
         }
@@ -83,12 +103,24 @@ pub(crate) fn volumes(console: &Console, volumes: &[Volume], columns: Columns, n
 }
 
 /// Whether somebody uses the volume now.
-fn runtime(volume: &Volume) -> &'static str {
-    match volume.status.state {
-        VolumeState::Active | VolumeState::Deleting if !volume.status.attachments.is_empty() => "attached",
-        VolumeState::Active => "idle",
-        VolumeState::Pending | VolumeState::Deleting | VolumeState::Released | VolumeState::Error => "",
+fn runtime(volume: &Volume) -> String {
+    let left = volume.status.wipe.and_then(|wipe| wipe.left_seconds);
+    match (volume.status.state, left) {
+        (VolumeState::Active | VolumeState::Deleting, _) if !volume.status.attachments.is_empty() => {
+            "attached".to_owned()
+        }
+        (VolumeState::Active, Some(left)) => format!("wiped in {}", quantity::seconds(left)),
+        (VolumeState::Active, None) => "idle".to_owned(),
+        (VolumeState::Pending | VolumeState::Deleting | VolumeState::Released | VolumeState::Error, _) => {
+            String::new()
+        }
     }
+}
+
+/// Who deleted it, by name where the daemon's host knows one.
+pub(crate) fn deleted_by(volume: &Volume) -> Option<String> {
+    let status = &volume.status;
+    status.deleted_by.map(|id| status.deleted_by_name.as_deref().map_or_else(|| uid(id), plain))
 }
 
 /// The label of the manifest; the uid where there is none.

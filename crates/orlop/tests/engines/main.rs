@@ -13,4 +13,6 @@ mod podman_volumes;
 mod prune;
 mod recovery;
 mod registration;
+mod renames;
+mod temp;
 mod world;
