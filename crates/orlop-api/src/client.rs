@@ -24,9 +24,9 @@ use crate::{
     route::Operation,
     types::{
         AdoptRequest, Applied, ApplyOptions, CheckOptions, DeleteOptions, Deleted, DeviceFilter,
-        DeviceReport, EventFilter, EventList, ImportRequest, List, MigrateRequest, MountFilter, MountRequest,
-        Mounted, Page, PoolExported, PoolRequest, ReadinessReport, RenameRequest, UndeleteRequest,
-        VersionReport, VolumeFilter, WatchFilter, WorkspaceRequest,
+        DeviceReport, EventFilter, EventList, GrowRequest, ImportRequest, List, MigrateRequest, MountFilter,
+        MountRequest, Mounted, Page, PoolExported, PoolRequest, ReadinessReport, RenameRequest,
+        UndeleteRequest, VersionReport, VolumeFilter, WatchFilter, WorkspaceRequest,
     },
 };
 
@@ -224,6 +224,11 @@ impl Client {
     /// Takes a pool off the node, with its data.
     pub async fn export_pool(&self, name: &PoolName) -> Result<PoolExported> {
         self.call(Operation::ExportPool, &[name.as_str()], &(), EMPTY).await
+    }
+
+    /// Lets a pool grow.
+    pub async fn grow_pool(&self, name: &PoolName, request: &GrowRequest) -> Result<Applied<Pool>> {
+        self.call(Operation::GrowPool, &[name.as_str()], &(), Some(request)).await
     }
 
     /// Compares a pool with its records.

@@ -10,9 +10,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::types::{
     AdoptRequest, Applied, ApplyOptions, CheckOptions, DeleteOptions, Deleted, DeviceFilter, DeviceReport,
-    EventFilter, EventList, ImportRequest, List, MigrateRequest, MountFilter, MountRequest, Mounted, Page,
-    PoolExported, PoolRequest, ReadinessReport, RenameRequest, UndeleteRequest, VersionReport, VolumeFilter,
-    WatchFilter, WorkspaceRequest,
+    EventFilter, EventList, GrowRequest, ImportRequest, List, MigrateRequest, MountFilter, MountRequest,
+    Mounted, Page, PoolExported, PoolRequest, ReadinessReport, RenameRequest, UndeleteRequest, VersionReport,
+    VolumeFilter, WatchFilter, WorkspaceRequest,
 };
 
 /// What is done with a path.
@@ -224,6 +224,10 @@ operations! {
         "Compares a pool with its records.",
         "The store, the disk, the loop devices and the mounts; every difference with what to do. With `repair` what is safe is mended. Only uid 0 may.",
         Some(inline::<CheckOptions>), None, Answer::Json(of::<PoolCheck>);
+    GrowPool, "growPool": Post "/v1/pools/{name}/grow" [POOL],
+        "Lets a pool grow.",
+        "Its image or device, its filesystem and what it may promise, while volumes in it are used. Only uid 0 may.",
+        None, Some(of::<GrowRequest>), Answer::Json(of::<Applied<Pool>>);
     ImportPool, "importPool": Post "/v1/imports" [],
         "Brings a pool here with all that is in it.",
         "One that was carried here, or whose store was lost. Every filesystem in it is checked first, and nothing that it says of itself is believed. The same again goes on where an earlier attempt ended. Only uid 0 may.",

@@ -232,6 +232,18 @@ pub struct AdoptRequest {
     pub pool: Option<PoolName>,
 }
 
+/// By how much a pool grows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct GrowRequest {
+    /// How long its image becomes. A device is as long as it is: it is made larger first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<Size>,
+    /// How much may be promised then; what it gained more, where none is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<Size>,
+}
+
 /// How a pool is checked.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]

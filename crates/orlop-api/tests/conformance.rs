@@ -5,9 +5,9 @@
 #![allow(clippy::unwrap_used)]
 
 use orlop_api::{
-    AdoptRequest, ApplyOptions, CheckOptions, DeleteOptions, DeviceFilter, EventFilter, ImportRequest,
-    MigrateRequest, MountFilter, MountRequest, Operation, PoolRequest, RenameRequest, UndeleteRequest,
-    VolumeFilter, WatchFilter, WorkspaceRequest, body, openapi, query,
+    AdoptRequest, ApplyOptions, CheckOptions, DeleteOptions, DeviceFilter, EventFilter, GrowRequest,
+    ImportRequest, MigrateRequest, MountFilter, MountRequest, Operation, PoolRequest, RenameRequest,
+    UndeleteRequest, VolumeFilter, WatchFilter, WorkspaceRequest, body, openapi, query,
 };
 use orlop_model::{Error, OperationId, PoolName, VolumeId, VolumeManifest, VolumeName, WorkspaceName};
 use orlop_testkit::json_schema;
@@ -83,6 +83,9 @@ fn bodies(operation: Operation) -> (Taken, Vec<Value>) {
             takes::<AdoptRequest>,
             vec![json!({"source": "/a"}), json!({"source": "/a", "size": "1Gi", "pool": "a"})],
         ),
+        Operation::GrowPool => {
+            (takes::<GrowRequest>, vec![json!({}), json!({"size": "1Gi", "capacity": "1Gi"})])
+        }
         Operation::ImportPool => (
             takes::<ImportRequest>,
             vec![

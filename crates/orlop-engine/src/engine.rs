@@ -186,6 +186,16 @@ impl Engine {
         self.run("volume.adopt", |core| adopt::adopt(core, caller, request))
     }
 
+    /// Lets a pool grow, while it is used (root only).
+    pub fn grow_pool(
+        &self,
+        caller: &Caller,
+        name: &PoolName,
+        request: &GrowRequest,
+    ) -> Result<Applied<Pool>> {
+        self.run("pool.grow", |core| pool::grow::grow(core, caller, name, request))
+    }
+
     /// Forgets a pool and what is in it; its data stays, ready to be imported anywhere (root only).
     pub fn export_pool(&self, caller: &Caller, name: &PoolName) -> Result<Exported> {
         self.run("pool.export", |core| pool::remove::export(core, caller, name))

@@ -154,6 +154,14 @@ points! {
     PoolExportMarked = "pool.export-marked",
     /// The pool is no longer recorded, and still mounted.
     PoolExported = "pool.exported",
+    /// The intent to let a pool grow is recorded.
+    PoolGrowRecorded = "pool.grow-recorded",
+    /// Its image is longer; its loop device is not.
+    PoolGrowImage = "pool.grow-image",
+    /// Its loop device is longer; its filesystem is not.
+    PoolGrowDevice = "pool.grow-device",
+    /// Its filesystem is larger; the record is not.
+    PoolGrowFilesystem = "pool.grow-filesystem",
     /// The pool is mounted, and nothing of it is recorded.
     PoolImportMounted = "pool.import-mounted",
     /// The pool and its volumes are recorded; their descriptions are as they came.

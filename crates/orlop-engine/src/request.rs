@@ -278,6 +278,15 @@ pub struct ImportRequest {
     pub overcommit: Option<f64>,
 }
 
+/// By how much a pool grows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct GrowRequest {
+    /// How long its image becomes. A device is as long as it is: it is made larger first.
+    pub size: Option<Size>,
+    /// How much may be promised then; what it gained more, where none is given.
+    pub capacity: Option<Size>,
+}
+
 /// What a block device holds and who uses it, before it is given to a pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceReport {

@@ -62,3 +62,25 @@ fn undelete() {
 fn temp() {
     follow("temp.md");
 }
+
+#[test]
+fn pools() {
+    require!(Part::Xfs);
+    follow("pools.md");
+}
+
+#[test]
+fn move_to_another_machine() {
+    require!(Part::Xfs);
+    follow("move-to-another-machine.md");
+}
+
+#[test]
+fn adopt() {
+    follow("adopt.md");
+}
+
+#[test]
+fn recovery() {
+    follow("recovery.md");
+}

@@ -73,6 +73,7 @@ fn serving(operation: Operation) -> MethodRouter<Service> {
         Operation::DeletePool => handle(operation, pools::delete),
         Operation::ExportPool => handle(operation, pools::export),
         Operation::CheckPool => handle(operation, pools::check),
+        Operation::GrowPool => handle(operation, pools::grow),
         Operation::ImportPool => handle(operation, pools::import),
         Operation::AdoptDirectory => handle(operation, volumes::adopt),
         Operation::GetDevice => handle(operation, pools::device),

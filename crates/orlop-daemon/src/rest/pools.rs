@@ -2,7 +2,8 @@
 
 use axum::{extract::State, http::StatusCode};
 use orlop_api::{
-    Applied, CheckOptions, DeviceFilter, DeviceReport, ImportRequest, List, PoolExported, PoolRequest,
+    Applied, CheckOptions, DeviceFilter, DeviceReport, GrowRequest, ImportRequest, List, PoolExported,
+    PoolRequest,
 };
 use orlop_engine::{ImportPlace, PoolPlace};
 use orlop_model::{
@@ -131,4 +132,15 @@ pub(super) async fn import(
     };
     let request = orlop_engine::ImportRequest { name, place, capacity, overcommit };
     Ok(Json(service.change(move |engine| engine.import_pool(&caller, &request)).await?))
+}
+
+pub(super) async fn grow(
+    State(service): State<Service>,
+    By(caller): By,
+    Params((name,)): Params<(PoolName,)>,
+    Body(request): Body<GrowRequest>,
+) -> Reply<Json<Applied<Pool>>> {
+    let request = orlop_engine::GrowRequest { size: request.size, capacity: request.capacity };
+    let applied = service.change(move |engine| engine.grow_pool(&caller, &name, &request)).await?;
+    Ok(Json(Applied { outcome: applied.outcome, changes: applied.changes, resource: applied.resource }))
 }

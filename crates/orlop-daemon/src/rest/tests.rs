@@ -251,6 +251,7 @@ async fn answers_are_as_described() {
         (Operation::UnmountVolume, &[], &unmount, String::new()),
         (Operation::DeleteVolume, &["w", "a"], "", String::new()),
         (Operation::DeleteVolumeById, &[nobody], "", String::new()),
+        (Operation::GrowPool, &["fast"], "", r#"{"capacity":"128Mi"}"#.to_owned()),
         (Operation::CheckPool, &["fast"], "?repair=true", String::new()),
         (Operation::ExportPool, &["fast"], "", String::new()),
         (Operation::ImportPool, &[], "", import),

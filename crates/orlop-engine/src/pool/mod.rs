@@ -7,6 +7,7 @@ mod candidate;
 pub(crate) mod check;
 pub(crate) mod create;
 pub(crate) mod format;
+pub(crate) mod grow;
 pub(crate) mod import;
 pub(crate) mod medium;
 pub(crate) mod remove;

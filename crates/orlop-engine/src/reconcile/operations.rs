@@ -14,7 +14,7 @@ use crate::{
     events::{event, note},
     pool,
     request::Recovery,
-    store::{Intent, OperationRow, VolumeRow, attachments, operations, volumes},
+    store::{Intent, OperationRow, VolumeRow, attachments, operations, pools, volumes},
     volume::{
         change, create, delete, describe, migrate,
         resize::{self, Settled},
@@ -61,6 +61,13 @@ fn settle(core: &Core, operation: &OperationRow) -> Result<Fate> {
         }
         Intent::RemovePool { pool, path, medium } => {
             pool::remove::erase(core, operation.id, path.as_ref(), *pool, medium)?;
+            return Ok(Fate::Finished);
+        }
+        Intent::GrowPool { pool, size, capacity } => {
+            let Some(row) = core.store.read(|r| pools::by_id(r, *pool))? else {
+                return drop_entry(core, operation);
+            };
+            pool::grow::settle(core, operation.id, row, *size, *capacity)?;
             return Ok(Fate::Finished);
         }
         Intent::ImportPool { pool, path, medium } => {
@@ -119,6 +126,7 @@ fn settle(core: &Core, operation: &OperationRow) -> Result<Fate> {
         Intent::CreatePool { .. }
         | Intent::RemovePool { .. }
         | Intent::ImportPool { .. }
+        | Intent::GrowPool { .. }
         | Intent::ExportPool { .. } => Ok(Fate::Waits),
     }
 }

@@ -6,7 +6,7 @@
 
 use jiff::Timestamp;
 use orlop_model::{
-    AttachmentId, Error, ErrorKind, OperationId, PoolId, Result, VolumeId,
+    AttachmentId, Error, ErrorKind, OperationId, PoolId, Result, Size, VolumeId,
     resource::{Front, Medium},
 };
 use rusqlite::{Row, params};
@@ -100,6 +100,15 @@ pub enum Intent {
         /// What that is on.
         medium: Medium,
     },
+    /// What is below a pool's own filesystem grows, and that with it.
+    GrowPool {
+        /// The pool.
+        pool: PoolId,
+        /// The length of its image; none for a device, which is as long as it is.
+        size: Option<Size>,
+        /// What the pool may promise then.
+        capacity: Size,
+    },
     /// A pool is marked as exported, before it is forgotten.
     ExportPool {
         /// The pool.
@@ -114,6 +123,7 @@ impl Intent {
             Self::CreatePool { pool, .. }
             | Self::RemovePool { pool, .. }
             | Self::ImportPool { pool, .. }
+            | Self::GrowPool { pool, .. }
             | Self::ExportPool { pool } => Some(*pool),
             Self::Create { .. }
             | Self::Configure

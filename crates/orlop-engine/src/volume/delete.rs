@@ -129,6 +129,7 @@ pub(crate) fn resume(core: &Core, caller: Option<&Caller>, row: VolumeRow) -> Re
         | Intent::CreatePool { .. }
         | Intent::RemovePool { .. }
         | Intent::ImportPool { .. }
+        | Intent::GrowPool { .. }
         | Intent::ExportPool { .. } => None,
     });
     let Some((operation, destroy)) = begun else {

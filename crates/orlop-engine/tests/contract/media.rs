@@ -286,3 +286,63 @@ fn an_export_leaves_everything_in_place_and_is_refused_while_used() {
     assert!(file.exists());
     world.assert_nothing_mounted();
 }
+
+#[test]
+fn a_pool_grows_while_its_volumes_are_used() {
+    require!(Part::Loop, Part::Xfs);
+    let world = World::new("pool-grow");
+    let file = world.join("own.img");
+    world.engine().create_pool(&ROOT, &on_image(&file, false)).unwrap();
+    world.apply("data", IN_POOL).unwrap();
+    let path = world.attach("data", "one").unwrap().path;
+    let grow = |size: Option<u64>, capacity: Option<u64>| {
+        let bytes = |n: u64| Size::from_bytes(n);
+        world.engine().grow_pool(
+            &ROOT,
+            &own(),
+            &GrowRequest { size: size.map(bytes), capacity: capacity.map(bytes) },
+        )
+    };
+    let before = pool(&world);
+    let large = "size: 600Mi, accessMode: ReadWriteMany, type: temp, pool: own";
+    fails(world.apply("large", large), ErrorKind::PoolFull);
+    let grown = grow(Some(1024 * MIB), None).unwrap();
+    assert_eq!((grown.outcome, grown.changes.as_slice()), (Outcome::Configured, &["size".to_owned()][..]));
+    assert_eq!(grown.resource.capacity.bytes(), before.capacity.bytes() + SIZE);
+    assert!(grown.resource.host_free.bytes() > before.host_free.bytes() + 400 * MIB);
+    assert!(orlop_sys::image::space(&file).unwrap().allocated >= 1024 * MIB, "its space is taken at once");
+    assert_eq!(grown.resource.capacity_status, Capacity::Hard);
+    world.apply("large", large).unwrap();
+    std::fs::write(path.join("file"), "still there").unwrap();
+    assert_eq!(grow(Some(1024 * MIB), None).unwrap().outcome, Outcome::Unchanged);
+    fails(grow(Some(SIZE), None), ErrorKind::Unsupported);
+    fails(grow(Some(1 << 50), None), ErrorKind::LowSpace);
+    fails(grow(None, Some(MIB)), ErrorKind::InvalidArgument);
+    let more = grow(None, Some(1 << 30)).unwrap();
+    assert_eq!(more.resource.capacity.bytes(), 1 << 30);
+    let default = world.engine().grow_pool(
+        &ROOT,
+        &PoolName::default_pool(),
+        &GrowRequest { size: Some(Size::from_bytes(SIZE)), capacity: None },
+    );
+    fails(default, ErrorKind::InvalidArgument);
+    world.detach("data", "one").unwrap();
+}
+
+#[test]
+fn a_pool_follows_a_device_that_became_larger() {
+    require!(Part::Loop, Part::Xfs);
+    let world = World::new("pool-grow-device");
+    let disk = Disk::new();
+    world.engine().create_pool(&ROOT, &on_device(&disk.node, None)).unwrap();
+    let before = pool(&world);
+    let grow = || world.engine().grow_pool(&ROOT, &own(), &GrowRequest::default()).unwrap();
+    assert_eq!(grow().outcome, Outcome::Unchanged);
+    run(Command::new("truncate").args(["-s", "1G"]).arg(disk.scratch.join("disk"))).ok();
+    run(Command::new("losetup").arg("-c").arg(&disk.node)).ok();
+    let grown = grow();
+    assert_eq!(grown.outcome, Outcome::Configured);
+    assert!(grown.resource.capacity.bytes() >= before.capacity.bytes() + SIZE);
+    assert!(grown.resource.host_free.bytes() > before.host_free.bytes() + 400 * MIB);
+    world.engine().remove_pool(&ROOT, &own()).unwrap();
+}

@@ -9,6 +9,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 mod patience;
+mod pools;
 mod scenarios;
 
 use std::{
@@ -23,19 +24,23 @@ use orlop_engine::fault::Point;
 use orlop_testkit::{Part, Scratch, command::eventually, mounts, require};
 
 use harness::World;
-use scenarios::{SCENARIOS, Scenario};
+use scenarios::Scenario;
 
 const DIRECTORY: &str = "ORLOP_FAULT_SUITE_DIRECTORY";
 const SCENARIO: &str = "ORLOP_FAULT_SUITE_SCENARIO";
 const EFFECT: &str = "ORLOP_FAULT_SUITE_EFFECT";
 const SIGABRT: i32 = 6;
 
+fn scenarios() -> impl Iterator<Item = &'static Scenario> {
+    scenarios::SCENARIOS.iter().chain(pools::SCENARIOS)
+}
+
 /// What the child does; nothing where this is no child.
 #[test]
 fn the_part_of_the_child() {
     let Some(directory) = std::env::var_os(DIRECTORY) else { return };
     let name = std::env::var(SCENARIO).unwrap();
-    let scenario = SCENARIOS.iter().find(|scenario| scenario.name == name).unwrap();
+    let scenario = scenarios().find(|scenario| scenario.name == name).unwrap();
     let world = World::over(Path::new(&directory), scenario.configure);
     let first = (scenario.operate)(&world);
     match std::env::var(EFFECT).unwrap().as_str() {
@@ -53,7 +58,7 @@ fn the_part_of_the_child() {
 #[test]
 fn every_point_is_passed_by_a_scenario() {
     let passed: std::collections::HashSet<Point> =
-        SCENARIOS.iter().flat_map(|scenario| scenario.points).copied().collect();
+        scenarios().flat_map(|scenario| scenario.points).copied().collect();
     let missing: Vec<_> = Point::ALL.iter().filter(|point| !passed.contains(point)).collect();
     assert!(missing.is_empty(), "no scenario passes {missing:?}");
 }
@@ -71,7 +76,7 @@ macro_rules! scenario_tests {
         #[test]
         fn every_scenario_is_run() {
             let run = [$(stringify!($name)),*];
-            assert!(SCENARIOS.iter().all(|scenario| run.contains(&scenario.name)));
+            assert!(scenarios().all(|scenario| run.contains(&scenario.name)));
         }
     };
 }
@@ -100,6 +105,7 @@ scenario_tests!(
     pool_on_a_device,
     remove_pool,
     export_pool,
+    grow_pool,
     grow_attached,
     grow_detached,
     shrink,
@@ -111,7 +117,7 @@ scenario_tests!(
 );
 
 fn all_faults(name: &str) {
-    let scenario = SCENARIOS.iter().find(|scenario| scenario.name == name).unwrap();
+    let scenario = scenarios().find(|scenario| scenario.name == name).unwrap();
     for point in scenario.points {
         for effect in ["abort", "eio", "enospc"] {
             println!("{name}: {}={effect}", point.as_str());

@@ -1,7 +1,7 @@
 //! `orlop pool …`.
 
 use jiff::Timestamp;
-use orlop_api::{AdoptRequest, CheckOptions, Client, ImportRequest, PoolRequest};
+use orlop_api::{AdoptRequest, CheckOptions, Client, GrowRequest, ImportRequest, PoolRequest};
 use orlop_model::{
     Error, ErrorKind, PoolName, Result, VolumeName,
     pool_report::ImportFate,
@@ -29,6 +29,16 @@ pub(super) async fn run(command: PoolCommand, client: &Client, console: &mut Con
         PoolCommand::Show { name, format } => {
             let found = [client.pool(&name).await?];
             show(&found, &format, true, console)?;
+        }
+        PoolCommand::Grow { name, size, capacity } => {
+            let applied = client.grow_pool(&name, &GrowRequest { size, capacity }).await?;
+            let done = if applied.outcome == Outcome::Unchanged { "unchanged" } else { "grown" };
+            let pool = &applied.resource;
+            console.print(format!(
+                "pool {name}: {done}, {} of capacity at {}",
+                quantity::size(pool.capacity),
+                place(pool)
+            ));
         }
         PoolCommand::Check { name, repair, format } => {
             return check(name, repair, &format, client, console).await;

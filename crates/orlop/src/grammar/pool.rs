@@ -41,6 +41,25 @@ overcommit. A manifest chooses a pool with `volume.pool`; the pool `default` ser
         #[command(flatten)]
         format: Format,
     },
+    /// Let a pool grow, while it is used (root only)
+    #[command(after_help = "\
+Examples:
+  orlop pool grow snap --size 200Gi        its image, and all that is above it
+  orlop pool grow disk                     after its device was made larger
+  orlop pool grow fast --capacity 800Gi    what it may promise, in a directory
+
+Volumes in the pool are used meanwhile. A pool in a directory has the room of the filesystem that is
+on: only what it may promise can be raised.")]
+    Grow {
+        /// The name of the pool
+        name: PoolName,
+        /// How long its image becomes
+        #[arg(long, value_name = "SIZE")]
+        size: Option<Size>,
+        /// How much it may hold then [default: by as much more]
+        #[arg(long, value_name = "SIZE")]
+        capacity: Option<Size>,
+    },
     /// Compare a pool with its records (root only)
     #[command(after_help = "\
 Examples:
