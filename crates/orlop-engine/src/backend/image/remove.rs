@@ -53,7 +53,7 @@ fn foreign(image: &Image) -> Error {
     Error::new(
         ErrorKind::Conflict,
         format!(
-            "{}: its data is gone, but {directory} holds {}{more}, which Orlop did not put there",
+            "{}: its directory {directory} stays for now: it holds {}{more}, which Orlop did not put there",
             image.object,
             names.join(", ")
         ),
