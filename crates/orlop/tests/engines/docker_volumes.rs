@@ -3,7 +3,7 @@
 use orlop_testkit::{Part, require};
 use serde_json::json;
 
-use crate::world::{says, soon, volume, with_docker};
+use crate::world::{cli_beside_docker, says, soon, volume, with_docker};
 
 const MEBI: u64 = 1 << 20;
 
@@ -119,4 +119,24 @@ fn docker_anonymous_volumes_go_with_their_container() {
         serde_json::from_str(&world.daemon.cli(["get", "-t", "volume", "-o", "json", "--all"]).ok()).unwrap();
     assert_eq!(left, json!([]));
     world.daemon.assert_nothing_left();
+}
+
+#[test]
+fn a_volume_of_dockers_own_becomes_one_of_ours() {
+    require!(Part::Docker, Part::Loop);
+    let world = with_docker("");
+    let docker = &world.docker;
+    docker.run(["volume", "create", "old"]).ok();
+    let write = "echo cargo > /x/file && chown 1000:1000 /x/file && ln -s file /x/link";
+    docker.container(&["--rm", "-v", "old:/x"], &["sh", "-c", write]).ok();
+    let adopt =
+        |source: &str| cli_beside_docker(&world, &["pool", "import", "--adopt", source, "--name", "new"]);
+    assert!(adopt("docker:none").stderr.contains("none"));
+    adopt("docker:old").ok();
+    let read = "stat -c %u /y/file && cat /y/link";
+    docker.run(["volume", "create", "-d", "orlop", "new"]).ok();
+    assert_eq!(docker.container(&["--rm", "-v", "new:/y"], &["sh", "-c", read]).ok(), "1000\ncargo");
+    assert_eq!(docker.container(&["--rm", "-v", "old:/x"], &["cat", "/x/file"]).ok(), "cargo", "it stays");
+    // What is Orlop's already is no volume of Docker's own.
+    assert!(adopt("docker:new").stderr.contains("of the driver orlop"));
 }
