@@ -8,6 +8,7 @@
 
 #[path = "../harness/mod.rs"]
 mod harness;
+mod lifecycle;
 mod patience;
 mod pools;
 mod scenarios;
@@ -31,8 +32,9 @@ const SCENARIO: &str = "ORLOP_FAULT_SUITE_SCENARIO";
 const EFFECT: &str = "ORLOP_FAULT_SUITE_EFFECT";
 const SIGABRT: i32 = 6;
 
+/// All of them.
 fn scenarios() -> impl Iterator<Item = &'static Scenario> {
-    scenarios::SCENARIOS.iter().chain(pools::SCENARIOS)
+    scenarios::SCENARIOS.iter().chain(lifecycle::SCENARIOS).chain(pools::SCENARIOS)
 }
 
 /// What the child does; nothing where this is no child.

@@ -285,109 +285,6 @@ pub const SCENARIOS: &[Scenario] = &[
         ..BASIC
     },
     Scenario {
-        name: "undelete",
-        points: &[UndeleteRecorded, UndeleteDescribed, UndeleteDone],
-        prepare: |world| {
-            keep(world);
-            released(world);
-        },
-        operate: |world| {
-            let request = UndeleteRequest { volume: key("data"), name: None };
-            world.engine().undelete(&ROOT, &request).map(drop)
-        },
-        check: |world| {
-            kept(world);
-            let path = world.attach("data", "two").unwrap().path;
-            assert_eq!(std::fs::read_to_string(path.join("file")).unwrap(), "cargo");
-            world.detach("data", "two").unwrap();
-            let json =
-                std::fs::read_to_string(world.directory(&world.volume("data")).join("volume.json")).unwrap();
-            assert!(json.contains("\"active\""), "{json}");
-        },
-        end: |world| {
-            assert_eq!(world.delete("data").unwrap(), Deletion::Released);
-            put_away(world, "keep");
-        },
-        ..BASIC
-    },
-    Scenario {
-        name: "purge",
-        points: &[DeleteRecorded, DeleteDetached, DeleteDescribed, DeleteUnlinked, DeleteRemoved, DeleteDone],
-        prepare: |world| {
-            keep(world);
-            released(world);
-        },
-        operate: |world| {
-            let query = VolumeQuery { released: true, ..VolumeQuery::default() };
-            for volume in world.engine().volumes(&ROOT, &query)?.items {
-                match world.engine().purge(&ROOT, volume.status.id) {
-                    Err(error) if error.kind == ErrorKind::NotFound => {}
-                    other => drop(other?),
-                }
-            }
-            Ok(())
-        },
-        check: |world| {
-            kept(world);
-            let query = VolumeQuery { released: true, ..VolumeQuery::default() };
-            assert_eq!(world.engine().volumes(&ROOT, &query).unwrap().items, []);
-        },
-        end: |world| put_away(world, "keep"),
-        ..BASIC
-    },
-    Scenario {
-        name: "wipe",
-        points: &[WipeRecorded, WipeFormatted, WipeReplaced, WipeDone],
-        prepare: |world| {
-            keep(world);
-            world
-                .apply("data", "size: 16Mi, accessMode: ReadWriteMany, type: temp, tempGracePeriod: 3s")
-                .unwrap();
-            let path = world.attach("data", "one").unwrap().path;
-            std::fs::write(path.join("file"), "cargo").unwrap();
-            world.detach("data", "one").unwrap();
-        },
-        operate: |world| {
-            assert!(eventually(PATIENCE, || world.told("Wiped")), "{:?}", world.events());
-            Ok(())
-        },
-        check: |world| {
-            kept(world);
-            let path = world.attach("data", "two").unwrap().path;
-            assert_eq!(std::fs::read_dir(&path).unwrap().count(), 0, "nothing is left of it");
-            std::fs::write(path.join("file"), "new").unwrap();
-            let directory = world.directory(&world.volume("data"));
-            assert_eq!(std::fs::read_dir(directory).unwrap().count(), 2, "an image and its description");
-        },
-        in_background: true,
-        ..BASIC
-    },
-    Scenario {
-        name: "rename",
-        points: &[ChangeRecorded, ChangeDescribed],
-        prepare: |world| {
-            keep(world);
-            world.apply("old", PLAIN).unwrap();
-        },
-        operate: |world| {
-            let VolumeRef::Key(volume) = key("old") else { unreachable!() };
-            let request = RenameRequest { volume, name: "data".parse().unwrap(), forget: Vec::new() };
-            match world.engine().rename(&ROOT, &request) {
-                // It was renamed before the answer was lost.
-                Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
-                other => other.map(drop),
-            }
-        },
-        check: |world| {
-            kept(world);
-            usable(world);
-            let json =
-                std::fs::read_to_string(world.directory(&world.volume("data")).join("volume.json")).unwrap();
-            assert!(json.contains("\"name\": \"data\""), "{json}");
-        },
-        ..BASIC
-    },
-    Scenario {
         name: "blank",
         points: &[BlankFormatted],
         configure: |config| config.blanks = 1,
@@ -552,15 +449,6 @@ fn migrate(world: &World, pool: Option<&str>, size: Option<&str>) -> Result<(), 
         size: size.map(|size| size.parse().unwrap()),
     };
     world.engine().migrate(&ROOT, &key("data"), &request).map(drop)
-}
-
-/// A deleted volume with a file in it.
-fn released(world: &World) {
-    world.make("data", "ReadWriteMany", "persistent");
-    let path = world.attach("data", "one").unwrap().path;
-    std::fs::write(path.join("file"), "cargo").unwrap();
-    world.detach("data", "one").unwrap();
-    world.delete("data").unwrap();
 }
 
 fn target(world: &World) -> PathBuf {

@@ -7,6 +7,7 @@
 mod data_path;
 mod docker;
 mod latency;
+mod released;
 mod report;
 mod samples;
 mod scale;
@@ -18,10 +19,11 @@ use report::Report;
 
 type Section = fn(&mut Report);
 
-const SECTIONS: [(&str, Section); 4] = [
+const SECTIONS: [(&str, Section); 5] = [
     ("latency", latency::measure),
     ("docker", docker::measure),
     ("data", data_path::measure),
+    ("released", released::measure),
     ("scale", scale::measure),
 ];
 
