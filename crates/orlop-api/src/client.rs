@@ -10,10 +10,10 @@ mod watch;
 use std::path::{Path, PathBuf};
 
 use orlop_model::{
-    Error, ErrorKind, OperationId, PoolName, Result, UsageSample, VolumeId, VolumeManifest, VolumeName,
-    WorkspaceName,
+    Error, ErrorKind, OperationId, PoolName, Result, SnapshotManifest, SnapshotName, UsageSample, VolumeId,
+    VolumeManifest, VolumeName, WorkspaceName,
     pool_report::{PoolCheck, PoolImport},
-    resource::{self, Pool, Volume, VolumePlan, Workspace},
+    resource::{self, Pool, Restored, Snapshot, Volume, VolumePlan, Workspace},
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -26,7 +26,8 @@ use crate::{
         AdoptRequest, Applied, ApplyOptions, CheckOptions, DeleteOptions, Deleted, DeviceFilter,
         DeviceReport, EventFilter, EventList, GrowRequest, ImportRequest, List, MigrateRequest, MountFilter,
         MountRequest, Mounted, Page, PoolExported, PoolRequest, ReadinessReport, RenameRequest,
-        UndeleteRequest, VersionReport, VolumeFilter, WatchFilter, WorkspaceRequest,
+        SnapshotFilter, SnapshotOptions, UndeleteRequest, VersionReport, VolumeFilter, WatchFilter,
+        WorkspaceRequest,
     },
 };
 
@@ -173,6 +174,46 @@ impl Client {
         request: &RenameRequest,
     ) -> Result<Applied<Volume>> {
         self.call(Operation::RenameVolume, &[workspace.as_str(), name.as_str()], &(), Some(request)).await
+    }
+
+    /// Makes a snapshot or changes how long it is kept, and waits until it is whole.
+    pub async fn apply_snapshot(
+        &self,
+        workspace: &WorkspaceName,
+        manifest: &SnapshotManifest,
+        options: &SnapshotOptions,
+    ) -> Result<Applied<Snapshot>> {
+        let path = [workspace.as_str(), manifest.name.as_str()];
+        self.call(Operation::ApplySnapshot, &path, options, Some(manifest)).await
+    }
+
+    /// A snapshot.
+    pub async fn snapshot(&self, workspace: &WorkspaceName, name: &SnapshotName) -> Result<Snapshot> {
+        self.call(Operation::GetSnapshot, &[workspace.as_str(), name.as_str()], &(), EMPTY).await
+    }
+
+    /// The snapshots of every page from `filter.after` on.
+    pub async fn all_snapshots(&self, filter: &SnapshotFilter) -> Result<Vec<Snapshot>> {
+        let mut filter = filter.clone();
+        let mut snapshots = Vec::new();
+        loop {
+            let page: Page<Snapshot> = self.call(Operation::ListSnapshots, &[], &filter, EMPTY).await?;
+            snapshots.extend(page.items);
+            match page.next {
+                Some(next) => filter.after = Some(next),
+                None => return Ok(snapshots),
+            }
+        }
+    }
+
+    /// Deletes a snapshot.
+    pub async fn delete_snapshot(&self, workspace: &WorkspaceName, name: &SnapshotName) -> Result<()> {
+        self.call(Operation::DeleteSnapshot, &[workspace.as_str(), name.as_str()], &(), EMPTY).await
+    }
+
+    /// Puts a volume back to a snapshot.
+    pub async fn restore(&self, workspace: &WorkspaceName, name: &SnapshotName) -> Result<Restored> {
+        self.call(Operation::RestoreSnapshot, &[workspace.as_str(), name.as_str()], &(), EMPTY).await
     }
 
     /// All workspaces.

@@ -2,17 +2,18 @@
 //! the client finds its paths in it.
 
 use orlop_model::{
-    OperationId, PoolName, UsageSample, VolumeId, VolumeManifest, VolumeName, WorkspaceName,
+    OperationId, PoolName, SnapshotManifest, SnapshotName, UsageSample, VolumeId, VolumeManifest, VolumeName,
+    WorkspaceName,
     pool_report::{PoolCheck, PoolImport},
-    resource::{self, Pool, Volume, VolumePlan, Workspace},
+    resource::{self, Pool, Restored, Snapshot, Volume, VolumePlan, Workspace},
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::types::{
     AdoptRequest, Applied, ApplyOptions, CheckOptions, DeleteOptions, Deleted, DeviceFilter, DeviceReport,
     EventFilter, EventList, GrowRequest, ImportRequest, List, MigrateRequest, MountFilter, MountRequest,
-    Mounted, Page, PoolExported, PoolRequest, ReadinessReport, RenameRequest, UndeleteRequest, VersionReport,
-    VolumeFilter, WatchFilter, WorkspaceRequest,
+    Mounted, Page, PoolExported, PoolRequest, ReadinessReport, RenameRequest, SnapshotFilter,
+    SnapshotOptions, UndeleteRequest, VersionReport, VolumeFilter, WatchFilter, WorkspaceRequest,
 };
 
 /// What is done with a path.
@@ -90,6 +91,7 @@ const WORKSPACE: (&str, SchemaOf) = ("workspace", of::<WorkspaceName>);
 const VOLUME: (&str, SchemaOf) = ("name", of::<VolumeName>);
 const POOL: (&str, SchemaOf) = ("name", of::<PoolName>);
 const ID: (&str, SchemaOf) = ("id", of::<VolumeId>);
+const SNAPSHOT: (&str, SchemaOf) = ("name", of::<SnapshotName>);
 const OPERATION: (&str, SchemaOf) = ("id", of::<OperationId>);
 
 macro_rules! operations {
@@ -184,6 +186,26 @@ operations! {
         "Gives a volume another name.",
         "Refused while somebody uses it, and while an engine that is not told knows its name.",
         None, Some(of::<RenameRequest>), Answer::Json(of::<Applied<Volume>>);
+    ListSnapshots, "listSnapshots": Get "/v1/snapshots" [],
+        "Lists snapshots.",
+        "Ordered by workspace and name, in pages.",
+        Some(inline::<SnapshotFilter>), None, Answer::Json(of::<Page<Snapshot>>);
+    ApplySnapshot, "applySnapshot": Put "/v1/workspaces/{workspace}/snapshots/{name}" [WORKSPACE, SNAPSHOT],
+        "Makes a snapshot, or changes how long it is kept.",
+        "Answers when it is whole, or says why not. The name in the manifest is the one of the path. A snapshot of a volume in use is of one moment of its filesystem; where the pool can't share blocks that would pause writers for long, and is refused unless `pauseWriters` says otherwise.",
+        Some(inline::<SnapshotOptions>), Some(of::<SnapshotManifest>), Answer::Json(of::<Applied<Snapshot>>);
+    GetSnapshot, "getSnapshot": Get "/v1/workspaces/{workspace}/snapshots/{name}" [WORKSPACE, SNAPSHOT],
+        "Shows a snapshot.",
+        "What is asked for, and what is.",
+        None, None, Answer::Json(of::<Snapshot>);
+    DeleteSnapshot, "deleteSnapshot": Delete "/v1/workspaces/{workspace}/snapshots/{name}" [WORKSPACE, SNAPSHOT],
+        "Deletes a snapshot.",
+        "Its volume, and what was made from it, stay.",
+        None, None, Answer::Nothing;
+    RestoreSnapshot, "restoreSnapshot": Post "/v1/workspaces/{workspace}/snapshots/{name}/restore" [WORKSPACE, SNAPSHOT],
+        "Puts a volume back to a snapshot.",
+        "Refused while somebody uses the volume. What is in it until then is kept as a snapshot, which the answer names.",
+        None, None, Answer::Json(of::<Restored>);
     ListWorkspaces, "listWorkspaces": Get "/v1/workspaces" [],
         "Lists workspaces.",
         "All of them, by name.",

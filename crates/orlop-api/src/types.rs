@@ -112,6 +112,34 @@ pub struct DeleteOptions {
     pub force: bool,
 }
 
+/// Which snapshots, and which page of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct SnapshotFilter {
+    /// Only of this workspace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<WorkspaceName>,
+    /// Only of the volume of that name, dead ones of the same name included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume: Option<VolumeName>,
+    /// At most so many on a page; 1000 where nothing or more is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// The `next` of the page before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+}
+
+/// How a snapshot is made.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct SnapshotOptions {
+    /// Let the writers of a volume in use wait while all its data is copied, where its pool can't
+    /// share blocks; else that is refused.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub pause_writers: bool,
+}
+
 /// What delete did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

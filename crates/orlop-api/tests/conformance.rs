@@ -7,21 +7,26 @@
 use orlop_api::{
     AdoptRequest, ApplyOptions, CheckOptions, DeleteOptions, DeviceFilter, EventFilter, GrowRequest,
     ImportRequest, MigrateRequest, MountFilter, MountRequest, Operation, PoolRequest, RenameRequest,
-    UndeleteRequest, VolumeFilter, WatchFilter, WorkspaceRequest, body, openapi, query,
+    SnapshotFilter, SnapshotOptions, UndeleteRequest, VolumeFilter, WatchFilter, WorkspaceRequest, body,
+    openapi, query,
 };
-use orlop_model::{Error, OperationId, PoolName, VolumeId, VolumeManifest, VolumeName, WorkspaceName};
+use orlop_model::{
+    Error, OperationId, PoolName, SnapshotManifest, VolumeId, VolumeManifest, VolumeName, WorkspaceName,
+};
 use orlop_testkit::json_schema;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 /// What a schema can't say: sizes that are no whole bytes, too many, or too few as a quantity, and
-/// sizes that XFS can't have.
-const BEYOND: [&str; 5] = [
+/// sizes that XFS can't have; what is a schedule; how long is too long.
+const BEYOND: [&str; 7] = [
     "is not a whole number of bytes",
     "is more than 8Ei - 1 bytes",
     "the size is zero",
     "is too small",
     "XFS can't be made in",
+    "is none:",
+    "does not say how long to keep it",
 ];
 
 /// Whether the daemon takes a body, and what it says where it does not.
@@ -54,7 +59,19 @@ fn bodies(operation: Operation) -> (Taken, Vec<Value>) {
                         "volumeMode": "Filesystem", "pool": "a", "filesystem": "xfs", "uid": 1, "gid": 1,
                         "mode": "0770", "mountOptions": ["noatime", "sync"], "preallocate": true,
                         "protection": true, "tempGracePeriod": "10m",
+                        "source": {"snapshot": "a"},
+                        "snapshots": {"schedule": "@daily", "keep": {"last": 3, "hourly": 24}},
                     },
+                }),
+            ],
+        ),
+        Operation::ApplySnapshot => (
+            takes::<SnapshotManifest>,
+            vec![
+                json!({"name": "a", "version": "v1beta", "type": "snapshot", "snapshot": {"volume": "a"}}),
+                json!({
+                    "name": "a", "version": "v1beta", "type": "snapshot", "tags": ["a"], "description": "a",
+                    "owner": "a", "layer": "system", "snapshot": {"volume": "a", "retain": "7d"},
                 }),
             ],
         ),
@@ -273,6 +290,8 @@ fn query_parser(operation: Operation) -> fn(&str) -> Result<(), Error> {
     match operation {
         Operation::ListVolumes => takes::<VolumeFilter>,
         Operation::ApplyVolume | Operation::PlanVolume => takes::<ApplyOptions>,
+        Operation::ListSnapshots => takes::<SnapshotFilter>,
+        Operation::ApplySnapshot => takes::<SnapshotOptions>,
         Operation::DeleteVolume | Operation::DeleteVolumeById => takes::<DeleteOptions>,
         Operation::UnmountVolume => takes::<MountFilter>,
         Operation::ListEvents => takes::<EventFilter>,

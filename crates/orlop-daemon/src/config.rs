@@ -8,8 +8,12 @@ use std::{
     time::Duration,
 };
 
-use orlop_engine::EngineConfig;
-use orlop_model::{Error, ErrorKind, Period, Result, Size, configuration::Configuration, notify::NotifyTo};
+use orlop_engine::{EngineConfig, SnapshotHooks};
+use orlop_model::{
+    Error, ErrorKind, Period, Result, Size,
+    configuration::{Configuration, HookFailure},
+    notify::NotifyTo,
+};
 
 use crate::logs::LogFormat;
 
@@ -64,7 +68,8 @@ impl Config {
         let named = flags.config.is_some();
         let file = flags.config.clone().unwrap_or_else(|| Self::FILE.into());
         let said = Configuration::read(&file.display().to_string(), bytes_of(&file, named)?)?;
-        if said.notify.iter().any(|notify| matches!(notify.to, NotifyTo::Command { .. })) {
+        let hooks = said.before_snapshot.is_some() || said.after_snapshot.is_some();
+        if hooks || said.notify.iter().any(|notify| matches!(notify.to, NotifyTo::Command { .. })) {
             owned_by_root(&file)?;
         }
         Self::combine(flags, said)
@@ -100,6 +105,12 @@ impl Config {
                 released_warn_percent: said.released_warn_percent.unwrap_or(20),
                 observe_every: said.observe_every.unwrap_or(Duration::from_secs(10)),
                 notify: said.notify,
+                hooks: SnapshotHooks {
+                    before: said.before_snapshot.unwrap_or_default(),
+                    after: said.after_snapshot.unwrap_or_default(),
+                    timeout: said.snapshot_hook_timeout.unwrap_or(SnapshotHooks::default().timeout),
+                    go_on: said.snapshot_hook_failure == Some(HookFailure::GoOn),
+                },
             },
             run_dir,
             group: said.group.unwrap_or_else(|| "orlop".to_owned()),
@@ -181,6 +192,18 @@ mod tests {
         assert_eq!(config.engine.mount_dir, Path::new("/file/run/mounts"));
         assert_eq!(config.log_format, LogFormat::Json);
         assert_eq!(config.engine.blanks, 0);
+
+        // Commands are root's to name.
+        fs::write(&file, "beforeSnapshot: [/bin/true]\nsnapshotHookFailure: goOn\n").unwrap();
+        use std::os::unix::fs::PermissionsExt;
+        let open = |mode| fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        open(0o666);
+        assert_eq!(Config::load(flags.clone()).unwrap_err().kind, ErrorKind::PermissionDenied);
+        open(0o644);
+        if fs::metadata(&file).unwrap().uid() == 0 {
+            let hooks = Config::load(flags.clone()).unwrap().engine.hooks;
+            assert_eq!((hooks.before, hooks.go_on), (vec!["/bin/true".to_owned()], true));
+        }
 
         fs::write(&file, "stateDirs: /a\n").unwrap();
         let error = Config::load(flags.clone()).unwrap_err();

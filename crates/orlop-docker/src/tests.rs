@@ -51,6 +51,7 @@ impl World {
             released_warn_percent: 20,
             observe_every: Duration::from_millis(200),
             notify: Vec::new(),
+            hooks: orlop_engine::SnapshotHooks::default(),
         };
         Self { engine: Engine::open(config.clone()).unwrap(), mount_dir, config, scratch }
     }

@@ -67,6 +67,16 @@ pub(crate) fn rule_volume(caller: &Caller, rule: &Rule<'_>, owner_uid: u32, titl
         .hint(format!("it belongs to uid {owner_uid}; they or root may, and whom its workspace grants")))
 }
 
+/// Changing, restoring or deleting a snapshot, or making a volume from it: as of a volume.
+pub(crate) fn rule_snapshot(caller: &Caller, rule: &Rule<'_>, owner_uid: u32, title: &str) -> Result<()> {
+    if caller.uid == owner_uid || rule.rules(caller.uid) {
+        return Ok(());
+    }
+    Err(denied(caller, &format!("use or change snapshot {title}"))
+        .object(format!("snapshot {title}"))
+        .hint(format!("it belongs to uid {owner_uid}; they or root may, and whom its workspace grants")))
+}
+
 /// What only the owner of the data may do, such as filling a read-only volume.
 pub(crate) fn own_volume(caller: &Caller, owner_uid: u32, title: &str) -> Result<()> {
     if caller.uid == ROOT || caller.uid == owner_uid {

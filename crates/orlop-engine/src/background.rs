@@ -1,6 +1,6 @@
 //! Work that nobody waits for: volumes that were marked as deleting, mounts that linger, the health of
-//! attached images, the room of pools, how full all of it is, what is to be wiped or purged, and blanks;
-//! and whom events are told to. A few threads; each sleeps until there is something to do.
+//! attached images, the room of pools, how full all of it is, what is to be wiped or purged, blanks, and
+//! snapshots; and whom events are told to. A few threads; each sleeps until there is something to do.
 
 use std::{
     collections::BTreeSet,
@@ -20,12 +20,15 @@ use crate::{
     observation::watch,
     pool::{medium, room, share},
     request::VolumeQuery,
+    snapshot,
     store::{attachments, volumes},
     volume::{delete, health, purge, wipe},
 };
 
 const RETRY: Duration = Duration::from_secs(5);
 const CAPACITY: Duration = Duration::from_secs(10);
+/// A minute is the shortest time between two snapshots of a schedule.
+const SCHEDULES: Duration = Duration::from_secs(2);
 const HEALTH: Duration = Duration::from_secs(30);
 /// So often the use of volumes is recorded: 288 times a day.
 const SAMPLE: Duration = Duration::from_secs(300);
@@ -47,6 +50,8 @@ struct State {
     blanks: bool,
     /// Volumes of which something is mounted, or held, without an attachment.
     lingering: BTreeSet<VolumeId>,
+    /// Volumes whose snapshots or own image may take more or less for themselves than was recorded.
+    shared: BTreeSet<VolumeId>,
     /// Volumes whose image looked wrong to somebody who only listed them.
     suspects: BTreeSet<VolumeId>,
 }
@@ -74,6 +79,12 @@ impl Signal {
 
     pub(crate) fn forget(&self, id: VolumeId) {
         self.state().lingering.remove(&id);
+    }
+
+    /// What the volume and its snapshots take for themselves changed.
+    pub(crate) fn shares(&self, id: VolumeId) {
+        self.state().shared.insert(id);
+        self.changed.notify_all();
     }
 
     /// Has a volume looked at soon.
@@ -133,6 +144,7 @@ pub(crate) fn start(core: &Arc<Core>) -> Result<Vec<JoinHandle<()>>> {
     let mut bodies: Vec<(String, Body)> = vec![
         ("orlop-tend".to_owned(), Box::new(tend_all)),
         ("orlop-blanks".to_owned(), Box::new(tend_blanks)),
+        ("orlop-snapshots".to_owned(), Box::new(tend_snapshots)),
     ];
     for (index, told) in core.config.notify.iter().cloned().enumerate() {
         bodies.push((format!("orlop-notify-{index}"), Box::new(move |core| notify::tell(core, &told))));
@@ -174,6 +186,17 @@ fn tend_all(core: &Core) {
             RETRY
         });
         if !core.signal.sleep(wipe.min(pause), |state| std::mem::take(&mut state.due)) {
+            return;
+        }
+    }
+}
+
+fn tend_snapshots(core: &Core) {
+    loop {
+        logged("making and deleting snapshots", snapshot::schedule::tend(core));
+        let shared = std::mem::take(&mut core.signal.state().shared);
+        logged("looking at shared blocks", snapshot::shared::refresh(core, shared));
+        if !core.signal.sleep(SCHEDULES, |state| !state.shared.is_empty()) {
             return;
         }
     }

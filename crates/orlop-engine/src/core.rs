@@ -100,6 +100,8 @@ impl Core {
             path: paths.image(row.id),
             size: row.placement.size.bytes(),
             placement: placement.clone(),
+            derived: row.source.is_some(),
+            marks: row.source.as_ref().map(|origin| origin.marks.clone()).unwrap_or_default(),
             object: object(row),
         })
     }

@@ -6,7 +6,7 @@ use orlop_model::{Error, ErrorKind, PoolName, resource::Severity};
 use crate::{
     core::Core,
     request::{Caller, VolumeKey},
-    store::{NewEvent, VolumeRow, events},
+    store::{NewEvent, SnapshotRow, VolumeRow, events},
 };
 
 /// An event that concerns nothing in particular yet.
@@ -32,6 +32,15 @@ impl NewEvent {
         self.volume = Some(row.manifest.name.clone());
         self.volume_id = Some(row.id);
         self.pool = Some(row.placement.pool_name.clone());
+        self
+    }
+
+    /// It concerns that snapshot, and so the volume that it is of.
+    pub(crate) fn of_snapshot(mut self, row: &SnapshotRow) -> Self {
+        self.workspace = Some(row.workspace.clone());
+        self.volume = Some(row.manifest.snapshot.volume.clone());
+        self.volume_id = Some(row.volume);
+        self.pool = Some(row.pool_name.clone());
         self
     }
 

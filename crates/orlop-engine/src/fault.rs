@@ -38,6 +38,10 @@ points! {
     CreateFormatted = "create.formatted",
     /// Its space is taken, where that was asked for.
     CreateAllocated = "create.allocated",
+    /// The volume that it is made from is frozen.
+    CreateFrozen = "create.frozen",
+    /// Its image is a copy of another one, with the same UUID.
+    CreateCopied = "create.copied",
     /// The image is flushed.
     CreateFlushed = "create.flushed",
     /// `volume.json` is durable; only the record is still pending.
@@ -138,6 +142,44 @@ points! {
     WipeReplaced = "wipe.replaced",
     /// The volume is recorded as empty.
     WipeDone = "wipe.done",
+    /// The snapshot is recorded as pending, with its reservation and the intent.
+    SnapshotRecorded = "snapshot.recorded",
+    /// Its image is there, and empty.
+    SnapshotBegun = "snapshot.begun",
+    /// The volume is frozen: writers wait.
+    SnapshotFrozen = "snapshot.frozen",
+    /// The image has its content; a volume in use is still frozen.
+    SnapshotCopied = "snapshot.copied",
+    /// The volume is no longer frozen.
+    SnapshotThawed = "snapshot.thawed",
+    /// The image is flushed.
+    SnapshotFlushed = "snapshot.flushed",
+    /// `snapshot.json` is durable; only the record is still pending.
+    SnapshotDescribed = "snapshot.described",
+    /// The snapshot is recorded as active; only the answer is missing.
+    SnapshotDone = "snapshot.done",
+    /// The snapshot is recorded as deleting, with the intent.
+    SnapshotDeleteRecorded = "snapshot-delete.recorded",
+    /// `snapshot.json` is gone.
+    SnapshotDeleteDescribed = "snapshot-delete.described",
+    /// The image is gone; the directory is not.
+    SnapshotDeleteUnlinked = "snapshot-delete.unlinked",
+    /// The directory is gone; the record is not.
+    SnapshotDeleteRemoved = "snapshot-delete.removed",
+    /// The record is gone; only the answer is missing.
+    SnapshotDeleteDone = "snapshot-delete.done",
+    /// The restore is recorded, with the snapshot that will keep what is in the volume.
+    RestoreRecorded = "restore.recorded",
+    /// The copy of the snapshot is beside the volume's image.
+    RestoreCopied = "restore.copied",
+    /// The volume's image has a second name, as the one that is kept.
+    RestoreKept = "restore.kept",
+    /// `snapshot.json` of the one that is kept is durable.
+    RestoreDescribed = "restore.described",
+    /// The copy is the volume's image.
+    RestoreSwapped = "restore.swapped",
+    /// The volume is recorded as put back; only the answer is missing.
+    RestoreDone = "restore.done",
     /// A blank is being formatted under its temporary name.
     BlankFormatted = "blank.formatted",
     /// The pool's own filesystem is made; it is not mounted.

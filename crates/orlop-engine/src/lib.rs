@@ -26,6 +26,7 @@ mod pool;
 mod reconcile;
 pub mod request;
 mod running;
+mod snapshot;
 mod statistics;
 pub mod store;
 mod volume;

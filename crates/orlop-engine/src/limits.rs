@@ -79,7 +79,11 @@ fn check(
 
 /// Who holds it, the largest first.
 fn holders(content: ContentRow) -> String {
-    let mut holders = [(content.live, "live volumes"), (content.released, "released volumes")];
+    let mut holders = [
+        (content.live, "live volumes"),
+        (content.released, "released volumes"),
+        (content.snapshots, "snapshots"),
+    ];
     holders.sort_by_key(|(held, _)| std::cmp::Reverse(held.bytes));
     let held = |(held, what): &(Held, &str)| format!("{} {what} with {}", held.count, human(held.bytes));
     holders.iter().map(held).collect::<Vec<_>>().join(", ")
@@ -93,7 +97,7 @@ impl ContentRow {
 
     /// What counts against the limit of bytes.
     pub(crate) fn bytes(&self) -> u64 {
-        self.live.bytes.saturating_add(self.released.bytes)
+        self.live.bytes.saturating_add(self.released.bytes).saturating_add(self.snapshots.bytes)
     }
 }
 
@@ -108,7 +112,8 @@ mod tests {
         let name: WorkspaceName = "team".parse().unwrap();
         let content = ContentRow {
             live: Held { count: 2, bytes: 2 * GIB },
-            released: Held { count: 1, bytes: 5 * GIB },
+            released: Held { count: 1, bytes: 4 * GIB },
+            snapshots: Held { count: 3, bytes: GIB },
         };
         let asked = |size: Option<u64>, count: Option<u64>, volumes, bytes| {
             check(&name, size.map(Size::from_bytes), count, content, More { volumes, bytes })
@@ -118,9 +123,12 @@ mod tests {
         assert_eq!(asked(Some(0), Some(0), 0, 0), Ok(()), "what adds nothing is never refused");
         let error = asked(Some(8 * GIB), None, 1, GIB + 1).unwrap_err();
         assert_eq!(error.kind, ErrorKind::WorkspaceFull);
-        for word in
-            ["8Gi", "7Gi are used", "1Gi are left", "1 released volumes with 5Gi, 2 live volumes with 2Gi"]
-        {
+        for word in [
+            "8Gi",
+            "7Gi are used",
+            "1Gi are left",
+            "1 released volumes with 4Gi, 2 live volumes with 2Gi, 3 snapshots with 1Gi",
+        ] {
             assert!(error.message.contains(word), "{word}: {error}");
         }
         let error = asked(None, Some(3), 1, 0).unwrap_err();

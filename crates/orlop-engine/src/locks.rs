@@ -9,9 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use orlop_model::{Error, ErrorKind, PoolName, Result, VolumeId, WorkspaceName};
+use orlop_model::{Error, ErrorKind, PoolName, Result, SnapshotId, VolumeId, WorkspaceName};
 
-use crate::request::VolumeKey;
+use crate::request::{SnapshotKey, VolumeKey};
 
 /// What is locked. An operation that needs several takes them in the order of the variants.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,8 +24,12 @@ pub(crate) enum Lock {
     Pool(PoolName),
     /// A volume's name, while a volume is made under it.
     Name(WorkspaceName, String),
+    /// A snapshot's name, while a snapshot is made under it.
+    SnapshotName(SnapshotKey),
     /// A volume.
     Volume(VolumeId),
+    /// A snapshot, while it is deleted or read.
+    Snapshot(SnapshotId),
 }
 
 impl Lock {
@@ -112,7 +116,9 @@ fn still_working(lock: &Lock) -> Error {
         Lock::Workspace(name) => format!("workspace {name}"),
         Lock::Pool(name) => format!("pool {name}"),
         Lock::Name(workspace, name) => format!("volume {workspace}/{name}"),
+        Lock::SnapshotName(key) => format!("snapshot {}/{}", key.workspace, key.name),
         Lock::Volume(id) => format!("volume {id}"),
+        Lock::Snapshot(id) => format!("snapshot {id}"),
     };
     Error::new(ErrorKind::Recovering, format!("{what} is still recovering or being worked on"))
         .object(what)

@@ -4,7 +4,8 @@ use std::{path::PathBuf, time::Duration};
 
 pub use orlop_model::MountAccess;
 use orlop_model::{
-    Period, PoolName, Size, VolumeId, VolumeManifest, VolumeName, VolumeUsage, WorkspaceName,
+    Period, PoolName, Size, SnapshotManifest, SnapshotName, VolumeId, VolumeManifest, VolumeName,
+    VolumeUsage, WorkspaceName,
     notify::Notify,
     resource::{Front, Outcome, Severity, VolumeState},
 };
@@ -40,6 +41,8 @@ pub struct EngineConfig {
     pub observe_every: Duration,
     /// Who is told of events.
     pub notify: Vec<Notify>,
+    /// What is run around each snapshot.
+    pub hooks: SnapshotHooks,
 }
 
 /// Who asks: the peer's uid, from the kernel, and the door.
@@ -200,6 +203,59 @@ pub struct MigrateRequest {
     pub pool: Option<PoolName>,
     /// The size. With one the files are copied into a new filesystem; without, the image as it is.
     pub size: Option<Size>,
+}
+
+/// A snapshot as its users name it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SnapshotKey {
+    /// Its workspace.
+    pub workspace: WorkspaceName,
+    /// Its name.
+    pub name: SnapshotName,
+}
+
+/// A whole manifest of a snapshot for a workspace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotRequest {
+    /// Where.
+    pub workspace: WorkspaceName,
+    /// What.
+    pub manifest: SnapshotManifest,
+    /// Whether writers of a volume in use may be made to wait for a copy of all its data, where
+    /// its pool can't share blocks.
+    pub pause_writers: bool,
+}
+
+/// Which snapshots, and which page of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SnapshotQuery {
+    /// Only of this workspace.
+    pub workspace: Option<WorkspaceName>,
+    /// Only of the volume of that name, dead ones of the same name included.
+    pub volume: Option<VolumeName>,
+    /// At most so many; the engine caps it at 1000, and 0 means the cap.
+    pub limit: usize,
+    /// The token of the page before.
+    pub after: Option<String>,
+}
+
+/// Commands that are run around each snapshot, from root's configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotHooks {
+    /// The program and its arguments that is run before; it ends with 0 when all is well.
+    pub before: Vec<String>,
+    /// The same after, whatever became of the snapshot.
+    pub after: Vec<String>,
+    /// How long each may take; then it is killed.
+    pub timeout: Duration,
+    /// Whether the snapshot is made although the one before failed.
+    pub go_on: bool,
+}
+
+impl Default for SnapshotHooks {
+    fn default() -> Self {
+        Self { before: Vec::new(), after: Vec::new(), timeout: Duration::from_secs(30), go_on: false }
+    }
 }
 
 /// A pool to be made.
@@ -402,6 +458,8 @@ pub struct Recovery {
     pub adopted: u64,
     /// Attachments that nothing backs any more.
     pub dropped: u64,
+    /// Filesystems that a snapshot had frozen, and that were thawed.
+    pub thawed: u64,
     /// Directories in pools that no record explains; they are left alone and reported.
     pub unaccounted: Vec<PathBuf>,
 }

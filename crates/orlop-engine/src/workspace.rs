@@ -153,6 +153,8 @@ fn view(row: WorkspaceRow, content: ContentRow) -> Workspace {
         size: Size::from_bytes(content.live.bytes),
         released: content.released.count,
         released_size: Size::from_bytes(content.released.bytes),
+        snapshots: content.snapshots.count,
+        snapshots_size: Size::from_bytes(content.snapshots.bytes),
         size_limit: row.size_limit,
         volume_limit: row.volume_limit,
         created_at: row.created_at,

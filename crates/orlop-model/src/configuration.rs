@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The keys of the file.
-pub const KEYS: [&str; 18] = [
+pub const KEYS: [&str; 22] = [
     "stateDir",
     "runDir",
     "mountDir",
@@ -35,6 +35,10 @@ pub const KEYS: [&str; 18] = [
     "tempGracePeriod",
     "releasedRetention",
     "releasedWarnPercent",
+    "beforeSnapshot",
+    "afterSnapshot",
+    "snapshotHookTimeout",
+    "snapshotHookFailure",
 ];
 
 /// What a configuration file says; `None` where it says nothing.
@@ -76,6 +80,36 @@ pub struct Configuration {
     pub released_retention: Option<Period>,
     /// A warning is due when released data is more than this share of a pool, in percent; 0 never warns.
     pub released_warn_percent: Option<u32>,
+    /// The program, with its arguments, that is run before each snapshot.
+    pub before_snapshot: Option<Vec<String>>,
+    /// The same after each.
+    pub after_snapshot: Option<Vec<String>>,
+    /// How long each of the two may take.
+    pub snapshot_hook_timeout: Option<Duration>,
+    /// What becomes of a snapshot when the one before it fails.
+    pub snapshot_hook_failure: Option<HookFailure>,
+}
+
+/// What becomes of a snapshot when the command before it fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HookFailure {
+    /// It is not made.
+    Refuse,
+    /// It is made all the same.
+    GoOn,
+}
+
+impl std::str::FromStr for HookFailure {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "refuse" => Ok(Self::Refuse),
+            "goOn" => Ok(Self::GoOn),
+            _ => Err(Error::new(ErrorKind::InvalidArgument, format!("{text:?} says not what becomes of it"))
+                .hint("write refuse or goOn")),
+        }
+    }
 }
 
 impl Configuration {
@@ -142,6 +176,12 @@ impl Configuration {
                 "tempGracePeriod" => self.temp_grace_period = fields.period(entry),
                 "releasedRetention" => self.released_retention = fields.period(entry),
                 "releasedWarnPercent" => self.released_warn_percent = number(fields, entry, 0, 100),
+                "beforeSnapshot" => self.before_snapshot = fields.command(entry),
+                "afterSnapshot" => self.after_snapshot = fields.command(entry),
+                "snapshotHookTimeout" => self.snapshot_hook_timeout = duration(fields, entry),
+                "snapshotHookFailure" => {
+                    self.snapshot_hook_failure = fields.word(entry, &["refuse", "goOn"]);
+                }
                 key => {
                     let (fault, label) = unknown_key(key, "in the configuration", &KEYS);
                     fields.fault(fault, entry.key.span, label);
@@ -222,7 +262,8 @@ mod tests {
         let text = "stateDir: /a\nrunDir: /b\nmountDir: /c\ngroup: volumes\nlogFormat: json\nlog: debug\n\
             defaultSize: 2Gi\nlowWater: 0\nblanks: 3\nstaleAfter: 1m\nrecoveryParallelism: 8\n\
             eventsKept: 2000\nobserveEvery: 1m\nnotify: [{webhook: http://localhost/a}]\ndrain: 5s\ntempGracePeriod: never\nreleasedRetention: 30d\n\
-            releasedWarnPercent: 10\n";
+            releasedWarnPercent: 10\nbeforeSnapshot: [/bin/flush, all]\nafterSnapshot: [/bin/go]\n\
+            snapshotHookTimeout: 5s\nsnapshotHookFailure: goOn\n";
         let expected = Configuration {
             state_dir: Some("/a".into()),
             run_dir: Some("/b".into()),
@@ -246,6 +287,10 @@ mod tests {
             temp_grace_period: Some(Period::Never),
             released_retention: Some(Period::After(30 * 24 * 3600)),
             released_warn_percent: Some(10),
+            before_snapshot: Some(vec!["/bin/flush".into(), "all".into()]),
+            after_snapshot: Some(vec!["/bin/go".into()]),
+            snapshot_hook_timeout: Some(Duration::from_secs(5)),
+            snapshot_hook_failure: Some(HookFailure::GoOn),
         };
         assert_eq!(read(text), Ok(expected));
         assert_eq!(text.lines().count(), KEYS.len());

@@ -42,6 +42,10 @@ id!(
     VolumeId, "volume"
 );
 id!(
+    /// A snapshot, for ever.
+    SnapshotId, "snapshot"
+);
+id!(
     /// A pool, wherever it is carried.
     PoolId, "pool"
 );

@@ -29,6 +29,21 @@ pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -
     deserializer.deserialize_map(Object(PhantomData))
 }
 
+/// The same, or nothing.
+pub(crate) fn optional_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    struct Read<T>(T);
+
+    impl<'de, T: Deserialize<'de>> Deserialize<'de> for Read<T> {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            object(deserializer).map(Self)
+        }
+    }
+
+    Ok(Option::<Read<T>>::deserialize(deserializer)?.map(|read| read.0))
+}
+
 /// Reads a word from a string, and from nothing else.
 pub(crate) fn word<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where

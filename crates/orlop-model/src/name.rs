@@ -1,4 +1,4 @@
-//! Names: what a user may call a volume, a workspace or a pool. No alias of an engine is checked here.
+//! Names: what a user may call a volume, a snapshot, a workspace or a pool. No alias of an engine is checked here.
 
 use std::{fmt, str::FromStr};
 
@@ -132,6 +132,11 @@ name!(
 name!(
     /// The name of a pool.
     PoolName, "pool name", 48
+);
+
+name!(
+    /// The name of a snapshot, unique among the snapshots of its workspace.
+    SnapshotName, "snapshot name", 48
 );
 
 impl WorkspaceName {

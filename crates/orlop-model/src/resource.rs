@@ -1,5 +1,7 @@
 //! What exists: volumes, pools, workspaces and events as every front shows them. The engine fills these in.
 
+mod snapshot;
+
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,6 +16,8 @@ use crate::{
     spec::VolumeManifest,
     usage::VolumeUsage,
 };
+
+pub use snapshot::{Consistency, Restored, Snapshot, SnapshotState, SnapshotStatus};
 
 /// A volume: the manifest's own shape plus `workspace` and `status`, so that it can be
 /// applied again unchanged.
@@ -292,7 +296,7 @@ pub struct Pool {
     pub capacity: Size,
     /// How much may be promised of it, as a factor.
     pub overcommit: f64,
-    /// The sum of the sizes of its volumes, released ones included.
+    /// The sum of the sizes of its volumes, released ones included, and of what its snapshots can take.
     pub reserved: Size,
     /// What may still be promised.
     pub available: Size,
@@ -306,6 +310,9 @@ pub struct Pool {
     pub host_filesystem: String,
     /// How many volumes it holds, released ones included.
     pub volumes: u64,
+    /// How many snapshots it holds.
+    #[serde(default)]
+    pub snapshots: u64,
     /// Whether its promises can fail, and why.
     pub capacity_status: Capacity,
     /// When it was made.
@@ -403,6 +410,12 @@ pub struct Workspace {
     /// The sum of their sizes.
     #[serde(default = "nothing")]
     pub released_size: Size,
+    /// How many snapshots it holds.
+    #[serde(default)]
+    pub snapshots: u64,
+    /// What they can take in all.
+    #[serde(default = "nothing")]
+    pub snapshots_size: Size,
     /// The most that all of it may be together, where root set a limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size_limit: Option<Size>,

@@ -13,6 +13,7 @@ use crate::{
     name::{PoolName, VolumeName},
     period::Period,
     size::Size,
+    snapshot::{SnapshotPolicy, VolumeSource},
     volume_type::VolumeType,
 };
 
@@ -191,6 +192,23 @@ pub struct VolumeSpec {
     #[schemars(extend("x-change" = "in place: what is counting goes on with it"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temp_grace_period: Option<Period>,
+    /// What the volume is made from: a snapshot or another volume of its workspace. It begins with
+    /// the data of that, and is its own from then on.
+    #[schemars(extend("x-change" = "never: it says what the volume was made from"))]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::json::optional_object"
+    )]
+    pub source: Option<VolumeSource>,
+    /// When snapshots of the volume are made by themselves, and which of them are kept.
+    #[schemars(extend("x-change" = "in place"))]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::json::optional_object"
+    )]
+    pub snapshots: Option<SnapshotPolicy>,
 }
 
 /// Cloud types are for one workload: see [`crate::rules::access_mode`].

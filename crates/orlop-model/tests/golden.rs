@@ -53,6 +53,11 @@ fn documents(parsed: &Parsed) -> String {
             let json = serde_json::to_string_pretty(manifest).unwrap();
             format!("{at} volume in {workspace}, {bytes} bytes: {json}\n")
         }
+        Document::Snapshot { manifest, workspace, at } => {
+            let workspace = workspace.as_ref().map_or("-".to_owned(), |w| format!("{} ({})", w.value, w.at));
+            let json = serde_json::to_string_pretty(manifest).unwrap();
+            format!("{at} snapshot in {workspace}: {json}\n")
+        }
         Document::Other { resource_type, name, at } => format!("{at} {resource_type} {name:?}\n"),
     };
     parsed.documents.iter().map(show).collect()

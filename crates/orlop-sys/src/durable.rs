@@ -110,6 +110,18 @@ pub fn rename_noreplace(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Renames within a directory, and replaces what has the name: there is no moment without it.
+pub fn replace_file(from: &Path, to: &Path) -> Result<()> {
+    rustix::fs::rename(from, to).map_err(|errno| SysError::on("rename", from, errno))?;
+    sync_parent(to)
+}
+
+/// Gives a file a second name, which must be free.
+pub fn link_file(from: &Path, to: &Path) -> Result<()> {
+    rustix::fs::link(from, to).map_err(|errno| SysError::on("give a second name to", from, errno))?;
+    sync_parent(to)
+}
+
 /// Removes a file. That it is gone already is no error.
 pub fn remove_file(path: &Path) -> Result<()> {
     remove(path, AtFlags::empty(), "remove")

@@ -1,14 +1,79 @@
 //! The system calls that rustix does not have, and nothing else.
 
-use std::ffi::{c_int, c_long};
+use std::ffi::{c_int, c_long, c_uint};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use linux_raw_sys::general::{__NR_mount_setattr, AT_EMPTY_PATH, mount_attr};
+use linux_raw_sys::general::{
+    __NR_close_range, __NR_exit_group, __NR_mount_setattr, __NR_rt_sigprocmask, AT_EMPTY_PATH, SIG_SETMASK,
+    mount_attr,
+};
 use rustix::io::Errno;
+use rustix::process::{Pid, setsid};
 
 unsafe extern "C" {
     // The C library's own entry to any system call; every Rust program on Linux links it.
     fn syscall(number: c_long, ...) -> c_long;
+    fn fork() -> c_int;
+}
+
+/// Which of the two processes this is, after a fork.
+pub(crate) enum Forked {
+    Parent(Pid),
+    /// A copy of a process that may have had other threads: until its end it must not allocate nor
+    /// take a lock, as one of them may have held any.
+    Child,
+}
+
+/// Forks. The child has no descriptors but those of `kept`, no terminal and no process group of
+/// ours, and no signal reaches it but the one that can't be caught.
+pub(crate) fn fork_keeping(kept: [BorrowedFd<'_>; 2]) -> Result<Forked, Errno> {
+    let [a, b] = kept.map(|fd| fd.as_raw_fd().cast_unsigned());
+    let (low, high) = (a.min(b), a.max(b));
+    let before = set_signal_mask(u64::MAX);
+    // SAFETY: the child runs only the code below and what its caller promised, see `Forked::Child`.
+    let pid = unsafe { fork() };
+    if pid == 0 {
+        let _ = setsid();
+        for (first, last) in
+            [(0, low.checked_sub(1)), (low + 1, high.checked_sub(1)), (high + 1, Some(c_uint::MAX))]
+        {
+            if let Some(last) = last.filter(|last| *last >= first) {
+                // SAFETY: the descriptors are the child's own copies, and nothing uses them there.
+                unsafe { syscall(c_long::from(__NR_close_range), first, last, 0 as c_uint) };
+            }
+        }
+        return Ok(Forked::Child);
+    }
+    let error = std::io::Error::last_os_error();
+    set_signal_mask(before);
+    Pid::from_raw(pid)
+        .filter(|_| pid > 0)
+        .map(Forked::Parent)
+        .ok_or_else(|| Errno::from_io_error(&error).unwrap_or(Errno::AGAIN))
+}
+
+/// Ends a forked child, and nothing else happens in it.
+pub(crate) fn exit(status: i32) -> ! {
+    loop {
+        // SAFETY: it takes a number and does not return.
+        unsafe { syscall(c_long::from(__NR_exit_group), status) };
+    }
+}
+
+/// Sets which signals wait for this thread, and says which did before.
+fn set_signal_mask(mask: u64) -> u64 {
+    let mut before = 0_u64;
+    // SAFETY: both sets are of the kernel's size, which is passed, and live for the whole call.
+    unsafe {
+        syscall(
+            c_long::from(__NR_rt_sigprocmask),
+            SIG_SETMASK as c_int,
+            std::ptr::from_ref(&mask),
+            std::ptr::from_mut(&mut before),
+            size_of::<u64>(),
+        )
+    };
+    before
 }
 
 /// Changes the attributes of the mount that `mount` refers to, and of no other.

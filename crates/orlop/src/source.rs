@@ -9,7 +9,7 @@ use std::{
 };
 
 use orlop_model::{
-    Error, ErrorKind, Result, VolumeManifest, WorkspaceName,
+    Error, ErrorKind, Result, SnapshotManifest, VolumeManifest, WorkspaceName,
     manifest::{self, Diagnostic, Document, Options, Parsed, Severity, limits::MAX_BYTES},
 };
 
@@ -33,6 +33,8 @@ pub(crate) struct Declared {
 pub(crate) enum Resource {
     /// A volume, and the workspace it belongs into.
     Volume { workspace: WorkspaceName, manifest: Box<VolumeManifest> },
+    /// A snapshot, and the workspace it belongs into.
+    Snapshot { workspace: WorkspaceName, manifest: Box<SnapshotManifest> },
     /// A well-formed resource of another type, which is skipped.
     Other { resource_type: String, name: String, file: String },
 }
@@ -71,17 +73,12 @@ pub(crate) fn read(
         for document in file.documents {
             match document {
                 Document::Volume { manifest, workspace: own, at: _ } => {
-                    if let (Some(given), Some(own)) = (workspace, &own)
-                        && *given != own.value
-                    {
-                        diagnostics.push(misplaced(given, own));
-                    }
-                    let workspace = match (own, workspace) {
-                        (Some(own), _) => own.value,
-                        (None, Some(given)) => given.clone(),
-                        (None, None) => WorkspaceName::public(),
-                    };
+                    let workspace = placed(workspace, own, &mut diagnostics);
                     resources.push(Resource::Volume { workspace, manifest });
+                }
+                Document::Snapshot { manifest, workspace: own, at: _ } => {
+                    let workspace = placed(workspace, own, &mut diagnostics);
+                    resources.push(Resource::Snapshot { workspace, manifest });
                 }
                 Document::Other { resource_type, name, at } => {
                     if place.named && only_others {
@@ -95,6 +92,20 @@ pub(crate) fn read(
     }
     diagnostics.extend(duplicates);
     Ok(verdict(&diagnostics, console).map(|()| Declared { resources }))
+}
+
+/// The workspace of a resource: its own, else the command's, else `public`. The two must agree.
+fn placed(
+    given: Option<&WorkspaceName>,
+    own: Option<manifest::Located<WorkspaceName>>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> WorkspaceName {
+    if let (Some(given), Some(own)) = (given, &own)
+        && *given != own.value
+    {
+        diagnostics.push(misplaced(given, own));
+    }
+    own.map(|own| own.value).or_else(|| given.cloned()).unwrap_or_else(WorkspaceName::public)
 }
 
 /// Shows the diagnostics; with errors among them, the run ends here.
@@ -132,9 +143,12 @@ fn misplaced(given: &WorkspaceName, own: &manifest::Located<WorkspaceName>) -> D
 }
 
 fn foreign(resource_type: &str, name: &str, at: &manifest::At) -> Diagnostic {
-    Diagnostic::error("type", format!("{name} is a {resource_type}, and Orlop has volumes only"))
-        .at(at, format!("a {resource_type}"))
-        .help("in a directory it would be skipped; here it was named itself")
+    Diagnostic::error(
+        "type",
+        format!("{name} is a {resource_type}, and Orlop has volumes and snapshots only"),
+    )
+    .at(at, format!("a {resource_type}"))
+    .help("in a directory it would be skipped; here it was named itself")
 }
 
 /// The files behind the paths, in order, each once.

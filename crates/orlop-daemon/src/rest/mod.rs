@@ -13,6 +13,7 @@ mod pools;
 mod probes;
 mod released;
 mod reply;
+mod snapshots;
 mod volumes;
 mod watch;
 mod workspaces;
@@ -63,6 +64,11 @@ fn serving(operation: Operation) -> MethodRouter<Service> {
         Operation::UndeleteVolumeById => handle(operation, released::undelete_by_id),
         Operation::PurgeVolume => handle(operation, released::purge),
         Operation::RenameVolume => handle(operation, volumes::rename),
+        Operation::ListSnapshots => handle(operation, snapshots::list),
+        Operation::ApplySnapshot => handle(operation, snapshots::apply),
+        Operation::GetSnapshot => handle(operation, snapshots::get),
+        Operation::DeleteSnapshot => handle(operation, snapshots::delete),
+        Operation::RestoreSnapshot => handle(operation, snapshots::restore),
         Operation::ListWorkspaces => handle(operation, workspaces::list),
         Operation::PutWorkspace => handle(operation, workspaces::put),
         Operation::GetWorkspace => handle(operation, workspaces::get),

@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 use orlop_model::{OperationId, Result, Size, VolumeId, VolumeUsage, resource::VolumeState};
-use orlop_sys::{SysError, image as host_image, mount};
+use orlop_sys::{SysError, mount};
 
 use super::{kernel, publish, stale};
 use crate::{
@@ -259,6 +259,6 @@ fn linger(core: &Core, row: &VolumeRow, who: String) -> Released {
 
 /// Records what the volume holds and what its image takes.
 fn observe(core: &Core, id: VolumeId, image: &Image, seen: Option<VolumeUsage>) -> Result<()> {
-    let allocated = host_image::space(image.path()).ok().map(|space| Size::from_bytes(space.allocated));
+    let allocated = image.taken().map(Size::from_bytes);
     core.store.write(move |tx| volumes::observe(tx, id, seen.as_ref(), allocated))
 }

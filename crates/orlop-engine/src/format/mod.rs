@@ -4,6 +4,8 @@
 //! <pool>/orlop.pool                                 what the pool is: [`PoolFile`]
 //! <pool>/volumes/<volume id>/volume.json            what the volume is: [`VolumeFile`]
 //! <pool>/volumes/<volume id>/data.img               its image, exactly as long as its size
+//! <pool>/snapshots/<snapshot id>/snapshot.json      what the snapshot is: [`SnapshotFile`]
+//! <pool>/snapshots/<snapshot id>/data.img           its image
 //! <pool>/blanks/<filesystem>-<bytes>-r<rule>-<id>.img   formatted images without an owner
 //! ```
 //!
@@ -20,6 +22,7 @@
 mod paths;
 mod placement;
 mod pool;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 mod volume;
@@ -33,9 +36,10 @@ pub(crate) use paths::REPLACEMENT;
 pub use paths::{BlankName, PoolPaths};
 pub use placement::{ImageFormat, ImagePlacement, Placement};
 pub use pool::PoolFile;
-pub use volume::{VolumeFile, VolumeFileState};
+pub use snapshot::SnapshotFile;
+pub use volume::{Origin, VolumeFile, VolumeFileState};
 
-/// The newest format of `orlop.pool` and `volume.json` that this build reads, and the one it writes.
+/// The newest format of `orlop.pool`, `volume.json` and `snapshot.json` that this build reads, and the one it writes.
 pub const FORMAT: u32 = 1;
 
 /// No file of a pool's description is longer, in bytes. Readers need not look further.

@@ -6,7 +6,7 @@ use std::{
     str::FromStr,
 };
 
-use orlop_model::{FilesystemKind, Size, VolumeId};
+use orlop_model::{FilesystemKind, Size, SnapshotId, VolumeId};
 use uuid::Uuid;
 
 /// The name of an image that is to take the place of a volume's, while it is made.
@@ -59,6 +59,31 @@ impl PoolPaths {
         self.volume(id).join(REPLACEMENT)
     }
 
+    /// The directory of the snapshots' directories.
+    pub fn snapshots(&self) -> PathBuf {
+        self.root.join("snapshots")
+    }
+
+    /// The directory of one snapshot.
+    pub fn snapshot(&self, id: SnapshotId) -> PathBuf {
+        self.snapshots().join(id.to_string())
+    }
+
+    /// The `snapshot.json` of one snapshot.
+    pub fn snapshot_record(&self, id: SnapshotId) -> PathBuf {
+        self.snapshot(id).join("snapshot.json")
+    }
+
+    /// The image of one snapshot.
+    pub fn snapshot_image(&self, id: SnapshotId) -> PathBuf {
+        self.snapshot(id).join("data.img")
+    }
+
+    /// What a volume's image is exchanged for, until it is.
+    pub fn next_image(&self, id: VolumeId) -> PathBuf {
+        self.volume(id).join("data.img.next")
+    }
+
     /// The directory of the blanks.
     pub fn blanks(&self) -> PathBuf {
         self.root.join("blanks")
@@ -67,6 +92,11 @@ impl PoolPaths {
     /// One blank.
     pub fn blank(&self, name: &BlankName) -> PathBuf {
         self.blanks().join(name.to_string())
+    }
+
+    /// The snapshot whose directory has that name; `None` as below.
+    pub fn snapshot_of(name: &str) -> Option<SnapshotId> {
+        name.parse().ok().filter(|id: &SnapshotId| id.to_string() == name)
     }
 
     /// The volume whose directory has that name; `None` for anything that [`Self::volume`] would

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use orlop_model::{
-    PoolId, Result, VolumeId, VolumeManifest, WorkspaceName,
+    PoolId, Result, SnapshotId, VolumeId, VolumeManifest, WorkspaceName,
     resource::{Front, VolumeState},
 };
 use serde::{Deserialize, Serialize};
@@ -37,8 +37,8 @@ pub struct VolumeFile {
     pub state: VolumeFileState,
     /// Grows with every change of the record.
     pub generation: u64,
-    /// What it was made from; always `null` in this format: nothing is cloned or restored yet.
-    pub source: Option<serde_json::Value>,
+    /// What it was made from or put back to, where it was.
+    pub source: Option<Origin>,
     /// The pool that it was written in.
     pub pool: PoolId,
     /// The length of its data in bytes.
@@ -50,6 +50,22 @@ pub struct VolumeFile {
     pub initialised: bool,
     /// How its data is kept.
     pub placement: Placement,
+}
+
+/// Where the data of a volume came from. The names are for people: they may be others' by now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Origin {
+    /// The snapshot, where it was one.
+    pub snapshot: Option<SnapshotId>,
+    /// The volume whose data it is.
+    pub volume: VolumeId,
+    /// The source as users named it, such as `snapshot public/before`.
+    pub named: String,
+    /// When the data was taken over.
+    pub at: Timestamp,
+    /// The volumes whose mark the filesystem may have before its first mount.
+    pub marks: Vec<VolumeId>,
 }
 
 /// Where a volume is in its life, as `volume.json` says it.
@@ -92,7 +108,7 @@ impl VolumeFile {
                 temp_grace_seconds: row.temp_grace.seconds(),
             },
             generation: row.generation,
-            source: None,
+            source: row.source.clone(),
             pool: row.placement.pool,
             size_bytes: row.placement.size.bytes(),
             created_size_bytes: (row.created_size != row.placement.size).then(|| row.created_size.bytes()),

@@ -167,6 +167,7 @@ fn make(core: &Core, caller: Option<&Caller>, request: &PoolRequest) -> Result<P
             reserved: Size::from_bytes(0),
             allocated: Size::from_bytes(0),
             volumes: 0,
+            snapshots: 0,
         };
         if on != Medium::Directory {
             medium_format::make(id, &on, &object)?;

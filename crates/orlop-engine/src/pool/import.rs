@@ -179,6 +179,7 @@ fn new_row(
         reserved: Size::from_bytes(0),
         allocated: Size::from_bytes(0),
         volumes: 0,
+        snapshots: 0,
     }
 }
 
@@ -416,13 +417,16 @@ fn row(core: &Core, pool: &PoolRow, file: VolumeFile) -> VolumeRow {
         vacated_at: None,
         created_size: Size::from_bytes(file.size_bytes),
         applied_set: None,
+        source: file.source.clone(),
         placement: PlacementRow {
             pool: pool.id,
             pool_name: pool.name.clone(),
             size: Size::from_bytes(file.size_bytes),
-            allocated: Size::from_bytes(
-                host_image::space(&paths.image(file.id)).map_or(0, |space| space.allocated),
-            ),
+            allocated: Size::from_bytes(match &file.source {
+                // It may share blocks with others; what is its own is found out later.
+                Some(_) => 0,
+                None => host_image::space(&paths.image(file.id)).map_or(0, |space| space.allocated),
+            }),
             initialised: true,
             detail: file.placement,
         },

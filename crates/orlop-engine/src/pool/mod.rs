@@ -188,6 +188,7 @@ pub(crate) fn view(core: &Core, row: &PoolRow) -> Pool {
         low_water: Size::from_bytes(room.low_water),
         host_filesystem: room.host_filesystem.clone(),
         volumes: row.volumes,
+        snapshots: row.snapshots,
         capacity_status,
         created_at: row.created_at,
     }

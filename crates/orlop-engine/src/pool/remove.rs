@@ -6,7 +6,10 @@
 
 use std::path::Path;
 
-use orlop_model::{Error, ErrorKind, OperationId, PoolId, PoolName, Result, resource::Medium};
+use orlop_model::{
+    Error, ErrorKind, OperationId, PoolId, PoolName, Result,
+    resource::{Medium, SnapshotState},
+};
 use orlop_sys::durable;
 
 use super::{confirm, create, create::described, format, medium, missing, view};
@@ -20,7 +23,10 @@ use crate::{
     host::On,
     locks::{Deadline, Held, Lock},
     request::{Caller, Exported},
-    store::{Intent, PoolRow, VolumeRow, attachments, events, operations, pools, volumes},
+    snapshot,
+    store::{
+        Intent, PoolRow, SnapshotRow, VolumeRow, attachments, events, operations, pools, snapshots, volumes,
+    },
     volume::describe,
 };
 
@@ -43,6 +49,12 @@ pub(crate) fn remove(core: &Core, caller: &Caller, name: &PoolName) -> Result<()
         .object(&object)
         .hint(format!(
             "delete and purge them first (orlop get -t volume -a, and with --released); or take the pool off with its data: orlop pool export {name}"
+        )));
+    }
+    if row.snapshots > 0 {
+        let message = format!("pool {name} holds {} snapshots", row.snapshots);
+        return Err(Error::new(ErrorKind::InUse, message).object(&object).hint(format!(
+            "delete them first (orlop snapshot list -a -o wide); or take the pool off with its data: orlop pool export {name}"
         )));
     }
     let paths = confirm(core, row.id, name)?;
@@ -136,6 +148,7 @@ pub(crate) fn export(core: &Core, caller: &Caller, name: &PoolName) -> Result<Ex
     for volume in &rows {
         require_idle(core, volume)?;
     }
+    let (_snapshots_held, kept) = hold_snapshots(core, &row)?;
     let shown = view(core, &row);
     let operation = core.operation(Some(caller), None, Intent::ExportPool { pool: row.id });
     let operation_id = operation.id;
@@ -143,6 +156,9 @@ pub(crate) fn export(core: &Core, caller: &Caller, name: &PoolName) -> Result<Ex
     let forgotten = (|| {
         for volume in &rows {
             describe::write(&paths, volume)?;
+        }
+        for snapshot in &kept {
+            snapshot::describe::write(&paths, snapshot)?;
         }
         mark(&paths, Some(Core::now()), &object)?;
         durable::sync_filesystem(paths.root()).on(&object)?;
@@ -158,7 +174,11 @@ pub(crate) fn export(core: &Core, caller: &Caller, name: &PoolName) -> Result<Ex
         .in_pool(name)
         .by(caller);
         let (pool, ids) = (row.id, rows.iter().map(|row| row.id).collect::<Vec<_>>());
+        let kept: Vec<_> = kept.iter().map(|row| row.id).collect();
         core.store.write(move |tx| {
+            for id in kept {
+                snapshots::delete(tx, id)?;
+            }
             for id in ids {
                 volumes::delete(tx, id)?;
             }
@@ -213,6 +233,24 @@ fn hold_all(core: &Core, pool: &PoolRow) -> Result<(Vec<Held>, Vec<VolumeRow>)> 
         ids.iter().map(|id| core.locks.take(Lock::Volume(*id), deadline)).collect::<Result<Vec<_>>>()?;
     let rows = if ids.is_empty() { Vec::new() } else { core.store.read(|r| volumes::by_ids(r, &ids))? };
     Ok((held, rows))
+}
+
+/// The same of its snapshots, none of which is being worked on.
+fn hold_snapshots(core: &Core, pool: &PoolRow) -> Result<(Vec<Held>, Vec<SnapshotRow>)> {
+    let ids = core.store.read(|r| snapshots::ids_in_pool(r, pool.id))?;
+    let deadline = Deadline::usual();
+    let held =
+        ids.iter().map(|id| core.locks.take(Lock::Snapshot(*id), deadline)).collect::<Result<Vec<_>>>()?;
+    let rows = core.store.read(|r| snapshots::in_pool(r, pool.id))?;
+    match rows.iter().find(|row| matches!(row.state, SnapshotState::Pending | SnapshotState::Deleting)) {
+        None => Ok((held, rows)),
+        Some(row) => {
+            let message = format!("snapshot {} is being worked on", row.title());
+            Err(Error::new(ErrorKind::Recovering, message)
+                .object(format!("snapshot {}", row.title()))
+                .hint("try again when that has ended"))
+        }
+    }
 }
 
 /// Neither attached, nor mounted, nor being worked on.

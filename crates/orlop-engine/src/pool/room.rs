@@ -1,6 +1,9 @@
 //! The room of a pool: its sums in the store, what attached images take now, and what is free in the
 //! host's filesystem. What follows from them is `admission`.
 //!
+//! An image that was made from another one shares blocks with it, and what of it is its own takes
+//! time to find out: it is counted as last recorded, which is 0 at first.
+//!
 //! An image that is not attached does not change, so what it takes is what was last recorded of it.
 
 use std::{
@@ -126,10 +129,13 @@ fn grown(core: &Core, pool: &PoolRow) -> Result<i64> {
         ids.dedup();
         if ids.is_empty() { Ok(Vec::new()) } else { volumes::by_ids(r, &ids) }
     })?;
-    let grown = attached.iter().filter(|row| row.placement.pool == pool.id).filter_map(|row| {
-        let now = orlop_sys::image::space(core.image(row).ok()?.path()).ok()?.allocated;
-        Some(now.cast_signed().saturating_sub(row.placement.allocated.bytes().cast_signed()))
-    });
+    let grown = attached
+        .iter()
+        .filter(|row| row.placement.pool == pool.id && row.source.is_none())
+        .filter_map(|row| {
+            let now = orlop_sys::image::space(core.image(row).ok()?.path()).ok()?.allocated;
+            Some(now.cast_signed().saturating_sub(row.placement.allocated.bytes().cast_signed()))
+        });
     Ok(grown.fold(0, i64::saturating_add))
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use orlop_model::{Result, VolumeId};
+use orlop_model::{Result, SnapshotId, VolumeId};
 
 use crate::{
     core::Core,
@@ -11,7 +11,7 @@ use crate::{
     format::PoolPaths,
     pool,
     request::Recovery,
-    store::{pools, volumes},
+    store::{pools, snapshots, volumes},
 };
 
 /// So many are named in events; the rest is counted.
@@ -30,13 +30,16 @@ pub(crate) fn account(core: &Core, recovery: &mut Recovery) -> Result<()> {
         };
         let known: HashSet<VolumeId> =
             core.store.read(|r| volumes::ids_in_pool(r, row.id))?.into_iter().collect();
-        let entries = std::fs::read_dir(paths.volumes()).into_iter().flatten().flatten();
-        for entry in entries {
-            let name = entry.file_name();
-            let id = name.to_str().and_then(PoolPaths::volume_of);
-            if id.is_some_and(|id| known.contains(&id)) {
-                continue;
-            }
+        let snapshots: HashSet<SnapshotId> =
+            core.store.read(|r| snapshots::ids_in_pool(r, row.id))?.into_iter().collect();
+        let entries = |directory| std::fs::read_dir(directory).into_iter().flatten().flatten();
+        let volume = |name: &str| PoolPaths::volume_of(name).is_some_and(|id| known.contains(&id));
+        let snapshot = |name: &str| PoolPaths::snapshot_of(name).is_some_and(|id| snapshots.contains(&id));
+        let unknown =
+            entries(paths.volumes()).filter(|entry| !entry.file_name().to_str().is_some_and(volume)).chain(
+                entries(paths.snapshots()).filter(|entry| !entry.file_name().to_str().is_some_and(snapshot)),
+            );
+        for entry in unknown {
             let path = entry.path();
             if recovery.unaccounted.len() < NAMED {
                 let message =

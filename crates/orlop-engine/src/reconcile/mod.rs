@@ -44,11 +44,12 @@ fn tell(core: &Core, recovery: &Recovery) {
         PreviousRun::Rebooted { closed: false } => "after a crash of the host",
     };
     let did = format!(
-        "started {before}: {} operations finished, {} undone, {} volumes adopted, {} attachments dropped, {} directories unaccounted for",
+        "started {before}: {} operations finished, {} undone, {} volumes adopted, {} attachments dropped, {} thawed, {} directories unaccounted for",
         recovery.finished,
         recovery.undone,
         recovery.adopted,
         recovery.dropped,
+        recovery.thawed,
         recovery.unaccounted.len()
     );
     tracing::info!("{did}");

@@ -1,7 +1,10 @@
 //! The journal: what was begun and not completed is finished where its effect is whole, and undone
 //! where it is not. Every step can be repeated, so a crash in here changes nothing.
 
-use orlop_model::{Error, ErrorKind, Result, VolumeId, resource::VolumeState};
+use orlop_model::{
+    Error, ErrorKind, Result, SnapshotId, VolumeId,
+    resource::{Outcome, SnapshotState, VolumeState},
+};
 use orlop_sys::target;
 
 use crate::{
@@ -12,9 +15,11 @@ use crate::{
     backend::image::health,
     core::Core,
     events::{event, note},
+    locks::{Deadline, Lock},
     pool,
     request::Recovery,
-    store::{Intent, OperationRow, VolumeRow, attachments, operations, pools, volumes},
+    snapshot,
+    store::{Intent, OperationRow, VolumeRow, attachments, operations, pools, snapshots, volumes},
     volume::{
         change, create, delete, describe, migrate,
         resize::{self, Settled},
@@ -34,7 +39,14 @@ enum Fate {
 /// All that is in the journal, at start. One that can't be settled (its disk is missing) is told of
 /// and stays; the others go on.
 pub(crate) fn recover(core: &Core, recovery: &mut Recovery) -> Result<()> {
-    for operation in core.store.read(operations::unfinished)? {
+    let unfinished = core.store.read(operations::unfinished)?;
+    // First of all: whoever writes to a filesystem that is frozen waits, and so would we.
+    for operation in &unfinished {
+        if thaw(core, operation)? {
+            recovery.thawed += 1;
+        }
+    }
+    for operation in unfinished {
         match settle(core, &operation) {
             Ok(Fate::Finished) => recovery.finished += 1,
             Ok(Fate::Undone) => recovery.undone += 1,
@@ -51,6 +63,80 @@ pub(crate) fn settle_volume(core: &Core, row: &VolumeRow) -> Result<()> {
         settle(core, &operation)?;
     }
     Ok(())
+}
+
+/// What is in the journal for a snapshot that a failed attempt left as it is. The caller holds the
+/// lock of its name, so that nobody makes it now.
+pub(crate) fn settle_snapshot(core: &Core, id: SnapshotId) -> Result<()> {
+    let of_it = |operation: &OperationRow| match operation.intent {
+        Intent::Snapshot { snapshot } | Intent::DeleteSnapshot { snapshot } => snapshot == id,
+        Intent::Restore { before, .. } => before == id,
+        Intent::Create { .. }
+        | Intent::Configure
+        | Intent::Attach { .. }
+        | Intent::Detach { .. }
+        | Intent::Delete { .. }
+        | Intent::Resize { .. }
+        | Intent::Migrate { .. }
+        | Intent::Undelete
+        | Intent::Wipe { .. }
+        | Intent::CreatePool { .. }
+        | Intent::GrowPool { .. }
+        | Intent::RemovePool { .. }
+        | Intent::ImportPool { .. }
+        | Intent::ExportPool { .. } => false,
+    };
+    if !core.store.read(operations::unfinished)?.iter().any(of_it) {
+        return Ok(());
+    }
+    let Some(row) = core.store.read(|r| snapshots::by_id(r, id))? else { return Ok(()) };
+    let _volume = core.locks.take(Lock::Volume(row.volume), Deadline::usual())?;
+    let _snapshot = core.locks.take(Lock::Snapshot(id), Deadline::usual())?;
+    for operation in core.store.read(operations::unfinished)?.iter().filter(|operation| of_it(operation)) {
+        settle(core, operation)?;
+    }
+    Ok(())
+}
+
+/// Thaws what an operation had frozen, and says whether it was so.
+fn thaw(core: &Core, operation: &OperationRow) -> Result<bool> {
+    let thawed = match operation.intent {
+        Intent::Snapshot { snapshot } => match core.store.read(|r| snapshots::by_id(r, snapshot))? {
+            Some(row) => snapshot::create::thaw(core, &row),
+            None => Ok(false),
+        },
+        Intent::Create { .. } => match row_of(core, operation.volume)? {
+            Some(row) => snapshot::source::thaw(core, &row),
+            None => Ok(false),
+        },
+        Intent::Configure
+        | Intent::Attach { .. }
+        | Intent::Detach { .. }
+        | Intent::Delete { .. }
+        | Intent::DeleteSnapshot { .. }
+        | Intent::Restore { .. }
+        | Intent::Resize { .. }
+        | Intent::Migrate { .. }
+        | Intent::Undelete
+        | Intent::Wipe { .. }
+        | Intent::CreatePool { .. }
+        | Intent::GrowPool { .. }
+        | Intent::RemovePool { .. }
+        | Intent::ImportPool { .. }
+        | Intent::ExportPool { .. } => Ok(false),
+    };
+    match thawed {
+        Ok(true) => {
+            tracing::warn!(operation = %operation.id, "a filesystem was found frozen, and is thawed");
+            note(core, event("Thawed", "a filesystem that a snapshot had left frozen is thawed").warning());
+            Ok(true)
+        }
+        Ok(false) => Ok(false),
+        Err(error) => {
+            postpone(core, operation, &error)?;
+            Ok(false)
+        }
+    }
 }
 
 fn settle(core: &Core, operation: &OperationRow) -> Result<Fate> {
@@ -78,6 +164,13 @@ fn settle(core: &Core, operation: &OperationRow) -> Result<Fate> {
             pool::remove::undo_export(core, operation.id, *pool)?;
             return Ok(Fate::Undone);
         }
+        Intent::Snapshot { snapshot } => return settle_new_snapshot(core, operation, *snapshot),
+        Intent::DeleteSnapshot { snapshot } => {
+            let Some(row) = core.store.read(|r| snapshots::by_id(r, *snapshot))? else {
+                return drop_entry(core, operation);
+            };
+            return snapshot::delete::finish(core, None, &row, operation.id).map(|()| Fate::Finished);
+        }
         Intent::Create { .. }
         | Intent::Configure
         | Intent::Attach { .. }
@@ -86,7 +179,8 @@ fn settle(core: &Core, operation: &OperationRow) -> Result<Fate> {
         | Intent::Migrate { .. }
         | Intent::Delete { .. }
         | Intent::Undelete
-        | Intent::Wipe { .. } => {}
+        | Intent::Wipe { .. }
+        | Intent::Restore { .. } => {}
     }
     let Some(id) = operation.volume else { return drop_entry(core, operation) };
     let Some(row) = core.store.read(|r| volumes::by_id(r, id))? else { return drop_entry(core, operation) };
@@ -123,12 +217,39 @@ fn settle(core: &Core, operation: &OperationRow) -> Result<Fate> {
             let done = wipe::settle(core, &row, operation.id, *inode)?;
             Ok(if done { Fate::Finished } else { Fate::Undone })
         }
-        Intent::CreatePool { .. }
+        Intent::Restore { snapshot, before } => {
+            match snapshot::restore::settle(core, &row, *snapshot, *before, operation.id)? {
+                Outcome::Configured => Ok(Fate::Finished),
+                Outcome::Created | Outcome::Unchanged => Ok(Fate::Undone),
+            }
+        }
+        // Settled above.
+        Intent::Snapshot { .. }
+        | Intent::DeleteSnapshot { .. }
+        | Intent::CreatePool { .. }
         | Intent::RemovePool { .. }
         | Intent::ImportPool { .. }
         | Intent::GrowPool { .. }
         | Intent::ExportPool { .. } => Ok(Fate::Waits),
     }
+}
+
+/// As of a volume: its description is the last thing that is written.
+fn settle_new_snapshot(core: &Core, operation: &OperationRow, id: SnapshotId) -> Result<Fate> {
+    let row = core.store.read(|r| snapshots::by_id(r, id))?;
+    let Some(row) = row.filter(|row| row.state == SnapshotState::Pending) else {
+        return drop_entry(core, operation);
+    };
+    let paths = pool::confirm(core, row.pool, &row.pool_name)?;
+    let length = orlop_sys::image::space(&paths.snapshot_image(id)).map(|space| space.length);
+    if snapshot::describe::read(&paths, &row).is_some()
+        && length.is_ok_and(|length| length == row.size.bytes())
+    {
+        snapshot::create::complete(core, None, &paths, row, operation.id, None)?;
+        return Ok(Fate::Finished);
+    }
+    snapshot::create::undo(core, &row, operation.id)?;
+    Ok(Fate::Undone)
 }
 
 /// Its description is the last thing that is written: with it the image is whole.

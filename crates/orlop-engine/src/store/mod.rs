@@ -28,7 +28,9 @@ pub mod operations;
 pub mod pools;
 mod readers;
 pub mod samples;
+pub mod schedules;
 mod schema;
+pub mod snapshots;
 #[cfg(test)]
 mod tests;
 pub mod thresholds;
@@ -53,6 +55,8 @@ pub use incoming::IncomingRow;
 pub use open::PreviousRun;
 pub use operations::{Intent, OperationRow, Way};
 pub use pools::PoolRow;
+pub use schedules::ScheduleRow;
+pub use snapshots::SnapshotRow;
 pub use volumes::{AttachedRow, NameRow, PlacementRow, VolumeRow};
 pub use workspaces::{ContentRow, Held, WorkspaceRow};
 

@@ -6,7 +6,7 @@
 
 use jiff::Timestamp;
 use orlop_model::{
-    AttachmentId, Error, ErrorKind, OperationId, PoolId, Result, Size, VolumeId,
+    AttachmentId, Error, ErrorKind, OperationId, PoolId, Result, Size, SnapshotId, VolumeId,
     resource::{Front, Medium},
 };
 use rusqlite::{Row, params};
@@ -72,6 +72,23 @@ pub enum Intent {
         /// The inode of the image that goes: one with another is the new one.
         inode: u64,
     },
+    /// A snapshot is made; its row is there as `pending`.
+    Snapshot {
+        /// The snapshot.
+        snapshot: SnapshotId,
+    },
+    /// A snapshot is deleted.
+    DeleteSnapshot {
+        /// The snapshot.
+        snapshot: SnapshotId,
+    },
+    /// A volume is put back to a snapshot.
+    Restore {
+        /// The snapshot.
+        snapshot: SnapshotId,
+        /// The snapshot that keeps what is in the volume now; its row is there as `pending`.
+        before: SnapshotId,
+    },
     /// A pool is made.
     CreatePool {
         /// The pool that will be recorded.
@@ -133,7 +150,10 @@ impl Intent {
             | Self::Migrate { .. }
             | Self::Delete { .. }
             | Self::Undelete
-            | Self::Wipe { .. } => None,
+            | Self::Wipe { .. }
+            | Self::Snapshot { .. }
+            | Self::DeleteSnapshot { .. }
+            | Self::Restore { .. } => None,
         }
     }
 }
@@ -199,6 +219,12 @@ pub fn unfinished(r: &Reader<'_>) -> Result<Vec<OperationRow>> {
 /// What is in the journal for a volume, oldest first.
 pub fn of_volume(r: &Reader<'_>, volume: VolumeId) -> Result<Vec<OperationRow>> {
     r.all("read the journal", &format!("{SELECT} WHERE volume_id = ?1 ORDER BY id"), [Word(&volume)], row)
+}
+
+/// Whether it is still in the journal.
+pub fn is_open(r: &Reader<'_>, id: OperationId) -> Result<bool> {
+    r.one("read the journal", "SELECT 1 FROM operations WHERE id = ?1", [Word(&id)], |_| Ok(()))
+        .map(|found| found.is_some())
 }
 
 /// Records that an operation begins.

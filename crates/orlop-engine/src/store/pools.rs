@@ -37,16 +37,18 @@ pub struct PoolRow {
     pub overcommit: f64,
     /// When it was made.
     pub created_at: Timestamp,
-    /// The sum of the sizes in it, released ones included. Read only: the store sums.
+    /// The sum of the sizes in it, released ones included, and of what snapshots can take. Read only: the store sums.
     pub reserved: Size,
     /// The sum of what its images take, each as last seen. Read only: the store sums.
     pub allocated: Size,
     /// How many volumes it holds, released ones included. Read only: the store counts.
     pub volumes: u64,
+    /// How many snapshots it holds. Read only: the store counts.
+    pub snapshots: u64,
 }
 
 const SELECT: &str = "SELECT id, node, name, backend, path, capacity_bytes, overcommit, created_at,
-    reserved_bytes, allocated_bytes, volumes, medium FROM pools";
+    reserved_bytes, allocated_bytes, volumes, snapshots, medium FROM pools";
 
 fn row(row: &Row<'_>) -> rusqlite::Result<PoolRow> {
     Ok(PoolRow {
@@ -61,7 +63,8 @@ fn row(row: &Row<'_>) -> rusqlite::Result<PoolRow> {
         reserved: Size::from_bytes(row.get(8)?),
         allocated: Size::from_bytes(row.get(9)?),
         volumes: row.get(10)?,
-        medium: row.get::<_, Json<_>>(11)?.0,
+        snapshots: row.get(11)?,
+        medium: row.get::<_, Json<_>>(12)?.0,
     })
 }
 

@@ -105,6 +105,7 @@ fn pool(name: &str, capacity: Size) -> PoolRow {
         reserved: Size::from_bytes(0),
         allocated: Size::from_bytes(0),
         volumes: 0,
+        snapshots: 0,
     }
 }
 
@@ -134,6 +135,7 @@ fn volume(pool: &PoolRow, workspace: &str, name: &str) -> VolumeRow {
         vacated_at: None,
         created_size: Size::from_bytes(16 * MIB),
         applied_set: None,
+        source: None,
         placement: PlacementRow {
             pool: pool.id,
             pool_name: pool.name.clone(),

@@ -18,7 +18,10 @@ use super::{
     usage,
     value::{At, Json, Word},
 };
-use crate::{format::Placement, request::VolumeKey};
+use crate::{
+    format::{Origin, Placement},
+    request::VolumeKey,
+};
 
 pub use page::page;
 #[cfg(test)]
@@ -65,6 +68,8 @@ pub struct VolumeRow {
     pub created_size: Size,
     /// The set of manifests that it was last applied with. Changed by [`applied`] only.
     pub applied_set: Option<String>,
+    /// What it was made from or put back to, where it was.
+    pub source: Option<Origin>,
     /// Where its data is.
     pub placement: PlacementRow,
 }
@@ -127,7 +132,7 @@ const SELECT: &str =
     "SELECT v.id, v.node, v.workspace, v.manifest, v.state, v.reason, v.generation, v.owner_uid,
     v.created_by, v.created_at, v.updated_at, v.deleted_at, v.deleted_by, v.released_at, v.used_bytes,
     v.temp_grace_seconds, v.vacated_at, p.pool_id, o.name, p.size_bytes, p.allocated_bytes, p.initialised, p.detail,
-    coalesce(v.created_size, p.size_bytes), v.applied_set
+    coalesce(v.created_size, p.size_bytes), v.applied_set, v.source
     FROM volumes v CROSS JOIN placements p ON p.volume_id = v.id CROSS JOIN pools o ON o.id = p.pool_id";
 
 fn row(row: &Row<'_>) -> rusqlite::Result<VolumeRow> {
@@ -152,6 +157,7 @@ fn row(row: &Row<'_>) -> rusqlite::Result<VolumeRow> {
         vacated_at: time(16)?,
         created_size: Size::from_bytes(row.get(23)?),
         applied_set: row.get(24)?,
+        source: row.get::<_, Option<Json<_>>>(25)?.map(|origin| origin.0),
         placement: PlacementRow {
             pool: row.get::<_, Word<_>>(17)?.0,
             pool_name: row.get::<_, Word<_>>(18)?.0,
@@ -238,8 +244,8 @@ pub fn count_by_state(r: &Reader<'_>) -> Result<Vec<(VolumeState, u64)>> {
 pub fn insert(tx: &Tx<'_>, volume: &VolumeRow) -> Result<()> {
     let sql = "INSERT INTO volumes (id, node, workspace, manifest, state, reason, generation, owner_uid, created_by,
         created_at, updated_at, deleted_at, deleted_by, released_at, used_bytes, temp_grace_seconds, created_size,
-        applied_set)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
+        applied_set, source)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
     let params = params![
         Word(&volume.id),
         tx.node(),
@@ -258,7 +264,8 @@ pub fn insert(tx: &Tx<'_>, volume: &VolumeRow) -> Result<()> {
         volume.used_bytes,
         volume.temp_grace.seconds(),
         volume.created_size.bytes(),
-        volume.applied_set
+        volume.applied_set,
+        volume.source.as_ref().map(Json)
     ];
     tx.try_execute(sql, params).map_err(|error| refused(tx, volume, "add a volume", &error))?;
     place(tx, volume)
@@ -288,7 +295,7 @@ pub(super) fn place(tx: &Tx<'_>, volume: &VolumeRow) -> Result<()> {
 pub fn update(tx: &Tx<'_>, volume: &mut VolumeRow) -> Result<()> {
     let sql = "UPDATE volumes SET manifest = ?3, state = ?4, reason = ?5, owner_uid = ?6, updated_at = ?7,
         deleted_at = ?8, deleted_by = ?9, released_at = ?10, temp_grace_seconds = ?11, created_size = ?12,
-        generation = generation + 1
+        source = ?13, generation = generation + 1
         WHERE id = ?1 AND generation = ?2";
     let params = params![
         Word(&volume.id),
@@ -302,7 +309,8 @@ pub fn update(tx: &Tx<'_>, volume: &mut VolumeRow) -> Result<()> {
         volume.deleted_by,
         volume.released_at.map(At),
         volume.temp_grace.seconds(),
-        volume.created_size.bytes()
+        volume.created_size.bytes(),
+        volume.source.as_ref().map(Json)
     ];
     let what = "change a volume";
     if tx.try_execute(sql, params).map_err(|error| refused(tx, volume, what, &error))? == 0 {

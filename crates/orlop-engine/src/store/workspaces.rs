@@ -38,6 +38,8 @@ pub struct ContentRow {
     pub live: Held,
     /// Deleted volumes whose data is retained.
     pub released: Held,
+    /// Snapshots, with what they can take.
+    pub snapshots: Held,
 }
 
 /// How many of something, and their sizes in all.
@@ -77,17 +79,24 @@ pub fn all(r: &Reader<'_>) -> Result<Vec<WorkspaceRow>> {
 
 /// What each workspace holds, by name; one without anything is missing.
 pub fn content(r: &Reader<'_>, only: Option<&WorkspaceName>) -> Result<BTreeMap<WorkspaceName, ContentRow>> {
-    let sql = "SELECT v.workspace, v.released_at IS NOT NULL AS released, count(*), sum(p.size_bytes)
+    let sql = "SELECT v.workspace, v.released_at IS NOT NULL AS kind, count(*), sum(p.size_bytes)
         FROM volumes v CROSS JOIN placements p ON p.volume_id = v.id
-        WHERE ?1 IS NULL OR v.workspace = ?1 GROUP BY v.workspace, released";
+        WHERE ?1 IS NULL OR v.workspace = ?1 GROUP BY v.workspace, kind
+        UNION ALL SELECT workspace, 2, count(*), sum(reserved_bytes)
+        FROM snapshots WHERE ?1 IS NULL OR workspace = ?1 GROUP BY workspace";
     let rows = r.all("count a workspace", sql, [only.map(WorkspaceName::as_str)], |row| {
         let held = Held { count: row.get(2)?, bytes: row.get(3)? };
-        Ok((row.get::<_, Word<_>>(0)?.0, row.get::<_, bool>(1)?, held))
+        Ok((row.get::<_, Word<_>>(0)?.0, row.get::<_, u8>(1)?, held))
     })?;
     let mut content: BTreeMap<WorkspaceName, ContentRow> = BTreeMap::new();
-    for (name, released, held) in rows {
+    for (name, kind, held) in rows {
         let content = content.entry(name).or_default();
-        *if released { &mut content.released } else { &mut content.live } = held;
+        let place = match kind {
+            0 => &mut content.live,
+            1 => &mut content.released,
+            _ => &mut content.snapshots,
+        };
+        *place = held;
     }
     Ok(content)
 }
@@ -138,15 +147,15 @@ pub fn set_grants(tx: &Tx<'_>, name: &WorkspaceName, grants: &[u32]) -> Result<(
 }
 
 /// Deletes a workspace, and says whether there was one; [`ErrorKind::InUse`] where it holds
-/// volumes, live or released.
+/// volumes, live or released, or snapshots.
 pub fn delete(tx: &Tx<'_>, name: &WorkspaceName) -> Result<bool> {
     match tx.try_execute("DELETE FROM workspaces WHERE name = ?1", [name.as_str()]) {
         Ok(rows) => Ok(rows > 0),
         Err(error) if is_foreign_key(&error) => {
-            Err(Error::new(ErrorKind::InUse, format!("the workspace {name} still holds volumes"))
+            Err(Error::new(ErrorKind::InUse, format!("the workspace {name} still holds volumes or snapshots"))
                 .object(format!("workspace {name}"))
                 .hint(format!(
-                    "delete its volumes first; released ones count: orlop get -a --released -w {name}"
+                    "delete its volumes and snapshots first; released volumes count: orlop get -a --released -w {name}, orlop snapshot list -w {name}"
                 )))
         }
         Err(error) => Err(tx.failed("delete a workspace", &error)),

@@ -222,6 +222,8 @@ fn manifest(core: &Core, request: &AliasedRequest) -> Result<VolumeManifest> {
             preallocate: said.preallocate.unwrap_or_default(),
             protection: false,
             temp_grace_period: said.temp_grace_period,
+            source: None,
+            snapshots: None,
         },
     })
 }

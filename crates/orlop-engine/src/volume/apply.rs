@@ -110,7 +110,7 @@ fn foreseen(core: &Core, caller: &Caller, request: &ApplyRequest) -> Result<Opti
         if !request.create_workspace {
             return Err(no_workspace(&key.workspace));
         }
-        create::foresee(core, &key.workspace, &request.manifest)?;
+        create::foresee(core, caller, &key.workspace, &request.manifest)?;
         return Ok(None);
     };
     let deadline = Deadline::usual();
@@ -124,7 +124,7 @@ fn foreseen(core: &Core, caller: &Caller, request: &ApplyRequest) -> Result<Opti
     };
     let Some((row, _held)) = held else {
         authority::make_volume(caller, &rule(&workspace))?;
-        create::foresee(core, &key.workspace, &request.manifest)?;
+        create::foresee(core, caller, &key.workspace, &request.manifest)?;
         return Ok(None);
     };
     match row.state {

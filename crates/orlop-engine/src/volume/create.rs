@@ -9,7 +9,7 @@ use orlop_model::{
     Error, ErrorKind, OperationId, PoolName, Result, Size, VolumeId, VolumeManifest, WorkspaceName,
     resource::{Front, VolumeState},
 };
-use orlop_sys::{durable, image as host_image};
+use orlop_sys::durable;
 use uuid::Uuid;
 
 use super::{describe, temp};
@@ -29,6 +29,7 @@ use crate::{
         room::{self, Figures},
     },
     request::Caller,
+    snapshot::source::{self, Source},
     store::{
         AliasRow, Intent, PlacementRow, PoolRow, VolumeRow, aliases, events, operations, pools, volumes,
     },
@@ -51,21 +52,40 @@ pub(crate) struct Foreseen {
     paths: PoolPaths,
     placement: ImagePlacement,
     figures: Figures,
+    /// What it would be made from; nobody changes that meanwhile.
+    source: Option<Source>,
 }
 
 /// Finds that out; nothing is made.
-pub(crate) fn foresee(core: &Core, workspace: &WorkspaceName, manifest: &VolumeManifest) -> Result<Foreseen> {
-    let pool_name = manifest.volume.pool.clone().unwrap_or_else(PoolName::default_pool);
+pub(crate) fn foresee(
+    core: &Core,
+    caller: &Caller,
+    workspace: &WorkspaceName,
+    manifest: &VolumeManifest,
+) -> Result<Foreseen> {
+    let source = match &manifest.volume.source {
+        Some(source) => Some(source::look_up(core, caller, workspace, source)?),
+        None => None,
+    };
+    // Where its source is it can share blocks with that.
+    let usual = || source.as_ref().map_or_else(PoolName::default_pool, |source| source.pool_name.clone());
+    let pool_name = manifest.volume.pool.clone().unwrap_or_else(usual);
     let pool =
         core.store.read(|r| pools::by_name(r, &pool_name))?.ok_or_else(|| pool::missing(&pool_name))?;
     let paths = pool::confirm(core, pool.id, &pool.name)?;
     let title = format!("volume {workspace}/{}", manifest.name);
-    let placement = image_format::decide(&manifest.volume, &title)?;
+    let placement = match &source {
+        Some(source) => {
+            source.check(&manifest.volume)?;
+            source.placement.clone()
+        }
+        None => image_format::decide(&manifest.volume, &title)?,
+    };
     let figures = room::gather(core, &pool)?;
     let size = manifest.volume.size;
     figures.room(&pool).admit(&pool.name, size)?;
     core.store.read(|r| limits::admit(r, workspace, More { volumes: 1, bytes: size.bytes() }))?;
-    Ok(Foreseen { pool, paths, placement, figures })
+    Ok(Foreseen { pool, paths, placement, figures, source })
 }
 
 /// Makes it. The caller holds the lock of the name and was authorised.
@@ -80,7 +100,8 @@ pub(crate) fn create_filled(
     new: New,
     fill: &dyn Fn(&VolumeRow, &Image) -> Result<()>,
 ) -> Result<VolumeRow> {
-    let Foreseen { pool, paths, placement, figures } = foresee(core, &new.workspace, &new.manifest)?;
+    let Foreseen { pool, paths, placement, figures, source } =
+        foresee(core, caller, &new.workspace, &new.manifest)?;
     let id = VolumeId(Uuid::now_v7());
     // Whoever sees the pending record waits for what becomes of it.
     let _held = core.locks.take(Lock::Volume(id), Deadline::usual())?;
@@ -105,8 +126,9 @@ pub(crate) fn create_filled(
         used_bytes: None,
         temp_grace,
         vacated_at: None,
-        created_size: size,
+        created_size: source.as_ref().map_or(size, |source| source.created_size),
         applied_set: new.set,
+        source: source.as_ref().map(|source| source.origin.clone()),
         placement: PlacementRow {
             pool: pool.id,
             pool_name: pool.name.clone(),
@@ -117,7 +139,7 @@ pub(crate) fn create_filled(
         },
     };
     let kind = Kind { pool: pool.id, filesystem: placement.filesystem, size };
-    let blank = core.blanks.take(kind, &placement);
+    let blank = if source.is_some() { None } else { core.blanks.take(kind, &placement) };
     let intent = Intent::Create { blank: blank.map(|blank| blank.to_string()) };
     let operation = core.operation(Some(caller), Some(id), intent);
     let operation_id = operation.id;
@@ -138,14 +160,22 @@ pub(crate) fn create_filled(
         give_back(core, kind, &paths, blank);
         return Err(error);
     }
-    match effect(core, &paths, &row, blank)
+    let begin = match &source {
+        Some(source) => Begin::From { source, caller, operation: operation_id },
+        None => Begin::Empty(blank),
+    };
+    match effect(core, &paths, &row, begin)
         .and_then(|()| fill(&row, &core.image(&row)?))
         .and_then(|()| complete(core, Some(caller), &paths, row.clone(), operation_id))
     {
         Ok(row) => {
-            let tally = if blank.is_some() { &core.tally.from_blank } else { &core.tally.from_scratch };
-            tally.fetch_add(1, Ordering::Relaxed);
-            core.signal.blanks_wanted();
+            if source.is_some() {
+                core.signal.shares(row.id);
+            } else {
+                let tally = if blank.is_some() { &core.tally.from_blank } else { &core.tally.from_scratch };
+                tally.fetch_add(1, Ordering::Relaxed);
+                core.signal.blanks_wanted();
+            }
             fault::point(Point::CreateDone)?;
             Ok(row)
         }
@@ -159,8 +189,16 @@ pub(crate) fn create_filled(
     }
 }
 
+/// What is in the volume at first.
+enum Begin<'a> {
+    /// Nothing; its image may be there already.
+    Empty(Option<BlankName>),
+    /// The data of another one.
+    From { source: &'a Source, caller: &'a Caller, operation: OperationId },
+}
+
 /// The files, up to the description.
-fn effect(core: &Core, paths: &PoolPaths, row: &VolumeRow, blank: Option<BlankName>) -> Result<()> {
+fn effect(core: &Core, paths: &PoolPaths, row: &VolumeRow, begin: Begin<'_>) -> Result<()> {
     fault::point(Point::CreateRecorded)?;
     let image = core.image(row)?;
     // Names become durable further down, with one flush for all of them.
@@ -171,12 +209,10 @@ fn effect(core: &Core, paths: &PoolPaths, row: &VolumeRow, blank: Option<BlankNa
         Ok(()) | Err(_) => {}
     }
     fault::point(Point::CreateDirectory)?;
-    let from_blank = match blank {
-        Some(blank) => take_blank(paths, &blank, &image)?,
-        None => false,
-    };
-    if !from_blank {
-        image_format::make(image.path(), image.size, &image.placement, &image.object)?;
+    match begin {
+        Begin::From { source, caller, operation } => source.make(core, caller, &image, operation)?,
+        Begin::Empty(Some(blank)) if take_blank(paths, &blank, &image)? => {}
+        Begin::Empty(_) => image_format::make(image.path(), image.size, &image.placement, &image.object)?,
     }
     fault::point(Point::CreateFormatted)?;
     if image.placement.preallocated {
@@ -223,11 +259,15 @@ pub(crate) fn complete(
     describe::write_ahead(paths, &row)?;
     durable::sync_directory(&paths.volumes()).on(&object(&row))?;
     fault::point(Point::CreateDescribed)?;
-    let allocated =
-        host_image::space(&paths.image(row.id)).ok().map(|space| Size::from_bytes(space.allocated));
+    // What one that was made from another has for itself is found out later.
+    let allocated = match row.source {
+        Some(_) => Some(Size::from_bytes(0)),
+        None => core.image(&row)?.taken().map(Size::from_bytes),
+    };
     let Placement::Image(placement) = &row.placement.detail;
+    let from = row.source.as_ref().map(|origin| format!(", from {}", origin.named)).unwrap_or_default();
     let message = format!(
-        "volume {} is made: {} of {} in pool {}",
+        "volume {} is made: {} of {} in pool {}{from}",
         row.title(),
         row.placement.size,
         placement.filesystem,

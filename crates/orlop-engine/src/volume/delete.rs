@@ -126,6 +126,9 @@ pub(crate) fn resume(core: &Core, caller: Option<&Caller>, row: VolumeRow) -> Re
         | Intent::Migrate { .. }
         | Intent::Undelete
         | Intent::Wipe { .. }
+        | Intent::Snapshot { .. }
+        | Intent::DeleteSnapshot { .. }
+        | Intent::Restore { .. }
         | Intent::CreatePool { .. }
         | Intent::RemovePool { .. }
         | Intent::ImportPool { .. }

@@ -159,11 +159,17 @@ pub(crate) fn plan(existing: Existing<'_>, wanted: &VolumeManifest) -> Result<Pl
     let mode = differs("volume.mode", old.mode != new.mode);
     let mount_options =
         differs("volume.mountOptions", options(&old.mount_options) != options(&new.mount_options));
+    differs("volume.snapshots", old.snapshots != new.snapshots);
     if fields.is_empty() {
         return Ok(Plan::Unchanged);
     }
     // What is left unsaid, or said in other words, stays as it was first recorded.
-    let volume = VolumeSpec { pool: old.pool.clone(), filesystem: old.filesystem, ..new.clone() };
+    let volume = VolumeSpec {
+        pool: old.pool.clone(),
+        filesystem: old.filesystem,
+        source: old.source.clone(),
+        ..new.clone()
+    };
     let manifest = VolumeManifest { volume, ..wanted.clone() };
     let ownership = uid || gid || mode;
     let temp_grace = volume_type || grace;
@@ -288,6 +294,15 @@ fn refuse_immutable(existing: Existing<'_>, new: &VolumeSpec) -> Result<()> {
         let how = "space is taken, or left, when a volume is made";
         return Err(immutable(existing, "preallocate", &old.preallocate, &new.preallocate, how).hint(REMAKE));
     }
+    // Left out, it stays as it was: the snapshot may be long gone.
+    if let Some(source) = &new.source
+        && Some(source) != old.source.as_ref()
+    {
+        let was = old.source.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
+        let how = "it says what the volume was made from";
+        return Err(immutable(existing, "source", &was, source, how)
+            .hint("put a volume back in place with orlop snapshot restore, or make one of another name"));
+    }
     Ok(())
 }
 
@@ -370,6 +385,12 @@ mod tests {
             ("volume.gid", with(|m| m.volume.gid = Some(1))),
             ("volume.mode", with(|m| m.volume.mode = DirectoryMode::from_bits(0o770))),
             ("volume.mountOptions", with(|m| m.volume.mount_options = vec![MountOption::Sync])),
+            (
+                "volume.snapshots",
+                with(|m| {
+                    m.volume.snapshots = Some(serde_json::from_str(r#"{"schedule":"@daily"}"#).unwrap())
+                }),
+            ),
         ];
         for (field, wanted) in cases {
             let Plan::Change(change) = planned(&manifest(), &wanted).unwrap() else { panic!("{field}") };
@@ -390,6 +411,10 @@ mod tests {
             ("volume.filesystem", with(|m| m.volume.filesystem = FilesystemChoice::Ext4)),
             ("volume.volumeMode", with(|m| m.volume.volume_mode = VolumeMode::Block)),
             ("volume.preallocate", with(|m| m.volume.preallocate = true)),
+            (
+                "volume.source",
+                with(|m| m.volume.source = Some(orlop_model::VolumeSource::Volume("b".parse().unwrap()))),
+            ),
         ];
         for (field, wanted) in cases {
             let error = planned(&manifest(), &wanted).unwrap_err();

@@ -178,6 +178,9 @@ fn notes(row: &VolumeRow, attachments: &[AttachmentRow]) -> Vec<String> {
                 .to_owned(),
         );
     }
+    if let Some(origin) = &row.source {
+        notes.push(format!("its data was taken over from {} on {:.0}", origin.named, origin.at));
+    }
     if row.manifest.volume.access_mode == AccessMode::ReadOnlyMany
         && let Some(filler) = attachments.iter().find(|attachment| !attachment.read_only)
     {

@@ -22,5 +22,6 @@ mod pools;
 mod released;
 mod renames;
 mod sizes;
+mod snapshots;
 mod temp;
 mod workspaces;

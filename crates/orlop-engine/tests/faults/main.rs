@@ -12,6 +12,7 @@ mod lifecycle;
 mod patience;
 mod pools;
 mod scenarios;
+mod snapshots;
 
 use std::{
     collections::BTreeSet,
@@ -22,7 +23,7 @@ use std::{
 };
 
 use orlop_engine::fault::Point;
-use orlop_testkit::{Part, Scratch, command::eventually, mounts, require};
+use orlop_testkit::{Part, Scratch, ScratchFs, command::eventually, mounts, require};
 
 use harness::World;
 use scenarios::Scenario;
@@ -34,7 +35,8 @@ const SIGABRT: i32 = 6;
 
 /// All of them.
 fn scenarios() -> impl Iterator<Item = &'static Scenario> {
-    scenarios::SCENARIOS.iter().chain(lifecycle::SCENARIOS).chain(pools::SCENARIOS)
+    let of_volumes = scenarios::SCENARIOS.iter().chain(lifecycle::SCENARIOS);
+    of_volumes.chain(pools::SCENARIOS).chain(snapshots::SCENARIOS)
 }
 
 /// What the child does; nothing where this is no child.
@@ -116,6 +118,11 @@ scenario_tests!(
     remake,
     adopt,
     import_pool,
+    snapshot_in_use,
+    snapshot_copied,
+    snapshot_delete,
+    restore,
+    clone,
 );
 
 fn all_faults(name: &str) {
@@ -130,7 +137,8 @@ fn all_faults(name: &str) {
 
 fn one_fault(scenario: &Scenario, point: Point, effect: &str) {
     let scratch = Scratch::new("fault");
-    let directory: PathBuf = scratch.path().to_owned();
+    let sharing = scenario.sharing.then(|| ScratchFs::xfs(512 << 20));
+    let directory: PathBuf = sharing.as_ref().map_or(scratch.path(), ScratchFs::path).to_owned();
     let world = World::over(&directory, scenario.configure);
     (scenario.prepare)(&world);
     world.forget();
@@ -162,9 +170,12 @@ fn one_fault(scenario: &Scenario, point: Point, effect: &str) {
     assert_whole(&world, &case);
     (scenario.end)(&world);
     world.assert_nothing_mounted();
-    let left: Vec<_> = std::fs::read_dir(world.pool_path().join("volumes")).unwrap().flatten().collect();
-    let records = rows(&world, "SELECT count(*) FROM volumes");
-    assert_eq!(left.len().to_string(), records, "{left:?}: {case}");
+    for table in ["volumes", "snapshots"] {
+        let entries = std::fs::read_dir(world.pool_path().join(table)).into_iter().flatten();
+        let left: Vec<_> = entries.flatten().collect();
+        let records = rows(&world, &format!("SELECT count(*) FROM {table}"));
+        assert_eq!(left.len().to_string(), records, "{left:?}: {case}");
+    }
 }
 
 /// What holds between any two operations.
@@ -176,7 +187,11 @@ fn assert_whole(world: &World, case: &str) {
         "0",
         "{case}"
     );
-    let sums = "SELECT count(*) FROM pools p WHERE reserved_bytes != (SELECT coalesce(sum(size_bytes), 0) FROM placements WHERE pool_id = p.id) + (SELECT coalesce(sum(size_bytes), 0) FROM incoming WHERE pool_id = p.id)";
+    assert_eq!(rows(world, "SELECT count(*) FROM snapshots WHERE state != 'active'"), "0", "{case}");
+    let sums = "SELECT count(*) FROM pools p WHERE reserved_bytes
+        != (SELECT coalesce(sum(size_bytes), 0) FROM placements WHERE pool_id = p.id)
+        + (SELECT coalesce(sum(reserved_bytes), 0) FROM snapshots WHERE pool_id = p.id)
+        + (SELECT coalesce(sum(size_bytes), 0) FROM incoming WHERE pool_id = p.id)";
     assert_eq!(rows(world, sums), "0", "the sums: {case}");
     let images = eventually(Duration::from_secs(2), || {
         let mut files: Vec<_> =

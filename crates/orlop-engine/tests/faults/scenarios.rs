@@ -27,6 +27,8 @@ pub struct Scenario {
     pub end: fn(&World),
     /// The engine does it by itself: nobody sees it fail.
     pub in_background: bool,
+    /// Whether the pool's filesystem shares blocks.
+    pub sharing: bool,
 }
 
 pub const PLAIN: &str = "size: 16Mi, accessMode: ReadWriteMany, type: temp";
@@ -47,6 +49,7 @@ pub const BASIC: Scenario = Scenario {
         put_away(world, "keep");
     },
     in_background: false,
+    sharing: false,
 };
 
 pub const SCENARIOS: &[Scenario] = &[
@@ -301,6 +304,7 @@ pub const SCENARIOS: &[Scenario] = &[
         },
         end: |world| put_away(world, "data"),
         in_background: true,
+        sharing: false,
     },
     Scenario {
         name: "grow_attached",

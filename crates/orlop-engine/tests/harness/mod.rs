@@ -8,8 +8,8 @@ use std::{
 
 use orlop_engine::*;
 use orlop_model::{
-    Error, ErrorKind, Period, PoolName, Result, Size, VolumeManifest,
-    resource::{Event, Front, Volume, VolumeState},
+    Error, ErrorKind, Period, PoolName, Result, Size, SnapshotManifest, VolumeManifest,
+    resource::{Event, Front, Restored, Snapshot, Volume, VolumeState},
 };
 use orlop_testkit::{Scratch, mounts};
 
@@ -154,6 +154,49 @@ impl World {
         self.engine().mount(&ROOT, &request)
     }
 
+    /// Makes a snapshot of a volume.
+    pub fn snapshot(&self, name: &str, volume: &str) -> Result<Applied<Snapshot>> {
+        self.snapshot_as(&ROOT, name, volume, "forever", false)
+    }
+
+    pub fn snapshot_as(
+        &self,
+        caller: &Caller,
+        name: &str,
+        volume: &str,
+        retain: &str,
+        pause_writers: bool,
+    ) -> Result<Applied<Snapshot>> {
+        let manifest =
+            SnapshotManifest::new(name.parse().unwrap(), volume.parse().unwrap(), retain.parse().unwrap());
+        let workspace = "public".parse().unwrap();
+        self.engine().apply_snapshot(caller, &SnapshotRequest { workspace, manifest, pause_writers })
+    }
+
+    pub fn snapshots(&self) -> Vec<Snapshot> {
+        self.engine().snapshots(&ROOT, &SnapshotQuery::default()).unwrap().items
+    }
+
+    pub fn snapshot_names(&self) -> Vec<String> {
+        self.snapshots().iter().map(|snapshot| snapshot.manifest.name.to_string()).collect()
+    }
+
+    pub fn restore(&self, name: &str) -> Result<Restored> {
+        self.engine().restore(&ROOT, &snapshot_key(name))
+    }
+
+    pub fn delete_snapshot(&self, name: &str) -> Result<()> {
+        self.engine().delete_snapshot(&ROOT, &snapshot_key(name))
+    }
+
+    /// Attaches a volume, runs `work` in it, and detaches it.
+    pub fn inside<T>(&self, name: &str, work: impl FnOnce(&Path) -> T) -> T {
+        let path = self.attach(name, "inside").unwrap().path;
+        let done = work(&path);
+        self.detach(name, "inside").unwrap();
+        done
+    }
+
     pub fn volume(&self, name: &str) -> Volume {
         self.engine().volume(&ROOT, &key(name)).unwrap()
     }
@@ -246,6 +289,7 @@ pub fn config(base: &Path) -> EngineConfig {
         released_warn_percent: 20,
         observe_every: Duration::from_millis(200),
         notify: Vec::new(),
+        hooks: SnapshotHooks::default(),
     }
 }
 
@@ -259,6 +303,16 @@ pub fn manifest(name: &str, spec: &str) -> VolumeManifest {
             let value = match name {
                 "mountOptions" => serde_json::json!(value.split('+').collect::<Vec<_>>()),
                 "size" | "mode" => text(),
+                // `snapshot NAME` or `volume NAME`.
+                "source" => {
+                    let (kind, name) = value.split_once(' ').unwrap();
+                    serde_json::json!({ kind: name })
+                }
+                // `SCHEDULE|LAST`.
+                "snapshots" => {
+                    let (schedule, last) = value.split_once('|').unwrap();
+                    serde_json::json!({ "schedule": schedule, "keep": { "last": last.parse::<u32>().unwrap() } })
+                }
                 _ => value
                     .parse::<u64>()
                     .map(Into::into)
@@ -275,6 +329,10 @@ pub fn manifest(name: &str, spec: &str) -> VolumeManifest {
 
 pub fn key(name: &str) -> VolumeRef {
     VolumeRef::Key(VolumeKey { workspace: "public".parse().unwrap(), name: name.parse().unwrap() })
+}
+
+pub fn snapshot_key(name: &str) -> SnapshotKey {
+    SnapshotKey { workspace: "public".parse().unwrap(), name: name.parse().unwrap() }
 }
 
 #[track_caller]

@@ -1,4 +1,5 @@
-//! One document → a volume, or a resource of another type, or faults.
+//! One document → a volume, or a resource of another type, or faults. What speaks of snapshots is
+//! read in `snapshot`.
 
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use super::{
     diagnostic::{Diagnostic, Faults},
     fields::{Fields, one_of, unknown_key},
     interpolate::Interpolator,
+    snapshot,
     source::{At, Source, Span},
     tree::{Entry, Kind, Node, Root},
 };
@@ -22,7 +24,7 @@ use crate::{
 pub(crate) const KEYS: [&str; 10] =
     ["name", "version", "type", "tags", "description", "owner", "layer", "workspace", "volume", "status"];
 /// The keys under `volume`.
-pub(crate) const VOLUME_KEYS: [&str; 13] = [
+pub(crate) const VOLUME_KEYS: [&str; 15] = [
     "size",
     "accessMode",
     "type",
@@ -36,7 +38,11 @@ pub(crate) const VOLUME_KEYS: [&str; 13] = [
     "preallocate",
     "protection",
     "tempGracePeriod",
+    "source",
+    "snapshots",
 ];
+/// The types of the resources that are ours.
+const TYPES: [&str; 2] = ["volume", "snapshot"];
 
 /// What became of a document. A name is known for its duplicates even where other fields are faulty.
 pub(crate) struct Decoded {
@@ -73,6 +79,7 @@ pub(crate) fn decode(
     let resource = match entries.iter().find(|entry| &*entry.key.text == "type") {
         Some(entry) => match fields.text(entry, "a type such as volume") {
             Some("volume") => Resource::Volume,
+            Some("snapshot") => Resource::Snapshot,
             Some(text) => Resource::Other { resource_type: text.to_owned(), span: entry.value.span },
             None => Resource::Unknown,
         },
@@ -80,10 +87,12 @@ pub(crate) fn decode(
     };
     match resource {
         Resource::Other { resource_type, span } => {
-            if nearest(&resource_type, &["volume"]).is_some() || !is_type(&resource_type) {
+            let meant = nearest(&resource_type, &TYPES);
+            if meant.is_some() || !is_type(&resource_type) {
                 let diagnostic =
                     Diagnostic::error("unknown-type", format!("{resource_type:?} is no resource type"));
-                fields.fault(diagnostic.help("did you mean volume?"), span, "did you mean volume?");
+                let help = format!("did you mean {}?", meant.unwrap_or("volume"));
+                fields.fault(diagnostic.help(help.as_str()), span, help.as_str());
                 return nothing;
             }
             if let Some(entry) = entries.iter_mut().find(|entry| &*entry.key.text == "name") {
@@ -104,6 +113,18 @@ pub(crate) fn decode(
             });
             Decoded { document, named: None }
         }
+        Resource::Snapshot => {
+            interpolate(entries, interpolator, faults);
+            let mut fields = Fields { source, faults };
+            let (manifest, workspace) = snapshot::decode(&mut fields, entries, first_key(entries, start));
+            let clean = sound && fields.faults.found() == before;
+            let document = manifest.filter(|_| clean).map(|manifest| Document::Snapshot {
+                manifest: Box::new(manifest.value),
+                workspace,
+                at: manifest.at,
+            });
+            Decoded { document, named: None }
+        }
         Resource::Unknown if !entries.iter().any(|entry| &*entry.key.text == "volume") => {
             if sound && fields.faults.found() == before {
                 fields.missing(&["type"], "in this resource", first_key(entries, start));
@@ -111,15 +132,8 @@ pub(crate) fn decode(
             nothing
         }
         Resource::Volume | Resource::Unknown => {
-            for entry in entries.iter_mut() {
-                if !matches!(&*entry.key.text, "type" | "status") {
-                    interpolator.node(&mut entry.value, faults);
-                }
-            }
+            interpolate(entries, interpolator, faults);
             let mut fields = Fields { source, faults };
-            for entry in entries.iter().filter(|entry| &*entry.key.text != "status") {
-                fields.no_tags(&entry.value);
-            }
             let volume = volume(&mut fields, entries, first_key(entries, start));
             let clean = sound && fields.faults.found() == before;
             let name = volume.name.clone();
@@ -134,9 +148,17 @@ pub(crate) fn decode(
     }
 }
 
+/// Fills in the variables of what is read; a tag in it is a fault.
+fn interpolate(entries: &mut [Entry], interpolator: &mut Interpolator<'_>, faults: &mut Faults) {
+    for entry in entries.iter_mut().filter(|entry| !matches!(&*entry.key.text, "type" | "status")) {
+        interpolator.node(&mut entry.value, faults);
+    }
+}
+
 /// What the key `type` says.
 enum Resource {
     Volume,
+    Snapshot,
     Other {
         resource_type: String,
         span: Span,
@@ -184,6 +206,7 @@ impl Volume {
 }
 
 fn volume(fields: &mut Fields<'_>, entries: &[Entry], start: Span) -> Volume {
+    no_tags(fields, entries);
     let mut volume = Volume::default();
     for entry in entries {
         match &*entry.key.text {
@@ -226,8 +249,18 @@ fn volume(fields: &mut Fields<'_>, entries: &[Entry], start: Span) -> Volume {
     volume
 }
 
+pub(super) fn no_tags(fields: &mut Fields<'_>, entries: &[Entry]) {
+    for entry in entries.iter().filter(|entry| &*entry.key.text != "status") {
+        fields.no_tags(&entry.value);
+    }
+}
+
 /// Those of `required` that no key is and none was meant to be: a misspelt key is one fault, not two.
-fn not_meant<'a, const N: usize>(entries: &[Entry], required: [&'a str; N], known: &[&str]) -> Vec<&'a str> {
+pub(super) fn not_meant<'a, const N: usize>(
+    entries: &[Entry],
+    required: [&'a str; N],
+    known: &[&str],
+) -> Vec<&'a str> {
     let meant = |entry: &Entry, key: &str| {
         let text: &str = &entry.key.text;
         text == key || (!known.contains(&text) && nearest(text, known) == Some(key))
@@ -251,6 +284,7 @@ fn spec(fields: &mut Fields<'_>, section: &Entry) -> Option<VolumeSpec> {
     let (mut pool, mut uid, mut gid, mut mode) = (None, None, None, None);
     let (mut mount_options, mut preallocate, mut protection) = (None, None, None);
     let mut temp_grace_period = None;
+    let (mut source, mut snapshots) = (None, None);
     for entry in entries {
         match &*entry.key.text {
             "size" => size = fields.size(entry).map(|size| (size, entry.value.span)),
@@ -280,6 +314,8 @@ fn spec(fields: &mut Fields<'_>, section: &Entry) -> Option<VolumeSpec> {
             "tempGracePeriod" => {
                 temp_grace_period = fields.period(entry).map(|period| (period, entry.value.span));
             }
+            "source" => source = fields.volume_source(entry),
+            "snapshots" => snapshots = fields.snapshot_policy(entry),
             key if KEYS.contains(&key) => {
                 let message = format!("the key {key:?} is unknown under volume");
                 let help = format!("{key} belongs at the top level, beside `volume:`");
@@ -334,6 +370,8 @@ fn spec(fields: &mut Fields<'_>, section: &Entry) -> Option<VolumeSpec> {
         preallocate: preallocate.unwrap_or_default(),
         protection: protection.unwrap_or_default(),
         temp_grace_period: temp_grace_period.map(|(period, _)| period),
+        source,
+        snapshots,
     })
 }
 
@@ -344,7 +382,7 @@ impl Entry {
 }
 
 impl Fields<'_> {
-    fn version(&mut self, entry: &Entry) {
+    pub(super) fn version(&mut self, entry: &Entry) {
         let Some(text) = self.text(entry, MANIFEST_VERSION) else { return };
         if text != MANIFEST_VERSION {
             let diagnostic = Diagnostic::error("wrong-version", format!("the version {text:?} is not known"))
@@ -353,16 +391,16 @@ impl Fields<'_> {
         }
     }
 
-    fn layer(&mut self, entry: &Entry) -> Option<Layer> {
+    pub(super) fn layer(&mut self, entry: &Entry) -> Option<Layer> {
         self.word(entry, &Layer::ALL.map(Layer::as_str))
     }
 
-    fn optional_text(&mut self, entry: &Entry) -> Option<String> {
+    pub(super) fn optional_text(&mut self, entry: &Entry) -> Option<String> {
         if entry.is_null() { None } else { self.free_text(&entry.key.text, &entry.value) }
     }
 
     /// Keys that must be there and are not, in one diagnostic.
-    fn missing(&mut self, keys: &[&str], place: &str, span: Span) {
+    pub(super) fn missing(&mut self, keys: &[&str], place: &str, span: Span) {
         let message = match keys {
             [] => return,
             [key] => format!("the key {key} is missing {place}"),
@@ -372,6 +410,9 @@ impl Fields<'_> {
             "version" => format!("`version: {MANIFEST_VERSION}`"),
             "type" if place != "under volume" => "`type: volume`".to_owned(),
             "type" => "`type: persistent` or `type: temp`".to_owned(),
+            "volume" if place == "under snapshot" => "`volume: a-name`".to_owned(),
+            "snapshot" => "`snapshot:` with volume under it".to_owned(),
+            "schedule" => "`schedule: \"0 * * * *\"`".to_owned(),
             "name" => "`name: a-name`".to_owned(),
             "size" => "`size: 1Gi`".to_owned(),
             "accessMode" => "`accessMode: ReadWriteOnce`".to_owned(),

@@ -228,6 +228,21 @@ impl Fields<'_> {
         }
     }
 
+    /// A program by its path, and its arguments. There is no shell.
+    pub(crate) fn command(&mut self, entry: &Entry) -> Option<Vec<String>> {
+        let nodes = self.list(entry, "a list of a program and its arguments")?;
+        let words: Option<Vec<String>> = nodes.iter().map(|node| self.free_text("a word", node)).collect();
+        let words = words?;
+        if words.first().is_some_and(|program| program.starts_with('/')) {
+            return Some(words);
+        }
+        let message = format!("{}: it does not begin with a program's path", entry.key.text);
+        let fault = Diagnostic::error("not-a-command", message)
+            .help("write a list whose first word is an absolute path, such as [/usr/local/bin/flush, all]");
+        self.fault(fault, entry.value.span, "expected a list such as [/usr/local/bin/flush, all]");
+        None
+    }
+
     /// A list of words to find a resource by.
     pub(crate) fn tags(&mut self, entry: &Entry) -> Option<Vec<String>> {
         let nodes = self.list(entry, "a list of tags")?;

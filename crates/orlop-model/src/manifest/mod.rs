@@ -20,6 +20,7 @@ pub(crate) mod reader;
 mod reference;
 mod render;
 mod schema;
+mod snapshot;
 mod source;
 mod syntax;
 #[cfg(test)]
@@ -36,7 +37,7 @@ pub use render::{Appearance, invalid_manifest, render};
 pub use schema::volume_schema;
 pub use source::{At, Place, Source, Span};
 
-use crate::{VolumeManifest, VolumeName, WorkspaceName};
+use crate::{SnapshotManifest, VolumeManifest, VolumeName, WorkspaceName};
 use diagnostic::Faults;
 
 /// How to read a manifest.
@@ -75,6 +76,15 @@ pub enum Document {
     Volume {
         /// What is asked for.
         manifest: Box<VolumeManifest>,
+        /// The workspace it names; the caller compares it with the one it was given.
+        workspace: Option<Located<WorkspaceName>>,
+        /// Where its name is.
+        at: At,
+    },
+    /// A snapshot.
+    Snapshot {
+        /// What is asked for.
+        manifest: Box<SnapshotManifest>,
         /// The workspace it names; the caller compares it with the one it was given.
         workspace: Option<Located<WorkspaceName>>,
         /// Where its name is.

@@ -206,6 +206,8 @@ fn spec() -> impl Strategy<Value = crate::VolumeSpec> {
                 preallocate,
                 protection,
                 temp_grace_period: (!volume_type.retains()).then_some(crate::Period::from_seconds(grace)),
+                source: None,
+                snapshots: None,
             }
         },
     )

@@ -12,12 +12,14 @@ mod superblock;
 mod template;
 #[cfg(test)]
 mod tests;
+mod uuid;
 
 pub use check::{CheckMode, CheckOutcome, check};
 pub use mkfs::{mkfs, mkfs_bare};
 pub use parameters::{FormatParameters, XFS_MINIMUM, format_parameters};
 pub use resize::{grow_mounted, least_ext4, mounted_size, resize_ext4};
 pub use superblock::{Superblock, superblock};
+pub use uuid::{log_is_clean, replay_log, set_uuid};
 
 use crate::process::Program;
 

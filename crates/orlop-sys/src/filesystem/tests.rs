@@ -339,3 +339,89 @@ fn a_failing_mkfs_is_an_error_with_its_last_words() {
     let missing = mkfs(&scratch.path("missing"), &ext4, None, PATIENCE).unwrap_err();
     assert!(missing.is_not_found(), "{missing}");
 }
+
+fn is_mounted_beside(scratch: &Scratch, image: &Path, parameters: &FormatParameters) -> Vec<u8> {
+    let target = scratch.directory("beside");
+    let device = loopdev::attach(
+        image,
+        loopdev::LoopOptions { block_size: parameters.loop_block_size, direct_io: true, read_only: false },
+    )
+    .unwrap();
+    let node = device.node();
+    mount::mount_filesystem(plain_mount(&node, parameters.kind), &target).unwrap();
+    let found = std::fs::read(target.join("file")).unwrap();
+    std::fs::write(target.join("other"), vec![5; 100_000]).unwrap();
+    let identity = device.identity();
+    drop(device);
+    mount::unmount(&target).unwrap();
+    assert!(loopdev::wait_gone(identity, PATIENCE).unwrap());
+    std::fs::remove_dir(&target).unwrap();
+    found
+}
+
+#[test]
+fn a_copy_of_a_frozen_filesystem_gets_a_uuid_of_its_own_and_is_mounted_beside_it() {
+    if !may_mount() {
+        return;
+    }
+    for (kind, size) in [(FsKind::Ext4, 16 * MIB), (FsKind::Ext4, 200 * MIB), (FsKind::Xfs, 400 * MIB)] {
+        let scratch = Scratch::new();
+        let volume = Volume::new(&scratch, "image", kind, size);
+        let target = scratch.directory("mount");
+        volume.mount(&target);
+        let mut source = superblock(&volume.image).unwrap().unwrap().uuid;
+        for round in 0..4_u8 {
+            let content = vec![round; 1_000_000];
+            std::fs::write(target.join("file"), &content).unwrap();
+            let copy = scratch.path(&format!("copy{round}"));
+            let frozen = crate::freeze::freeze(&target, PATIENCE).unwrap();
+            std::fs::copy(&volume.image, &copy).unwrap();
+            frozen.thaw().unwrap();
+            if !log_is_clean(&copy, kind).unwrap() {
+                replay_log(&copy, kind, volume.parameters.loop_block_size).unwrap();
+                assert!(log_is_clean(&copy, kind).unwrap(), "{kind} after {round}");
+            }
+            let mut uuid = UUID;
+            uuid[0] = round;
+            let before = image::space(&copy).unwrap();
+            set_uuid(&copy, kind, uuid).unwrap();
+            let after = superblock(&copy).unwrap().unwrap();
+            assert_eq!(after.uuid, uuid);
+            assert_ne!(uuid, source);
+            // The program would have written the whole log.
+            assert!(image::space(&copy).unwrap().allocated < before.allocated + MIB);
+            assert_eq!(check(&copy, kind, CheckMode::ReadOnly, PATIENCE).unwrap(), CheckOutcome::Clean);
+            assert_eq!(is_mounted_beside(&scratch, &copy, &volume.parameters), content);
+            assert!(log_is_clean(&copy, kind).unwrap());
+            assert_eq!(check(&copy, kind, CheckMode::ReadOnly, PATIENCE).unwrap(), CheckOutcome::Clean);
+            assert_eq!(superblock(&copy).unwrap().unwrap().uuid, uuid);
+            // And a copy of a copy.
+            set_uuid(&copy, kind, UUID).unwrap();
+            assert_eq!(is_mounted_beside(&scratch, &copy, &volume.parameters), content);
+            source = superblock(&volume.image).unwrap().unwrap().uuid;
+        }
+        mount::unmount(&target).unwrap();
+    }
+}
+
+#[test]
+fn a_log_with_something_in_it_is_not_clean() {
+    if !may_mount() {
+        return;
+    }
+    for kind in [FsKind::Ext4, FsKind::Xfs] {
+        let scratch = Scratch::new();
+        let volume = Volume::new(&scratch, "image", kind, 320 * MIB);
+        assert!(log_is_clean(&volume.image, kind).unwrap(), "{kind} as it is made");
+        let target = scratch.directory("mount");
+        volume.mount(&target);
+        std::fs::write(target.join("file"), b"x").unwrap();
+        rustix::fs::syncfs(std::fs::File::open(&target).unwrap()).unwrap();
+        let copy = scratch.path("copy");
+        std::fs::copy(&volume.image, &copy).unwrap();
+        assert!(!log_is_clean(&copy, kind).unwrap(), "{kind} in use");
+        mount::unmount(&target).unwrap();
+        // The device is freed, and what it wrote is there, a moment later.
+        crate::testing::wait_until("it is clean", || log_is_clean(&volume.image, kind).unwrap());
+    }
+}

@@ -106,13 +106,26 @@ pub struct Mounted {
 /// [`SysError::Busy`] when the device is mounted otherwise or claimed by another program.
 pub fn mount_filesystem(mount: FilesystemMount<'_>, target: &Path) -> Result<Mounted> {
     let target_fd = open_directory(target)?;
+    let tree = mount_detached(mount, false)?;
+    let mounted = describe(&tree)?;
+    attach(&tree, &target_fd).map_err(|errno| SysError::on("mount on", target, errno))?;
+    Ok(mounted)
+}
+
+/// Mounts a filesystem nowhere: nobody sees it, and it is unmounted when the descriptor of its root
+/// is closed, by a crash as well. It may have the UUID of another one that is mounted.
+pub(crate) fn mount_unseen(mount: FilesystemMount<'_>) -> Result<OwnedFd> {
+    mount_detached(mount, true)
+}
+
+fn mount_detached(mount: FilesystemMount<'_>, any_uuid: bool) -> Result<OwnedFd> {
     let context = fsopen(mount.kind.name(), FsOpenFlags::FSOPEN_CLOEXEC)
         .map_err(|errno| with_hint(errno, mount.kind))?;
-    let configured = configure(&context, mount).and_then(|()| {
+    let configured = configure(&context, mount, any_uuid).and_then(|()| {
         let attributes = MountAttrFlags::from_bits_retain(mount.attributes.bits());
         fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
     });
-    let tree = configured.map_err(|errno| {
+    configured.map_err(|errno| {
         let log = kernel_log(&context);
         if errno == Errno::BUSY {
             return SysError::Busy {
@@ -130,14 +143,15 @@ pub fn mount_filesystem(mount: FilesystemMount<'_>, target: &Path) -> Result<Mou
             errno,
             detail: log,
         }
-    })?;
-    let mounted = describe(&tree)?;
-    attach(&tree, &target_fd).map_err(|errno| SysError::on("mount on", target, errno))?;
-    Ok(mounted)
+    })
 }
 
-fn configure(context: &OwnedFd, mount: FilesystemMount<'_>) -> rustix::io::Result<()> {
+fn configure(context: &OwnedFd, mount: FilesystemMount<'_>, any_uuid: bool) -> rustix::io::Result<()> {
     fsconfig_set_string(context, "source", mount.device)?;
+    // Only XFS minds.
+    if any_uuid && mount.kind == FsKind::Xfs {
+        fsconfig_set_flag(context, "nouuid")?;
+    }
     if mount.read_only {
         fsconfig_set_flag(context, "ro")?;
     }

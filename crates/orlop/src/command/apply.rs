@@ -6,6 +6,7 @@ use orlop_model::{Error, ErrorKind, Result, VolumeManifest, WorkspaceName, resou
 use super::{
     delete,
     plan::{self, Plan},
+    snapshot,
 };
 use crate::{
     engines::Known,
@@ -41,10 +42,27 @@ pub(super) async fn run(args: ApplyArgs, client: &Client, console: &mut Console)
     for resource in declared.resources {
         match resource {
             Resource::Other { resource_type, name, file } => {
-                console.print(format!("{resource_type} {name}: skipped, Orlop has volumes only ({file})"));
+                console.print(format!(
+                    "{resource_type} {name}: skipped, Orlop has volumes and snapshots only ({file})"
+                ));
             }
             Resource::Volume { workspace, manifest } if args.lint => {
                 console.print(format!("volume {workspace}/{}: valid", manifest.name));
+            }
+            Resource::Snapshot { workspace, manifest } if args.lint => {
+                console.print(format!("snapshot {workspace}/{}: valid", manifest.name));
+            }
+            Resource::Snapshot { workspace, manifest } => {
+                match snapshot::apply(&workspace, &manifest, false, client, console).await {
+                    Ok(()) => {}
+                    Err(error) if matches!(error.kind, ErrorKind::Unreachable | ErrorKind::Interrupted) => {
+                        return Err(error);
+                    }
+                    Err(error) => {
+                        exit = exit.and(error.kind.into());
+                        console.error(&refused(format!("snapshot {workspace}/{}", manifest.name), error));
+                    }
+                }
             }
             Resource::Volume { workspace, manifest } => {
                 match volume(&workspace, &manifest, &options, client, console).await {
@@ -55,7 +73,7 @@ pub(super) async fn run(args: ApplyArgs, client: &Client, console: &mut Console)
                     }
                     Err(error) => {
                         exit = exit.and(error.kind.into());
-                        console.error(&refused(&workspace, &manifest, error));
+                        console.error(&refused(format!("volume {workspace}/{}", manifest.name), error));
                     }
                 }
             }
@@ -99,9 +117,8 @@ async fn volume(
     Ok(())
 }
 
-/// The error, with the name of the volume where it doesn't say it.
-fn refused(workspace: &WorkspaceName, manifest: &VolumeManifest, mut error: Error) -> Error {
-    let title = format!("volume {workspace}/{}", manifest.name);
+/// The error, with the name of the resource where it doesn't say it.
+fn refused(title: String, mut error: Error) -> Error {
     error.message = format!("{title} was not applied: {}", error.message);
     if error.object.as_ref() == Some(&title) {
         error.object = None;

@@ -1,7 +1,7 @@
 //! `orlop delete`: resources by name, or by the manifests that declared them.
 
 use orlop_api::{Client, DeleteOptions};
-use orlop_model::{Error, ErrorKind, Result, VolumeName, WorkspaceName, resource::Deletion};
+use orlop_model::{Error, ErrorKind, Result, SnapshotName, VolumeName, WorkspaceName, resource::Deletion};
 
 use super::flag_is_for_volumes;
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
 
 pub(super) async fn run(args: DeleteArgs, client: &Client, console: &mut Console) -> Result<Exit> {
     let files = &args.files;
+    let mut forgotten = Vec::new();
     let volumes = if files.manifest_file.is_empty() {
         for (flag, given) in
             [("-R", files.recursive), ("--disable-interpolation", files.disable_interpolation)]
@@ -45,12 +46,27 @@ pub(super) async fn run(args: DeleteArgs, client: &Client, console: &mut Console
         }
     } else {
         match source::read(files, args.selector.workspace.as_ref(), console)? {
-            Ok(declared) => named(declared.resources, console),
+            Ok(declared) => {
+                let (volumes, snapshots) = named(declared.resources, console);
+                forgotten = snapshots;
+                volumes
+            }
             Err(exit) => return Ok(exit),
         }
     };
 
-    delete(volumes, args.force, !args.registration.no_register, client, console).await
+    let mut exit = Exit::Success;
+    for (workspace, name) in forgotten {
+        match client.delete_snapshot(&workspace, &name).await {
+            Ok(()) => console.print(format!("snapshot {workspace}/{name}: deleted")),
+            Err(error) if error.kind == ErrorKind::Unreachable => return Err(error),
+            Err(error) => {
+                exit = exit.and(error.kind.into());
+                console.error(&error);
+            }
+        }
+    }
+    Ok(exit.and(delete(volumes, args.force, !args.registration.no_register, client, console).await?))
 }
 
 /// Deletes volumes, and tells engines so.
@@ -94,18 +110,23 @@ pub(super) async fn delete(
     Ok(exit)
 }
 
-/// The volumes among the resources; the others are reported.
-fn named(resources: Vec<Resource>, console: &mut Console) -> Vec<(WorkspaceName, VolumeName)> {
-    let mut volumes = Vec::new();
+type Named<T> = Vec<(WorkspaceName, T)>;
+
+/// The volumes and the snapshots among the resources; the others are reported.
+fn named(resources: Vec<Resource>, console: &mut Console) -> (Named<VolumeName>, Named<SnapshotName>) {
+    let (mut volumes, mut snapshots) = (Vec::new(), Vec::new());
     for resource in resources {
         match resource {
             Resource::Volume { workspace, manifest } => volumes.push((workspace, manifest.name)),
+            Resource::Snapshot { workspace, manifest } => snapshots.push((workspace, manifest.name)),
             Resource::Other { resource_type, name, file } => {
-                console.print(format!("{resource_type} {name}: skipped, Orlop has volumes only ({file})"));
+                console.print(format!(
+                    "{resource_type} {name}: skipped, Orlop has volumes and snapshots only ({file})"
+                ));
             }
         }
     }
-    volumes
+    (volumes, snapshots)
 }
 
 fn told(workspace: &WorkspaceName, name: &VolumeName, deletion: Deletion) -> String {

@@ -183,13 +183,15 @@ async fn nothing(args: &GetArgs, workspace: &WorkspaceName, shape: Shape, client
 /// The volume in the form in which apply reads it back: with `$` written so that it stays one.
 pub(super) fn appliable(mut volume: Volume) -> Volume {
     let manifest = &mut volume.manifest;
-    for text in [&mut manifest.description, &mut manifest.owner].into_iter().flatten() {
+    escaped(&mut manifest.description, &mut manifest.owner, &mut manifest.tags);
+    volume
+}
+
+/// The free texts of a manifest with `$` written so that it stays one.
+pub(super) fn escaped(description: &mut Option<String>, owner: &mut Option<String>, tags: &mut [String]) {
+    for text in [description, owner].into_iter().flatten().chain(tags) {
         *text = manifest::escape(text);
     }
-    for tag in &mut manifest.tags {
-        *tag = manifest::escape(tag);
-    }
-    volume
 }
 
 /// How resources of any type are shown.

@@ -11,6 +11,7 @@ mod operation;
 mod plan;
 mod pool;
 mod serve;
+mod snapshot;
 mod volume;
 
 use std::{ffi::OsString, io::Write};
@@ -65,6 +66,7 @@ fn dispatch(cli: Cli, console: &mut Console) -> Result<Exit> {
     match cli.command {
         Command::Verb(command) | Command::Resource(command) => waiting(resource(command, &client, console)),
         Command::Volume(command) => waiting(volume::run(command, &client, console)),
+        Command::Snapshot(command) => waiting(snapshot::run(command, &client, console)),
         Command::Undelete(args) => waiting(lifecycle::undelete(args, &client, console)),
         Command::Purge(args) => waiting(lifecycle::purge(args, &client, console)),
         Command::Rename(args) => waiting(lifecycle::rename(args, &client, console)),

@@ -7,6 +7,7 @@ pub(crate) mod lifecycle;
 pub(crate) mod observation;
 pub(crate) mod pool;
 pub(crate) mod resource;
+pub(crate) mod snapshot;
 pub(crate) mod stray;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use lifecycle::{PurgeArgs, RenameArgs, UndeleteArgs};
 use observation::EventsArgs;
 use pool::PoolCommand;
 use resource::ResourceCommand;
+use snapshot::SnapshotCommand;
 use volume::VolumeCommand;
 
 const EXAMPLES: &str = "\
@@ -100,6 +102,9 @@ pub(crate) enum Command {
     /// One volume in detail, and what is done with it beside its manifest
     #[command(subcommand)]
     Volume(VolumeCommand),
+    /// What a volume held at a moment, to be put back or made into a new volume
+    #[command(subcommand)]
+    Snapshot(SnapshotCommand),
     /// Bring back a deleted volume
     Undelete(UndeleteArgs),
     /// Destroy the data of deleted volumes, for good

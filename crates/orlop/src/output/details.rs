@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use orlop_model::{
     MANIFEST_VERSION, VolumeUsage,
     pool_report::{PoolCheck, PoolImport},
-    resource::{Attachment, Capacity, Medium, Pool, Volume, Workspace},
+    resource::{Attachment, Capacity, Consistency, Medium, Pool, Snapshot, Volume, Workspace},
 };
 
 use super::{plain, quantity, table};
@@ -150,6 +150,40 @@ fn attached(attachment: &Attachment, now: Timestamp) -> String {
     let target = attachment.target.as_ref().map_or_else(String::new, |target| format!(" at {target}"));
     let age = quantity::age(attachment.since, now);
     format!("{}{target}, {access}, for {age}, on {}", attachment.consumer, attachment.node)
+}
+
+/// A snapshot.
+pub(crate) fn snapshot(snapshot: &Snapshot, now: Timestamp) -> String {
+    let (manifest, status) = (&snapshot.manifest, &snapshot.status);
+    let mut facts = Facts::default();
+    facts.add("Name", manifest.name.as_str());
+    facts.add("Workspace", snapshot.workspace.as_str());
+    facts.add_some("Description", manifest.description.as_deref());
+    facts.add("State", status.state.as_str());
+    facts.add_some("Reason", status.reason.as_deref());
+    facts.add("Volume", format!("{}, {}", manifest.snapshot.volume, status.volume_id));
+    let moment = match status.consistency {
+        Consistency::Detached => "the volume was not in use",
+        Consistency::Filesystem => "the volume was in use, its filesystem frozen for a moment",
+    };
+    facts.add("Data", moment);
+    facts.add("Made", time(status.created_at, now));
+    facts.add(
+        "By",
+        if status.scheduled { "its volume's schedule".to_owned() } else { table::uid(status.owner_uid) },
+    );
+    match status.expires_at {
+        Some(at) => facts.add("Deleted by itself", format!("{at:.0}")),
+        None => facts
+            .add("Deleted by itself", if status.scheduled { "when its schedule says so" } else { "never" }),
+    }
+    facts.add("Size", quantity::size(status.size));
+    facts.add("Reserved", format!("{}, what it can take at most", quantity::size(status.reserved)));
+    facts.add("Own", format!("{}, shared with nothing else", quantity::size(status.exclusive)));
+    facts.add("Pool", status.pool.as_str());
+    facts.add("Filesystem", status.filesystem.to_string());
+    facts.add("Id", status.id.to_string());
+    facts.lines()
 }
 
 /// A pool.

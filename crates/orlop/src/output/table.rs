@@ -5,7 +5,10 @@ use comfy_table::{Cell, Color, ContentArrangement, ContentLineStyle, LineStyle, 
 use jiff::Timestamp;
 use orlop_model::{
     MANIFEST_VERSION, Size,
-    resource::{Capacity, Event, Operation, Pool, PoolState, Severity, Volume, VolumeState, Workspace},
+    resource::{
+        Capacity, Event, Operation, Pool, PoolState, Severity, Snapshot, SnapshotState, Volume, VolumeState,
+        Workspace,
+    },
 };
 
 use super::{Console, plain, progress, quantity};
@@ -193,6 +196,43 @@ fn held(live: u64, released: u64, limit: Option<u64>, shown: impl Fn(u64) -> Str
         Some(limit) => format!("{}/{}", shown(live.saturating_add(released)), shown(limit)),
         None => shown(live),
     }
+}
+
+/// Snapshots, a row each.
+pub(crate) fn snapshots(console: &Console, snapshots: &[Snapshot], wide: bool, now: Timestamp) -> String {
+    let mut header = vec!["NAME", "VERSION", "TYPE", "WORKSPACE", "STATUS", "VOLUME", "SIZE", "OWN", "AGE"];
+    if wide {
+        header.extend(["RESERVED", "MADE BY", "POOL", "EXPIRES"]);
+    }
+    let mut table = table(console, &header);
+    for snapshot in snapshots {
+        let status = &snapshot.status;
+        let mut row = vec![
+            Cell::new(&snapshot.manifest.name),
+            Cell::new(MANIFEST_VERSION),
+            Cell::new("snapshot"),
+            Cell::new(&snapshot.workspace),
+            Cell::new(status.state.as_str()).fg(match status.state {
+                SnapshotState::Active => Color::Green,
+                SnapshotState::Pending | SnapshotState::Deleting => Color::Yellow,
+                SnapshotState::Error => Color::Red,
+            }),
+            Cell::new(&snapshot.manifest.snapshot.volume),
+            Cell::new(quantity::size(status.size)),
+            Cell::new(quantity::size(status.exclusive)),
+            Cell::new(quantity::age(status.created_at, now)),
+        ];
+        if wide {
+            row.extend([
+                Cell::new(quantity::size(status.reserved)),
+                Cell::new(if status.scheduled { "schedule".to_owned() } else { uid(status.owner_uid) }),
+                Cell::new(&status.pool),
+                Cell::new(status.expires_at.map_or_else(|| "-".to_owned(), |at| format!("{at:.0}"))),
+            ]);
+        }
+        table.add_row(row);
+    }
+    lines(&table)
 }
 
 /// Pools, a row each.

@@ -49,13 +49,14 @@ struct Marker {
 /// # Errors
 /// [`orlop_model::ErrorKind::Damaged`] where it is another volume's, or not one of ours.
 pub(crate) fn settle(image: &Image, root: impl AsFd, wanted: Ownership) -> Result<()> {
-    let applied =
-        read(image, &root)?.map(|marker| Ownership { uid: marker.uid, gid: marker.gid, mode: marker.mode });
+    let found = read(image, &root)?;
+    let own = found.as_ref().is_some_and(|marker| marker.volume == image.id);
+    let applied = found.map(|marker| Ownership { uid: marker.uid, gid: marker.gid, mode: marker.mode });
     // A directory of that name, and no link to somewhere else.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let data = beneath::open(&root, Path::new(DATA_DIRECTORY), flags)
         .map_err(|error| health::damaged(image, &format!("it has no directory {DATA_DIRECTORY}: {error}")))?;
-    if applied == Some(wanted) {
+    if own && applied == Some(wanted) {
         return Ok(());
     }
     let before = applied.unwrap_or_default();
@@ -78,13 +79,14 @@ pub(crate) fn settle(image: &Image, root: impl AsFd, wanted: Ownership) -> Resul
 /// Confirms that the mounted filesystem is this volume's.
 pub(crate) fn confirm(image: &Image, root: impl AsFd) -> Result<()> {
     match read(image, root)? {
-        Some(_) => Ok(()),
-        None => Err(health::damaged(image, "its marker is gone")
+        Some(marker) if marker.volume == image.id => Ok(()),
+        Some(_) | None => Err(health::damaged(image, "its marker is gone")
             .hint("stop what uses it; it is marked anew at the next use")),
     }
 }
 
-/// The marker, if it was written. One of another volume is an error.
+/// The marker, if it was written. One of another volume is an error, unless the image was made from
+/// that volume's.
 fn read(image: &Image, root: impl AsFd) -> Result<Option<Marker>> {
     let bytes = match beneath::read_file(root, &path(), LONGEST) {
         Ok(bytes) => bytes,
@@ -97,7 +99,7 @@ fn read(image: &Image, root: impl AsFd) -> Result<Option<Marker>> {
     }
     let marker: Marker = serde_json::from_slice(&bytes)
         .map_err(|error| health::damaged(image, &format!("its marker is not one of ours: {error}")))?;
-    if marker.volume != image.id {
+    if marker.volume != image.id && !image.marks.contains(&marker.volume) {
         return Err(health::damaged(
             image,
             &format!("it holds the data of another volume, {}", marker.volume),

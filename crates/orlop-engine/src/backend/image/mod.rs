@@ -12,7 +12,7 @@ pub(crate) mod replacement;
 use std::path::{Path, PathBuf};
 
 use orlop_model::{FilesystemKind, VolumeId};
-use orlop_sys::filesystem::FsKind;
+use orlop_sys::{filesystem::FsKind, image, reflink};
 
 use crate::format::ImagePlacement;
 
@@ -26,6 +26,10 @@ pub(crate) struct Image {
     /// Its length in bytes.
     pub(crate) size: u64,
     pub(crate) placement: ImagePlacement,
+    /// Whether it was made from another image, and may share blocks with it.
+    pub(crate) derived: bool,
+    /// Whose mark it may have until it is first mounted, beside its own.
+    pub(crate) marks: Vec<VolumeId>,
     /// What messages call it, such as `volume public/data`.
     pub(crate) object: String,
 }
@@ -46,6 +50,20 @@ impl Image {
     pub(crate) fn kind(&self) -> FsKind {
         kernel_kind(self.placement.filesystem)
     }
+
+    /// What it takes of the host's filesystem: of one that may share blocks, what it shares with none.
+    pub(crate) fn taken(&self) -> Option<u64> {
+        if self.derived {
+            exclusive(self.path())
+        } else {
+            image::space(self.path()).ok().map(|s| s.allocated)
+        }
+    }
+}
+
+/// What an image takes that it shares with nothing else, in bytes.
+pub(crate) fn exclusive(path: &Path) -> Option<u64> {
+    reflink::exclusive(image::open_existing(path).ok()?).ok()
 }
 
 pub(crate) fn kernel_kind(kind: FilesystemKind) -> FsKind {

@@ -109,3 +109,90 @@ END;
 CREATE TRIGGER incoming_stay BEFORE UPDATE ON incoming BEGIN
     SELECT RAISE(ABORT, 'what is incoming does not change');
 END;
+
+-- Snapshots, clones and restores.
+
+-- What a volume was made from, or put back to; null where it was made empty.
+ALTER TABLE volumes ADD COLUMN source TEXT;
+ALTER TABLE volumes ADD COLUMN snapshot_schedule TEXT
+    GENERATED ALWAYS AS (manifest ->> '$.volume.snapshots.schedule') VIRTUAL;
+CREATE INDEX volumes_scheduled ON volumes (id)
+    WHERE snapshot_schedule IS NOT NULL AND released_at IS NULL;
+
+-- How many snapshots a pool holds; what they reserve and take is in its other sums.
+ALTER TABLE pools ADD COLUMN snapshots INTEGER NOT NULL DEFAULT 0 CHECK (snapshots >= 0);
+
+CREATE TABLE snapshots (
+    id              TEXT    NOT NULL PRIMARY KEY,
+    node            TEXT    NOT NULL,
+    workspace       TEXT    NOT NULL REFERENCES workspaces (name),
+    -- What was asked for, whole; the name is unique in its workspace.
+    manifest        TEXT    NOT NULL,
+    name            TEXT    NOT NULL GENERATED ALWAYS AS (manifest ->> '$.name') STORED,
+    volume_name     TEXT    NOT NULL GENERATED ALWAYS AS (manifest ->> '$.snapshot.volume') STORED,
+    -- Without a foreign key: a snapshot outlives its volume.
+    volume_id       TEXT    NOT NULL,
+    state           TEXT    NOT NULL,
+    reason          TEXT,
+    generation      INTEGER NOT NULL,
+    owner_uid       INTEGER NOT NULL,
+    created_by      TEXT    NOT NULL,
+    created_at      TEXT    NOT NULL,
+    updated_at      TEXT    NOT NULL,
+    -- When it is deleted by itself.
+    expires_at      TEXT,
+    -- Made by its volume's schedule, which deletes it again.
+    scheduled       INTEGER NOT NULL CHECK (scheduled IN (0, 1)),
+    consistency     TEXT    NOT NULL,
+    -- What the volume itself was made from at that moment, as in `volumes`.
+    source          TEXT,
+    pool_id         TEXT    NOT NULL REFERENCES pools (id),
+    -- The length of its image.
+    size_bytes      INTEGER NOT NULL CHECK (size_bytes >= 0),
+    -- What it can take of the host's filesystem at most.
+    reserved_bytes  INTEGER NOT NULL CHECK (reserved_bytes >= 0),
+    -- What it takes that it shares with nothing else, as last seen.
+    exclusive_bytes INTEGER NOT NULL DEFAULT 0 CHECK (exclusive_bytes >= 0),
+    -- Specific to the backend, as in `placements`.
+    detail          TEXT    NOT NULL,
+    backend         TEXT    NOT NULL GENERATED ALWAYS AS (detail ->> '$.backend') STORED
+) STRICT;
+
+CREATE UNIQUE INDEX snapshots_name ON snapshots (workspace, name);
+CREATE INDEX snapshots_volume ON snapshots (volume_id, id);
+CREATE INDEX snapshots_pool ON snapshots (pool_id);
+CREATE INDEX snapshots_expire ON snapshots (expires_at) WHERE expires_at IS NOT NULL;
+
+CREATE TRIGGER snapshots_insert AFTER INSERT ON snapshots BEGIN
+    UPDATE pools SET reserved_bytes = reserved_bytes + NEW.reserved_bytes,
+                     allocated_bytes = allocated_bytes + NEW.exclusive_bytes,
+                     snapshots = snapshots + 1
+    WHERE id = NEW.pool_id;
+END;
+
+CREATE TRIGGER snapshots_delete AFTER DELETE ON snapshots BEGIN
+    UPDATE pools SET reserved_bytes = reserved_bytes - OLD.reserved_bytes,
+                     allocated_bytes = allocated_bytes - OLD.exclusive_bytes,
+                     snapshots = snapshots - 1
+    WHERE id = OLD.pool_id;
+END;
+
+CREATE TRIGGER snapshots_update AFTER UPDATE OF reserved_bytes, exclusive_bytes ON snapshots BEGIN
+    UPDATE pools SET reserved_bytes = reserved_bytes + NEW.reserved_bytes - OLD.reserved_bytes,
+                     allocated_bytes = allocated_bytes + NEW.exclusive_bytes - OLD.exclusive_bytes
+    WHERE id = NEW.pool_id;
+END;
+
+-- The sums above count on it.
+CREATE TRIGGER snapshots_stay BEFORE UPDATE OF pool_id ON snapshots
+WHEN NEW.pool_id IS NOT OLD.pool_id BEGIN
+    SELECT RAISE(ABORT, 'a snapshot does not change its pool');
+END;
+
+-- When the schedule of a volume is due next. `schedule` is the one that `due_at` follows from.
+CREATE TABLE snapshot_schedules (
+    volume_id TEXT NOT NULL PRIMARY KEY REFERENCES volumes (id) ON DELETE CASCADE,
+    node      TEXT NOT NULL,
+    schedule  TEXT NOT NULL,
+    due_at    TEXT NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,350 @@
+//! Making a snapshot. The record, its reservation and the intent come first, in one write; then the
+//! image and its description, each flushed; then the record says `active`.
+//!
+//! Of a volume in use the filesystem is frozen while its image is copied. Everything that can be
+//! done before or after that is not done within: the writers wait.
+
+use std::time::Duration;
+
+use orlop_model::{
+    Error, ErrorKind, OperationId, Result, Size, SnapshotId, SnapshotManifest, WorkspaceName,
+    resource::{Consistency, Front, Outcome, Snapshot, SnapshotState},
+};
+use orlop_sys::{durable, freeze, image as host_image, mount, reflink};
+use uuid::Uuid;
+
+use super::{
+    copy::{self, Copy},
+    describe,
+    hooks::{self, Concerns},
+    object, view,
+};
+use crate::{
+    admission::human,
+    attachment::kernel,
+    backend::image::{
+        Image,
+        attach::{self as image_attach, Remaining, remaining},
+        health,
+    },
+    core::{self, Core},
+    events::event,
+    fault::{self, Point},
+    format::{Placement, PoolPaths},
+    host::On,
+    limits::{self, More},
+    locks::{Deadline, Lock},
+    pool::{self, room},
+    reconcile,
+    request::{Applied, Caller, SnapshotKey, SnapshotRequest, VolumeKey, VolumeRef},
+    running::Meter,
+    store::{Intent, SnapshotRow, VolumeRow, events, operations, pools, snapshots},
+};
+
+/// What is to be made.
+pub(crate) struct New {
+    pub(crate) workspace: WorkspaceName,
+    pub(crate) manifest: SnapshotManifest,
+    /// Whether a schedule asks for it.
+    pub(crate) scheduled: bool,
+    /// Whether writers may be made to wait for a copy of all data.
+    pub(crate) pause_writers: bool,
+}
+
+/// See [`crate::Engine::apply_snapshot`].
+pub(crate) fn apply(core: &Core, caller: &Caller, request: &SnapshotRequest) -> Result<Applied<Snapshot>> {
+    let key = SnapshotKey { workspace: request.workspace.clone(), name: request.manifest.name.clone() };
+    let _name = core.locks.take(Lock::SnapshotName(key.clone()), Deadline::usual())?;
+    if let Some(row) = core.store.read(|r| snapshots::by_key(r, &key))? {
+        reconcile::operations::settle_snapshot(core, row.id)?;
+    }
+    match core.store.read(|r| snapshots::by_key(r, &key))? {
+        Some(row) => view::configure(core, caller, row, &request.manifest),
+        None => {
+            let new = New {
+                workspace: request.workspace.clone(),
+                manifest: request.manifest.clone(),
+                scheduled: false,
+                pause_writers: request.pause_writers,
+            };
+            let row = create(core, Some(caller), new)?;
+            Ok(Applied { outcome: Outcome::Created, changes: Vec::new(), resource: view::one(row) })
+        }
+    }
+}
+
+/// Makes it. The caller holds the lock of the name.
+pub(crate) fn create(core: &Core, caller: Option<&Caller>, new: New) -> Result<SnapshotRow> {
+    let key = VolumeKey { workspace: new.workspace.clone(), name: new.manifest.snapshot.volume.clone() };
+    let volume = core.row(&VolumeRef::Key(key))?;
+    if let Some(caller) = caller {
+        core.authorise(caller, &volume)?;
+    }
+    let _volume = core.locks.take(Lock::Volume(volume.id), Deadline::usual())?;
+    let volume = core.again(volume.id)?;
+    core::usable(&volume)?;
+    let image = core.image(&volume)?;
+    let paths = pool::confirm(core, volume.placement.pool, &volume.placement.pool_name)?;
+    health::examine(&image)?;
+    let how = How::find(core, &volume, &image, &paths, new.pause_writers)?;
+    let id = SnapshotId(Uuid::now_v7());
+    let _held = core.locks.take(Lock::Snapshot(id), Deadline::usual())?;
+
+    let snapshot = new.manifest.name.to_string();
+    let concerns = Concerns { volume: &volume, snapshot: &snapshot };
+    let made =
+        hooks::before(core, &concerns).and_then(|()| record(core, caller, &volume, &image, &how, id, new));
+    let made = made.and_then(|(row, operation)| perform(core, caller, &volume, &image, &how, row, operation));
+    hooks::after(core, &concerns, made.is_ok());
+    let row = made?;
+    core.signal.shares(volume.id);
+    fault::point(Point::SnapshotDone)?;
+    Ok(row)
+}
+
+/// How its image is copied.
+struct How {
+    /// The volume is mounted, and is frozen meanwhile.
+    frozen: bool,
+    /// The pool's filesystem shares blocks.
+    shared: bool,
+    /// What the image takes now.
+    allocated: u64,
+}
+
+impl How {
+    fn find(
+        core: &Core,
+        volume: &VolumeRow,
+        image: &Image,
+        paths: &PoolPaths,
+        may_pause: bool,
+    ) -> Result<Self> {
+        let title = volume.title();
+        let frozen = image_attach::staged(image, &core.places.base(volume.id))?.is_some();
+        if !frozen && let Remaining::Somebody(device) = remaining(image)? {
+            let holders = kernel::look(&core.places, volume.id, &[device], &[], &image.object)?.holders();
+            let who = holders.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            return Err(Error::new(
+                ErrorKind::InUse,
+                format!("volume {title} was detached, but {who} still holds it, and it can't be frozen so"),
+            )
+            .object(&image.object)
+            .hint("end what holds it, then make the snapshot"));
+        }
+        let shared = reflink::is_supported(paths.root()).on(&image.object)?;
+        let allocated = host_image::space(image.path()).on(&image.object)?.allocated;
+        if frozen && !shared && !may_pause {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!(
+                    "volume {title} is in use, and the filesystem of pool {} can't share blocks: its writers would wait while {} are copied",
+                    volume.placement.pool_name,
+                    human(allocated)
+                ),
+            )
+            .object(&image.object)
+            .hint("stop what uses it first; or say --pause-writers; or keep volumes on XFS with reflink or on btrfs"));
+        }
+        Ok(Self { frozen, shared, allocated })
+    }
+
+    fn consistency(&self) -> Consistency {
+        if self.frozen { Consistency::Filesystem } else { Consistency::Detached }
+    }
+}
+
+/// The record, its reservation and the intent.
+fn record(
+    core: &Core,
+    caller: Option<&Caller>,
+    volume: &VolumeRow,
+    image: &Image,
+    how: &How,
+    id: SnapshotId,
+    new: New,
+) -> Result<(SnapshotRow, OperationId)> {
+    let now = Core::now();
+    let row = SnapshotRow {
+        id,
+        node: core.config.node.clone(),
+        workspace: new.workspace,
+        volume: volume.id,
+        state: SnapshotState::Pending,
+        reason: None,
+        generation: 1,
+        // It holds the data of whoever owns the volume.
+        owner_uid: volume.owner_uid,
+        created_by: caller.map_or(Front::Manifest, |caller| caller.front),
+        created_at: now,
+        updated_at: now,
+        expires_at: new.manifest.snapshot.retain.until(now),
+        manifest: new.manifest,
+        scheduled: new.scheduled,
+        consistency: how.consistency(),
+        source: volume.source.clone(),
+        pool: volume.placement.pool,
+        pool_name: volume.placement.pool_name.clone(),
+        size: volume.placement.size,
+        reserved: Size::from_bytes(how.allocated),
+        exclusive: Size::from_bytes(0),
+        detail: Placement::Image(image.placement.clone()),
+    };
+    let operation = core.operation(caller, Some(volume.id), Intent::Snapshot { snapshot: id });
+    let operation_id = operation.id;
+    reserve(core, &row, operation)?;
+    Ok((row, operation_id))
+}
+
+/// Writes a pending snapshot and the intent, where its pool has the room.
+pub(crate) fn reserve(core: &Core, row: &SnapshotRow, operation: crate::store::OperationRow) -> Result<()> {
+    let pool =
+        core.store.read(|r| pools::by_id(r, row.pool))?.ok_or_else(|| pool::missing(&row.pool_name))?;
+    let figures = room::gather(core, &pool)?;
+    let row = row.clone();
+    core.store.write(move |tx| {
+        // The same sums that the insertion changes: two of these can't both take the last room.
+        let pool = pools::by_id(tx, pool.id)?.ok_or_else(|| pool::missing(&pool.name))?;
+        figures.room(&pool).admit(&pool.name, row.reserved)?;
+        limits::admit(tx, &row.workspace, More { volumes: 0, bytes: row.reserved.bytes() })?;
+        snapshots::insert(tx, &row)?;
+        operations::begin(tx, &operation)
+    })
+}
+
+/// The image and the completion; what fails on the way is taken back.
+fn perform(
+    core: &Core,
+    caller: Option<&Caller>,
+    volume: &VolumeRow,
+    image: &Image,
+    how: &How,
+    row: SnapshotRow,
+    operation: OperationId,
+) -> Result<SnapshotRow> {
+    let done = effect(core, caller, volume, image, how, &row, operation).and_then(|paused| {
+        let paths = pool::confirm(core, row.pool, &row.pool_name)?;
+        complete(core, caller, &paths, row.clone(), operation, paused)
+    });
+    done.inspect_err(|_| {
+        if let Err(left) = undo(core, &row, operation) {
+            tracing::warn!(snapshot = row.title(), %left, "an unfinished snapshot is taken back at the next start");
+        }
+    })
+}
+
+/// The files, up to the description. Says for how long writers were paused.
+fn effect(
+    core: &Core,
+    caller: Option<&Caller>,
+    volume: &VolumeRow,
+    image: &Image,
+    how: &How,
+    row: &SnapshotRow,
+    operation: OperationId,
+) -> Result<Option<Duration>> {
+    fault::point(Point::SnapshotRecorded)?;
+    let object = object(row);
+    let paths = pool::confirm(core, row.pool, &row.pool_name)?;
+    durable::create_dir_all(&paths.snapshot(row.id), 0o700).on(&object)?;
+    let path = paths.snapshot_image(row.id);
+    let copy = Copy::begin(image.path(), &path, &object)?;
+    fault::point(Point::SnapshotBegun)?;
+    let meter = (!how.shared).then(|| core.running.begin(operation, "snapshot", &object, caller));
+    let paused = if how.frozen {
+        let bound = if how.shared { copy::SHARED_WITHIN } else { copy::copied_within(how.allocated) };
+        let frozen = freeze::freeze(&core.places.base(volume.id), bound).on(&object)?;
+        fault::point(Point::SnapshotFrozen)?;
+        write(&copy, meter.as_ref(), &object)?;
+        fault::point(Point::SnapshotCopied)?;
+        Some(frozen.thaw().on(&object)?)
+    } else {
+        write(&copy, meter.as_ref(), &object)?;
+        fault::point(Point::SnapshotCopied)?;
+        None
+    };
+    fault::point(Point::SnapshotThawed)?;
+    copy.flush()?;
+    fault::point(Point::SnapshotFlushed)?;
+    Ok(paused)
+}
+
+fn write(copy: &Copy<'_>, meter: Option<&Meter<'_>>, object: &str) -> Result<()> {
+    match meter {
+        Some(meter) => copy.write(meter),
+        None if copy.share()? => Ok(()),
+        None => Err(Error::new(ErrorKind::Host, format!("{object}: its filesystem no longer shares blocks"))
+            .object(object)
+            .hint("try again")),
+    }
+}
+
+/// The description and the record. Also what recovery does for an image that is whole.
+pub(crate) fn complete(
+    core: &Core,
+    caller: Option<&Caller>,
+    paths: &PoolPaths,
+    mut row: SnapshotRow,
+    operation: OperationId,
+    paused: Option<Duration>,
+) -> Result<SnapshotRow> {
+    let object = object(&row);
+    row.state = SnapshotState::Active;
+    row.updated_at = Core::now();
+    if let Ok(space) = host_image::space(&paths.snapshot_image(row.id)) {
+        row.reserved = Size::from_bytes(space.allocated);
+    }
+    describe::write_ahead(paths, &row)?;
+    durable::sync_directory(&paths.snapshots()).on(&object)?;
+    fault::point(Point::SnapshotDescribed)?;
+    let how = match (row.consistency, paused) {
+        (Consistency::Detached, _) => ", which was not in use".to_owned(),
+        (Consistency::Filesystem, Some(paused)) => {
+            format!("; its writers were paused for {} ms", paused.as_millis())
+        }
+        (Consistency::Filesystem, None) => String::new(),
+    };
+    let message = format!(
+        "snapshot {} is made of volume {}/{}{how}",
+        row.title(),
+        row.workspace,
+        row.manifest.snapshot.volume
+    );
+    let told = event("SnapshotCreated", message).of_snapshot(&row).by_any(caller);
+    core.store.write(move |tx| {
+        snapshots::update(tx, &mut row)?;
+        operations::finish(tx, operation)?;
+        events::append(tx, &told)?;
+        Ok(row)
+    })
+}
+
+/// Takes back what was begun: the files, then the record. Nobody ever had it.
+pub(crate) fn undo(core: &Core, row: &SnapshotRow, operation: OperationId) -> Result<()> {
+    // A commit that failed may have happened: what is active now is not taken back.
+    let now = core.store.read(|r| snapshots::by_id(r, row.id))?;
+    if now.is_some_and(|now| now.state != SnapshotState::Pending) {
+        return Ok(());
+    }
+    thaw(core, row)?;
+    let paths = pool::confirm(core, row.pool, &row.pool_name)?;
+    super::delete::remove(&paths, row)?;
+    let message = format!("snapshot {} was not made, and what was begun of it is gone", row.title());
+    let (id, told) = (row.id, event("SnapshotUndone", message).of_snapshot(row).warning());
+    core.store.write(move |tx| {
+        snapshots::delete(tx, id)?;
+        operations::finish(tx, operation)?;
+        events::append(tx, &told)
+    })?;
+    Ok(())
+}
+
+/// Thaws the volume's filesystem if a snapshot that did not end left it frozen, and says whether so.
+pub(crate) fn thaw(core: &Core, row: &SnapshotRow) -> Result<bool> {
+    let base = core.places.base(row.volume);
+    match mount::mounted_at(&base) {
+        Ok(Some(_)) => freeze::thaw(&base).on(&object(row)),
+        // Not there, or nothing is mounted there.
+        Ok(None) | Err(_) => Ok(false),
+    }
+}

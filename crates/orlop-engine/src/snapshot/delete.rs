@@ -1,0 +1,105 @@
+//! Deleting a snapshot: marked and journaled first, its files, then its record.
+
+use orlop_model::{Error, ErrorKind, OperationId, Result, resource::SnapshotState};
+use orlop_sys::durable;
+
+use super::{again, find, object};
+use crate::{
+    authority,
+    core::{Core, rule},
+    events::event,
+    fault::{self, Point},
+    format::PoolPaths,
+    host::On,
+    locks::{Deadline, Lock},
+    pool, reconcile,
+    request::{Caller, SnapshotKey},
+    store::{Intent, SnapshotRow, events, operations, snapshots},
+};
+
+/// See [`crate::Engine::delete_snapshot`].
+pub(crate) fn delete(core: &Core, caller: &Caller, key: &SnapshotKey) -> Result<()> {
+    let row = find(core, key)?;
+    let workspace = core.workspace(&row.workspace)?;
+    authority::rule_snapshot(caller, &rule(&workspace), row.owner_uid, &row.title())?;
+    let _name = core.locks.take(Lock::SnapshotName(key.clone()), Deadline::usual())?;
+    reconcile::operations::settle_snapshot(core, row.id)?;
+    let _held = core.locks.take(Lock::Snapshot(row.id), Deadline::usual())?;
+    let row = match again(core, &row) {
+        // What was unfinished of it was taken back just now.
+        Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    begin(core, Some(caller), row, "somebody deleted it")
+}
+
+/// Marks and deletes it. The caller holds its lock.
+pub(crate) fn begin(core: &Core, caller: Option<&Caller>, mut row: SnapshotRow, why: &str) -> Result<()> {
+    match row.state {
+        SnapshotState::Active | SnapshotState::Error => {}
+        SnapshotState::Pending | SnapshotState::Deleting => {
+            return Err(Error::new(
+                ErrorKind::Recovering,
+                format!("snapshot {} is being worked on", row.title()),
+            )
+            .object(object(&row))
+            .hint("try again in a moment"));
+        }
+    }
+    pool::confirm(core, row.pool, &row.pool_name)?;
+    row.state = SnapshotState::Deleting;
+    row.updated_at = Core::now();
+    let operation = core.operation(caller, None, Intent::DeleteSnapshot { snapshot: row.id });
+    let operation_id = operation.id;
+    let told = event("SnapshotDeleting", format!("snapshot {} is being deleted: {why}", row.title()))
+        .of_snapshot(&row)
+        .by_any(caller);
+    let row = core.store.write(move |tx| {
+        snapshots::update(tx, &mut row)?;
+        operations::begin(tx, &operation)?;
+        events::append(tx, &told)?;
+        Ok(row)
+    })?;
+    finish(core, caller, &row, operation_id)
+}
+
+/// Goes on with a deletion that was begun. Also what recovery does.
+pub(crate) fn finish(
+    core: &Core,
+    caller: Option<&Caller>,
+    row: &SnapshotRow,
+    operation: OperationId,
+) -> Result<()> {
+    fault::point(Point::SnapshotDeleteRecorded)?;
+    let paths = pool::confirm(core, row.pool, &row.pool_name)?;
+    remove(&paths, row)?;
+    fault::point(Point::SnapshotDeleteRemoved)?;
+    let told =
+        event("SnapshotDeleted", format!("snapshot {} is gone", row.title())).of_snapshot(row).by_any(caller);
+    let id = row.id;
+    core.store.write(move |tx| {
+        snapshots::delete(tx, id)?;
+        operations::finish(tx, operation)?;
+        events::append(tx, &told)
+    })?;
+    core.signal.shares(row.volume);
+    fault::point(Point::SnapshotDeleteDone)
+}
+
+/// Removes its files: the description first, so that what a crash leaves is not taken for whole. Only
+/// what we put there is removed; anything else keeps the directory.
+pub(crate) fn remove(paths: &PoolPaths, row: &SnapshotRow) -> Result<()> {
+    let (object, directory) = (object(row), paths.snapshot(row.id));
+    durable::remove_file(&paths.snapshot_record(row.id)).on(&object)?;
+    for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(".snapshot.json.") && name.ends_with(".new") {
+            durable::remove_file(&entry.path()).on(&object)?;
+        }
+    }
+    fault::point(Point::SnapshotDeleteDescribed)?;
+    durable::remove_file(&paths.snapshot_image(row.id)).on(&object)?;
+    fault::point(Point::SnapshotDeleteUnlinked)?;
+    durable::remove_dir(&directory).on(&object)
+}

@@ -1,0 +1,73 @@
+//! Snapshots: making one (`create`), what is changed of it in place and how users see it (`view`),
+//! deleting (`delete`), putting a volume back to one (`restore`), what a new volume is made from
+//! (`source`), and those that are made by a schedule (`schedule`, `retention`).
+//!
+//! An image is copied by sharing its blocks where the pool's filesystem can, which takes no longer for
+//! a larger one; else byte by byte (`copy`). What others do around it is in `hooks`, the file beside
+//! the image in `describe`, and what images take for themselves in `shared`.
+
+pub(crate) mod copy;
+pub(crate) mod create;
+pub(crate) mod delete;
+pub(crate) mod describe;
+pub(crate) mod hooks;
+pub(crate) mod naming;
+pub(crate) mod restore;
+pub(crate) mod retention;
+pub(crate) mod schedule;
+pub(crate) mod shared;
+pub(crate) mod source;
+pub(crate) mod view;
+
+use orlop_model::{Error, ErrorKind, Result, resource::SnapshotState};
+
+use crate::{
+    core::Core,
+    request::SnapshotKey,
+    store::{SnapshotRow, snapshots},
+};
+
+/// The snapshot of that name.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`].
+pub(crate) fn find(core: &Core, key: &SnapshotKey) -> Result<SnapshotRow> {
+    let found = core.store.read(|r| snapshots::by_key(r, key))?;
+    found.ok_or_else(|| missing(&format!("{}/{}", key.workspace, key.name)))
+}
+
+/// The same again, after its lock was taken: it may have gone meanwhile.
+pub(crate) fn again(core: &Core, row: &SnapshotRow) -> Result<SnapshotRow> {
+    core.store.read(|r| snapshots::by_id(r, row.id))?.ok_or_else(|| missing(&row.title()))
+}
+
+fn missing(title: &str) -> Error {
+    Error::new(ErrorKind::NotFound, format!("there is no snapshot {title}"))
+        .object(format!("snapshot {title}"))
+        .hint("orlop snapshot list -a lists the snapshots")
+}
+
+/// What messages call a snapshot.
+pub(crate) fn object(row: &SnapshotRow) -> String {
+    format!("snapshot {}", row.title())
+}
+
+/// Refuses a snapshot that nothing can be made from now.
+pub(crate) fn usable(row: &SnapshotRow) -> Result<()> {
+    let title = row.title();
+    let refused = |kind, what: &str| Error::new(kind, format!("snapshot {title} {what}")).object(object(row));
+    match row.state {
+        SnapshotState::Active => Ok(()),
+        SnapshotState::Pending => {
+            Err(refused(ErrorKind::Recovering, "is still being made")
+                .hint("retry: the work goes on meanwhile"))
+        }
+        SnapshotState::Deleting => {
+            Err(refused(ErrorKind::Conflict, "is being deleted").hint("orlop snapshot list shows the others"))
+        }
+        SnapshotState::Error => {
+            let why = row.reason.as_deref().unwrap_or("something is wrong with it");
+            Err(refused(ErrorKind::Damaged, &format!("is not usable: {why}")))
+        }
+    }
+}

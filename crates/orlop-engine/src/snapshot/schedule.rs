@@ -1,0 +1,116 @@
+//! Snapshots that a volume's manifest asks for, made when they are due, and those whose time is over.
+//!
+//! When a schedule is due next is recorded. What was missed while the daemon did not run is due at its
+//! start, once. A snapshot that can't be made is told of and skipped: the next one is due in its turn.
+
+use jiff::Timestamp;
+use orlop_model::{
+    ErrorKind, Result, Retain, SnapshotManifest, SnapshotPolicy,
+    resource::{SnapshotState, VolumeState},
+};
+
+use super::{
+    create::{self, New},
+    delete, naming, retention,
+};
+use crate::{
+    core::Core,
+    events::{event, note},
+    locks::{Deadline, Lock},
+    request::SnapshotKey,
+    store::{SnapshotRow, VolumeRow, schedules, snapshots, volumes},
+};
+
+/// Does all that is due.
+pub(crate) fn tend(core: &Core) -> Result<()> {
+    let now = Core::now();
+    for row in core.store.read(schedules::all)? {
+        if core.signal.is_stopping() {
+            return Ok(());
+        }
+        if row.due_at.is_some_and(|due| due > now) {
+            continue;
+        }
+        let Some(volume) = core.store.read(|r| volumes::by_id(r, row.volume))? else { continue };
+        let Some(policy) = volume.manifest.volume.snapshots.clone() else { continue };
+        // A schedule that is new or was changed begins with its next time.
+        if row.due_at.is_some() {
+            run(core, &volume, &policy, now)?;
+        }
+        // Counted from after it was made: a schedule never runs behind itself.
+        if let Some(next) = policy.schedule.next_after(Core::now()) {
+            core.store.write(move |tx| schedules::set(tx, row.volume, next))?;
+        }
+    }
+    for row in core.store.read(|r| snapshots::expired(r, now))? {
+        remove(core, &row, "its time is over")?;
+    }
+    Ok(())
+}
+
+fn run(core: &Core, volume: &VolumeRow, policy: &SnapshotPolicy, now: Timestamp) -> Result<()> {
+    match volume.state {
+        VolumeState::Active => {}
+        VolumeState::Pending | VolumeState::Deleting | VolumeState::Released | VolumeState::Error => {
+            return Ok(());
+        }
+    }
+    if let Err(error) = make(core, volume, now) {
+        if error.kind == ErrorKind::Store {
+            return Err(error);
+        }
+        let message = format!("no snapshot of volume {} was made by its schedule: {error}", volume.title());
+        note(core, event("SnapshotSkipped", message).of(volume).warning());
+        // Old ones stay while no new ones come.
+        return Ok(());
+    }
+    let made: Vec<SnapshotRow> = core.store.read(|r| snapshots::of_volume(r, volume.id))?;
+    let scheduled: Vec<_> = made
+        .iter()
+        .filter(|row| row.scheduled && row.state == SnapshotState::Active)
+        .map(|row| (row.id, row.created_at))
+        .collect();
+    let surplus = retention::surplus(&scheduled, &policy.keep);
+    for row in made.iter().filter(|row| surplus.contains(&row.id)) {
+        remove(core, row, "no rule of its schedule keeps it")?;
+    }
+    Ok(())
+}
+
+fn make(core: &Core, volume: &VolumeRow, now: Timestamp) -> Result<()> {
+    let mut at = now;
+    loop {
+        let Some(name) = naming::dated(volume.manifest.name.as_str(), at) else { return Ok(()) };
+        let key = SnapshotKey { workspace: volume.workspace.clone(), name: name.clone() };
+        let _name = core.locks.take(Lock::SnapshotName(key.clone()), Deadline::usual())?;
+        if core.store.read(|r| snapshots::by_key(r, &key))?.is_some() {
+            // Names of volumes that begin alike were cut.
+            at += jiff::SignedDuration::from_secs(1);
+            continue;
+        }
+        let manifest = SnapshotManifest::new(name, volume.manifest.name.clone(), Retain::Forever);
+        let new =
+            New { workspace: volume.workspace.clone(), manifest, scheduled: true, pause_writers: false };
+        let begin = std::time::Instant::now();
+        let made = create::create(core, None, new);
+        return core.tally.count("snapshot.scheduled", begin.elapsed(), made).map(drop);
+    }
+}
+
+/// One that is being read or deleted goes another time.
+fn remove(core: &Core, row: &SnapshotRow, why: &str) -> Result<()> {
+    let Some(_held) = core.locks.try_take(Lock::Snapshot(row.id)) else { return Ok(()) };
+    let now = core.store.read(|r| snapshots::by_id(r, row.id))?;
+    let Some(row) = now.filter(|now| matches!(now.state, SnapshotState::Active | SnapshotState::Error))
+    else {
+        return Ok(());
+    };
+    match delete::begin(core, None, row, why) {
+        Err(error) if error.kind == ErrorKind::Store => Err(error),
+        Err(error) => {
+            tracing::warn!(%error, "a snapshot is deleted another time");
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
+}

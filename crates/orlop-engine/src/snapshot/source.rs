@@ -1,0 +1,271 @@
+//! What a new volume is made from: a snapshot or another volume of its workspace. It gets a copy of the
+//! image, and the filesystem in it a UUID of its own.
+
+use std::path::PathBuf;
+
+use orlop_model::{
+    Error, ErrorKind, FilesystemChoice, OperationId, PoolId, PoolName, Result, Size, VolumeSource,
+    VolumeSpec, WorkspaceName,
+};
+use orlop_sys::{filesystem, freeze, image as host_image, reflink};
+use uuid::Uuid;
+
+use super::{
+    again,
+    copy::{self, Copy},
+    find, object, usable,
+};
+use crate::{
+    admission::human,
+    authority,
+    backend::image::{
+        Image,
+        attach::{self as image_attach, Remaining, remaining},
+        health, kernel_kind,
+    },
+    core::{self, Core, rule},
+    fault::{self, Point},
+    format::{ImagePlacement, Origin, Placement},
+    host::On,
+    locks::{Deadline, Held, Lock},
+    pool,
+    request::{Caller, SnapshotKey, VolumeKey, VolumeRef},
+    store::{VolumeRow, volumes},
+};
+
+/// The data that a volume begins with. Nobody changes or deletes it while this lives.
+pub(crate) struct Source {
+    pub(crate) origin: Origin,
+    pub(crate) placement: ImagePlacement,
+    pub(crate) pool: PoolId,
+    pub(crate) pool_name: PoolName,
+    pub(crate) size: Size,
+    /// The size that its filesystem was made with.
+    pub(crate) created_size: Size,
+    path: PathBuf,
+    /// The volume that it is, where it is none of the snapshots; and whether it is mounted.
+    volume: Option<(VolumeRow, bool)>,
+    _held: Held,
+}
+
+/// Looks it up, and waits until nobody else works on it.
+pub(crate) fn look_up(
+    core: &Core,
+    caller: &Caller,
+    workspace: &WorkspaceName,
+    source: &VolumeSource,
+) -> Result<Source> {
+    match source {
+        VolumeSource::Snapshot(name) => {
+            let row = find(core, &SnapshotKey { workspace: workspace.clone(), name: name.clone() })?;
+            let workspace = core.workspace(&row.workspace)?;
+            authority::rule_snapshot(caller, &rule(&workspace), row.owner_uid, &row.title())?;
+            let held = core.locks.take(Lock::Snapshot(row.id), Deadline::usual())?;
+            let row = again(core, &row)?;
+            usable(&row)?;
+            let Placement::Image(placement) = row.detail.clone();
+            let path = pool::confirm(core, row.pool, &row.pool_name)?.snapshot_image(row.id);
+            let marks =
+                row.source.iter().flat_map(|origin| origin.marks.clone()).chain([row.volume]).collect();
+            Ok(Source {
+                origin: Origin {
+                    snapshot: Some(row.id),
+                    volume: row.volume,
+                    named: object(&row),
+                    at: Core::now(),
+                    marks,
+                },
+                placement,
+                pool: row.pool,
+                pool_name: row.pool_name,
+                created_size: core
+                    .store
+                    .read(|r| volumes::by_id(r, row.volume))?
+                    .map_or(row.size, |volume| volume.created_size.min(row.size)),
+                size: row.size,
+                path,
+                volume: None,
+                _held: held,
+            })
+        }
+        VolumeSource::Volume(name) => {
+            let key = VolumeKey { workspace: workspace.clone(), name: name.clone() };
+            let row = core.row(&VolumeRef::Key(key))?;
+            core.authorise(caller, &row)?;
+            let held = core.locks.take(Lock::Volume(row.id), Deadline::usual())?;
+            let row = core.again(row.id)?;
+            core::usable(&row)?;
+            pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
+            let image = core.image(&row)?;
+            health::examine(&image)?;
+            let mounted = image_attach::staged(&image, &core.places.base(row.id))?.is_some();
+            if !mounted && remaining(&image)? != Remaining::Nobody {
+                return Err(Error::new(
+                    ErrorKind::InUse,
+                    format!("volume {} was detached, but somebody still holds it", row.title()),
+                )
+                .object(&image.object)
+                .hint("end what holds it, then apply again"));
+            }
+            Ok(Source {
+                origin: Origin {
+                    snapshot: None,
+                    volume: row.id,
+                    named: image.object.clone(),
+                    at: Core::now(),
+                    marks: image.marks.iter().copied().chain([row.id]).collect(),
+                },
+                placement: image.placement.clone(),
+                pool: row.placement.pool,
+                pool_name: row.placement.pool_name.clone(),
+                size: row.placement.size,
+                created_size: row.created_size,
+                path: image.path,
+                volume: Some((row, mounted)),
+                _held: held,
+            })
+        }
+    }
+}
+
+impl Source {
+    /// Whether what is asked for can be made of it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] and [`ErrorKind::Unsupported`], naming the field.
+    pub(crate) fn check(&self, spec: &VolumeSpec) -> Result<()> {
+        let named = &self.origin.named;
+        let invalid =
+            |field: &str, message: String| Error::new(ErrorKind::InvalidArgument, message).object(field);
+        let kind = self.placement.filesystem;
+        if spec.filesystem != FilesystemChoice::Auto && spec.filesystem.resolve(spec.size) != kind {
+            let message =
+                format!("the filesystem of {named} is {kind}, and a volume made from it has the same");
+            return Err(invalid("volume.filesystem", message).hint("leave filesystem out"));
+        }
+        if spec.preallocate {
+            let message =
+                format!("a volume made from {named} shares its blocks, so they can't be taken beforehand");
+            return Err(Error::new(ErrorKind::Unsupported, message)
+                .object("volume.preallocate")
+                .hint("leave preallocate out"));
+        }
+        if spec.size < self.size {
+            let message = format!("the size {} is less than that of {named}, {}", spec.size, self.size);
+            return Err(invalid("volume.size", message).hint(format!("use {} or more", self.size)));
+        }
+        if spec.size > self.size {
+            let message = format!("the size {} is more than that of {named}, {}", spec.size, self.size);
+            return Err(Error::new(ErrorKind::Unsupported, message)
+                .object("volume.size")
+                .hint(format!("use {}", self.size)));
+        }
+        Ok(())
+    }
+
+    /// Makes the image of the new volume, with a filesystem of its own identity. Not flushed.
+    pub(crate) fn make(
+        &self,
+        core: &Core,
+        caller: &Caller,
+        image: &Image,
+        operation: OperationId,
+    ) -> Result<()> {
+        let (object, kind) = (&image.object, kernel_kind(self.placement.filesystem));
+        // Of a snapshot once for all volumes that are ever made from it.
+        if self.volume.is_none() {
+            self.settle_log(&self.path, object)?;
+        }
+        let copy = Copy::begin(&self.path, image.path(), object)?;
+        let shared = reflink::is_supported(&image.directory).on(object)? && self.pool_holds(core, image);
+        match &self.volume {
+            Some((row, true)) => self.copy_frozen(core, row, &copy, shared, object)?,
+            Some((_, false)) | None => {
+                if !(shared && copy.share()?) {
+                    copy.write(&core.running.begin(operation, "clone", object, Some(caller)))?;
+                }
+            }
+        }
+        fault::point(Point::CreateCopied)?;
+        self.settle_log(image.path(), object)?;
+        filesystem::set_uuid(image.path(), kind, Uuid::now_v7().into_bytes()).on(object)
+    }
+
+    fn pool_holds(&self, core: &Core, image: &Image) -> bool {
+        core.pools
+            .paths(self.pool, &self.pool_name)
+            .is_ok_and(|paths| image.directory.starts_with(paths.root()))
+    }
+
+    fn copy_frozen(
+        &self,
+        core: &Core,
+        row: &VolumeRow,
+        copy: &Copy<'_>,
+        shared: bool,
+        object: &str,
+    ) -> Result<()> {
+        let allocated = host_image::space(&self.path).on(object)?.allocated;
+        if !shared {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!(
+                    "volume {} is in use, and its blocks can't be shared: its writers would wait while {} are copied",
+                    row.title(),
+                    human(allocated)
+                ),
+            )
+            .object(object)
+            .hint("stop what uses it first; or make a snapshot of it with --pause-writers, and the volume from that"));
+        }
+        let frozen = freeze::freeze(&core.places.base(row.id), copy::SHARED_WITHIN).on(object)?;
+        fault::point(Point::CreateFrozen)?;
+        if !copy.share()? {
+            return Err(Error::new(
+                ErrorKind::Host,
+                format!("{object}: blocks can't be shared with {}", self.origin.named),
+            )
+            .object(object)
+            .hint("try again"));
+        }
+        let paused = frozen.thaw().on(object)?;
+        tracing::info!(volume = row.title(), milliseconds = paused.as_millis() as u64, "writers were paused");
+        Ok(())
+    }
+
+    fn settle_log(&self, path: &std::path::Path, object: &str) -> Result<()> {
+        let kind = kernel_kind(self.placement.filesystem);
+        if filesystem::log_is_clean(path, kind).on(object)? {
+            return Ok(());
+        }
+        filesystem::replay_log(path, kind, self.placement.loop_block_size).map_err(|error| {
+            if health::is_of_the_image(&error) {
+                return Error::new(
+                    ErrorKind::Damaged,
+                    format!(
+                        "{object} can't be made: the filesystem of {} can't be mounted: {error}",
+                        self.origin.named
+                    ),
+                )
+                .object(&self.origin.named)
+                .hint("make it from another snapshot");
+            }
+            crate::host::failure(&error, object)
+        })
+    }
+}
+
+/// Thaws the volume that a clone was being made of, and says whether it was frozen.
+pub(crate) fn thaw(core: &Core, clone: &VolumeRow) -> Result<bool> {
+    let Some(origin) = clone.source.as_ref().filter(|origin| origin.snapshot.is_none()) else {
+        return Ok(false);
+    };
+    if core.store.read(|r| volumes::by_id(r, origin.volume))?.is_none() {
+        return Ok(false);
+    }
+    let base = core.places.base(origin.volume);
+    match orlop_sys::mount::mounted_at(&base) {
+        Ok(Some(_)) => freeze::thaw(&base).on(&origin.named),
+        Ok(None) | Err(_) => Ok(false),
+    }
+}

@@ -1,0 +1,111 @@
+//! Snapshots as users see them, and what changes of one in place.
+
+use orlop_model::{
+    Error, ErrorKind, Result, SnapshotManifest,
+    resource::{Outcome, Snapshot, SnapshotStatus},
+};
+
+use super::{describe, find, usable};
+use crate::{
+    authority,
+    core::{Core, rule},
+    events::event,
+    format::Placement,
+    locks::{Deadline, Lock},
+    pool,
+    request::{Applied, Caller, Page, SnapshotKey, SnapshotQuery},
+    store::{SnapshotRow, events, snapshots},
+};
+
+/// One, as it is recorded.
+pub(crate) fn one(row: SnapshotRow) -> Snapshot {
+    let Placement::Image(placement) = &row.detail;
+    Snapshot {
+        status: SnapshotStatus {
+            id: row.id,
+            state: row.state,
+            reason: row.reason,
+            volume_id: row.volume,
+            owner_uid: row.owner_uid,
+            created_by: row.created_by,
+            scheduled: row.scheduled,
+            pool: row.pool_name,
+            filesystem: placement.filesystem,
+            consistency: row.consistency,
+            size: row.size,
+            reserved: row.reserved,
+            exclusive: row.exclusive,
+            created_at: row.created_at,
+            expires_at: row.expires_at,
+        },
+        manifest: row.manifest,
+        workspace: row.workspace,
+    }
+}
+
+/// One by name.
+pub(crate) fn show(core: &Core, key: &SnapshotKey) -> Result<Snapshot> {
+    find(core, key).map(one)
+}
+
+/// A page of them.
+pub(crate) fn page(core: &Core, query: &SnapshotQuery) -> Result<Page<Snapshot>> {
+    let page = core.store.read(|r| snapshots::page(r, query))?;
+    Ok(Page { items: page.items.into_iter().map(one).collect(), next: page.next })
+}
+
+/// Applies a manifest to a snapshot that is there. The caller holds the lock of the name.
+pub(crate) fn configure(
+    core: &Core,
+    caller: &Caller,
+    row: SnapshotRow,
+    wanted: &SnapshotManifest,
+) -> Result<Applied<Snapshot>> {
+    let workspace = core.workspace(&row.workspace)?;
+    authority::rule_snapshot(caller, &rule(&workspace), row.owner_uid, &row.title())?;
+    let _held = core.locks.take(Lock::Snapshot(row.id), Deadline::usual())?;
+    let mut row = super::again(core, &row)?;
+    usable(&row)?;
+    if row.manifest.snapshot.volume != wanted.snapshot.volume {
+        return Err(Error::new(
+            ErrorKind::Immutable,
+            format!(
+                "snapshot {} is of volume {}, and not of {}",
+                row.title(),
+                row.manifest.snapshot.volume,
+                wanted.snapshot.volume
+            ),
+        )
+        .object("snapshot.volume")
+        .hint("choose another name, or delete that snapshot first"));
+    }
+    let changes = changes(&row.manifest, wanted);
+    if changes.is_empty() {
+        return Ok(Applied { outcome: Outcome::Unchanged, changes, resource: one(row) });
+    }
+    let paths = pool::confirm(core, row.pool, &row.pool_name)?;
+    row.manifest = wanted.clone();
+    row.expires_at = wanted.snapshot.retain.until(row.created_at);
+    row.updated_at = Core::now();
+    let message = format!("snapshot {} changed: {}", row.title(), changes.join(", "));
+    let told = event("SnapshotConfigured", message).of_snapshot(&row).by(caller);
+    let row = core.store.write(move |tx| {
+        snapshots::update(tx, &mut row)?;
+        events::append(tx, &told)?;
+        Ok(row)
+    })?;
+    // Needs no intent: the record is the truth, and the file is written anew with every change.
+    describe::write(&paths, &row)?;
+    Ok(Applied { outcome: Outcome::Configured, changes, resource: one(row) })
+}
+
+fn changes(old: &SnapshotManifest, new: &SnapshotManifest) -> Vec<String> {
+    let differs = [
+        ("tags", old.tags != new.tags),
+        ("description", old.description != new.description),
+        ("owner", old.owner != new.owner),
+        ("layer", old.layer != new.layer),
+        ("snapshot.retain", old.snapshot.retain != new.snapshot.retain),
+    ];
+    differs.into_iter().filter(|(_, differs)| *differs).map(|(field, _)| field.to_owned()).collect()
+}

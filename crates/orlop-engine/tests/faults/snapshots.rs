@@ -1,0 +1,154 @@
+//! The operations on snapshots: what is there before, what is done, and what holds after.
+
+use orlop_engine::{fault::Point::*, *};
+use orlop_model::ErrorKind;
+
+use crate::{
+    harness::*,
+    scenarios::{BASIC, PLAIN, Scenario, put_away},
+};
+
+const CLONE: &str = "size: 16Mi, accessMode: ReadWriteMany, type: temp, source: snapshot s";
+const CLONE_IN_USE: &str = "size: 16Mi, accessMode: ReadWriteMany, type: temp, source: volume data";
+
+/// A volume in use with a file in it, on a pool that shares blocks.
+const IN_USE: Scenario = Scenario {
+    sharing: true,
+    prepare: |world| {
+        world.apply("data", PLAIN).unwrap();
+        let path = world.attach("data", "one").unwrap().path;
+        std::fs::write(path.join("file"), "cargo").unwrap();
+    },
+    end: |world| {
+        put_snapshots_away(world);
+        for volume in world.engine().volumes(&ROOT, &VolumeQuery::default()).unwrap().items {
+            put_away(world, volume.manifest.name.as_str());
+        }
+    },
+    ..BASIC
+};
+
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "snapshot_in_use",
+        points: &[
+            SnapshotRecorded,
+            SnapshotBegun,
+            SnapshotFrozen,
+            SnapshotCopied,
+            SnapshotThawed,
+            SnapshotFlushed,
+            SnapshotDescribed,
+            SnapshotDone,
+        ],
+        operate: |world| world.snapshot("s", "data").map(drop),
+        check: |world| {
+            // It would wait for ever if it were still frozen.
+            let path = world.attach("data", "one").unwrap().path;
+            std::fs::write(path.join("file"), "later").unwrap();
+            assert_eq!(world.snapshot_names(), ["s"]);
+            world.apply("clone", CLONE).unwrap();
+            holds(world, "clone", "cargo");
+        },
+        ..IN_USE
+    },
+    Scenario {
+        name: "snapshot_copied",
+        points: &[
+            SnapshotRecorded,
+            SnapshotBegun,
+            SnapshotCopied,
+            SnapshotFlushed,
+            SnapshotDescribed,
+            SnapshotDone,
+        ],
+        sharing: false,
+        prepare: |world| {
+            (IN_USE.prepare)(world);
+            world.detach("data", "one").unwrap();
+        },
+        operate: |world| world.snapshot("s", "data").map(drop),
+        check: |world| {
+            world.inside("data", |path| std::fs::write(path.join("file"), "later").unwrap());
+            world.restore("s").unwrap();
+            holds(world, "data", "cargo");
+        },
+        ..IN_USE
+    },
+    Scenario {
+        name: "snapshot_delete",
+        points: &[
+            SnapshotDeleteRecorded,
+            SnapshotDeleteDescribed,
+            SnapshotDeleteUnlinked,
+            SnapshotDeleteRemoved,
+            SnapshotDeleteDone,
+        ],
+        prepare: |world| {
+            (IN_USE.prepare)(world);
+            world.snapshot("s", "data").unwrap();
+            world.snapshot("t", "data").unwrap();
+        },
+        operate: |world| match world.delete_snapshot("s") {
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
+            other => other,
+        },
+        check: |world| {
+            assert_eq!(world.snapshot_names(), ["t"]);
+            holds(world, "data", "cargo");
+        },
+        ..IN_USE
+    },
+    Scenario {
+        name: "restore",
+        points: &[RestoreRecorded, RestoreCopied, RestoreKept, RestoreDescribed, RestoreSwapped, RestoreDone],
+        prepare: |world| {
+            (IN_USE.prepare)(world);
+            world.snapshot("s", "data").unwrap();
+            let path = world.attach("data", "one").unwrap().path;
+            std::fs::write(path.join("file"), "later").unwrap();
+            world.detach("data", "one").unwrap();
+        },
+        operate: |world| world.restore("s").map(drop),
+        check: |world| {
+            holds(world, "data", "cargo");
+            // The first of those that were kept has what was in it before all.
+            let names = world.snapshot_names();
+            let before = names.iter().find(|name| name.starts_with("data-before-")).unwrap();
+            world.restore(before).unwrap();
+            holds(world, "data", "later");
+        },
+        ..IN_USE
+    },
+    Scenario {
+        name: "clone",
+        points: &[
+            CreateRecorded,
+            CreateDirectory,
+            CreateFrozen,
+            CreateCopied,
+            CreateFormatted,
+            CreateFlushed,
+            CreateDescribed,
+            CreateDone,
+        ],
+        operate: |world| world.apply("clone", CLONE_IN_USE).map(drop),
+        check: |world| {
+            let path = world.attach("data", "one").unwrap().path;
+            std::fs::write(path.join("file"), "later").unwrap();
+            holds(world, "clone", "cargo");
+        },
+        ..IN_USE
+    },
+];
+
+#[track_caller]
+fn holds(world: &World, volume: &str, content: &str) {
+    world.inside(volume, |path| assert_eq!(std::fs::read_to_string(path.join("file")).unwrap(), content));
+}
+
+fn put_snapshots_away(world: &World) {
+    for name in world.snapshot_names() {
+        world.delete_snapshot(&name).unwrap();
+    }
+}

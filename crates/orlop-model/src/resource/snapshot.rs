@@ -1,0 +1,130 @@
+//! Snapshots as every front shows them.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Front, Volume};
+use crate::{
+    filesystem::FilesystemKind,
+    id::{SnapshotId, VolumeId},
+    name::{PoolName, SnapshotName, WorkspaceName},
+    size::Size,
+    snapshot::SnapshotManifest,
+};
+
+/// A snapshot: the manifest's own shape plus `workspace` and `status`, so that it can be applied
+/// again unchanged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Snapshot {
+    /// What was asked for.
+    #[serde(flatten)]
+    pub manifest: SnapshotManifest,
+    /// The namespace of its name.
+    pub workspace: WorkspaceName,
+    /// What is.
+    pub status: SnapshotStatus,
+}
+
+impl Snapshot {
+    /// `workspace/name`, as messages call it.
+    pub fn title(&self) -> String {
+        format!("{}/{}", self.workspace, self.manifest.name)
+    }
+}
+
+/// Where a snapshot is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SnapshotState {
+    /// Being made.
+    Pending,
+    /// Whole, and can be restored.
+    Active,
+    /// Being deleted.
+    Deleting,
+    /// Not usable; the reason says why and what to do.
+    Error,
+}
+
+impl SnapshotState {
+    /// The word of records and tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Active => "active",
+            Self::Deleting => "deleting",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// Of which moment its data is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Consistency {
+    /// The volume was not in use.
+    Detached,
+    /// The volume was in use, and its filesystem frozen: all that was written until then, and no
+    /// half of a write to the filesystem.
+    Filesystem,
+}
+
+impl Consistency {
+    /// The word of records and tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Detached => "detached",
+            Self::Filesystem => "filesystem",
+        }
+    }
+}
+
+/// The status of a snapshot.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SnapshotStatus {
+    /// The snapshot, for ever.
+    pub id: SnapshotId,
+    /// Where it is in its life.
+    pub state: SnapshotState,
+    /// Why it is in that state and what to do, where that needs saying.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The volume it is of, for ever; the volume may be gone.
+    pub volume_id: VolumeId,
+    /// The uid that owns it, from the kernel.
+    pub owner_uid: u32,
+    /// Through which front it was made.
+    pub created_by: Front,
+    /// Whether the schedule of its volume made it, which then also deletes it.
+    pub scheduled: bool,
+    /// The pool it lives in.
+    pub pool: PoolName,
+    /// The filesystem inside.
+    pub filesystem: FilesystemKind,
+    /// Of which moment its data is.
+    pub consistency: Consistency,
+    /// The size of the volume when it was made.
+    pub size: Size,
+    /// What the pool keeps for it: what it can take of the disk at most.
+    pub reserved: Size,
+    /// What it takes of the disk that it shares with nothing else, as last seen.
+    pub exclusive: Size,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it is deleted by itself, where its manifest says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+}
+
+/// What became of a volume that was put back to a snapshot.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Restored {
+    /// The volume as it is now.
+    pub volume: Volume,
+    /// The snapshot that keeps what was in it before.
+    pub before: SnapshotName,
+}

@@ -1,0 +1,270 @@
+//! Freezing a mounted filesystem: its writers wait, what they wrote is on the device, and the device
+//! can be copied.
+//!
+//! A filesystem stays frozen when the process that froze it dies, and then every writer waits for
+//! ever. So a child process watches over each freeze. It thaws when this process ends in whatever
+//! way, and after a bound; it holds no file in the frozen filesystem but the directory it thaws by.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use linux_raw_sys::ioctl::{FIFREEZE, FITHAW};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags, open, syncfs};
+use rustix::io::Errno;
+use rustix::ioctl::{Setter, ioctl};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, WaitOptions, waitpid};
+
+use crate::error::{Result, SysError};
+use crate::syscall::{self, Forked};
+
+/// Before the freeze it is synced until that took no longer than this, so that little is left to
+/// write while the writers wait.
+const SHORT_SYNC: Duration = Duration::from_millis(15);
+const MOST_SYNCS: u32 = 5;
+/// How the watchdog ends that was told that all is well.
+const TOLD: i32 = 0;
+/// How it ends when it thawed by itself.
+const THAWED: i32 = 1;
+
+/// A filesystem that is frozen. Dropping it thaws.
+#[derive(Debug)]
+pub struct Frozen {
+    path: PathBuf,
+    directory: OwnedFd,
+    watchdog: Option<Watchdog>,
+    since: Instant,
+}
+
+#[derive(Debug)]
+struct Watchdog {
+    child: Pid,
+    /// Closed, by us or with this process, it makes the child thaw.
+    lifeline: File,
+}
+
+/// Freezes the filesystem mounted on `root`, for at most `bound`. What was written before is on its
+/// device when this returns.
+///
+/// # Errors
+/// [`SysError::Busy`] where somebody froze it already.
+pub fn freeze(root: &Path, bound: Duration) -> Result<Frozen> {
+    let directory = open_root(root)?;
+    for _ in 0..MOST_SYNCS {
+        let begin = Instant::now();
+        syncfs(&directory).map_err(|errno| SysError::on("flush the filesystem on", root, errno))?;
+        if begin.elapsed() < SHORT_SYNC {
+            break;
+        }
+    }
+    let watchdog = Watchdog::start(&directory, bound)?;
+    let since = Instant::now();
+    match request_freeze(&directory) {
+        Ok(()) => Ok(Frozen { path: root.to_owned(), directory, watchdog: Some(watchdog), since }),
+        Err(errno) => {
+            watchdog.end();
+            Err(match errno {
+                Errno::BUSY => SysError::Busy {
+                    path: root.to_owned(),
+                    detail: "its filesystem is frozen already, by another program".to_owned(),
+                },
+                errno => SysError::on("freeze the filesystem on", root, errno),
+            })
+        }
+    }
+}
+
+/// Thaws the filesystem mounted on `root`; says whether it was frozen.
+pub fn thaw(root: &Path) -> Result<bool> {
+    let directory = open_root(root)?;
+    match request_thaw(&directory) {
+        Ok(()) => Ok(true),
+        Err(Errno::INVAL) => Ok(false),
+        Err(errno) => Err(SysError::on("thaw the filesystem on", root, errno)),
+    }
+}
+
+impl Frozen {
+    /// Thaws, and says how long it was frozen.
+    ///
+    /// # Errors
+    /// [`SysError::Invalid`] where somebody thawed it before: what was copied meanwhile is of no
+    /// one moment.
+    pub fn thaw(mut self) -> Result<Duration> {
+        let thawed = request_thaw(&self.directory);
+        let frozen_for = self.since.elapsed();
+        let by_watchdog = self.watchdog.take().is_some_and(Watchdog::end);
+        match thawed {
+            Ok(()) if !by_watchdog => Ok(frozen_for),
+            Ok(()) | Err(Errno::INVAL) => Err(SysError::Invalid {
+                what: "the frozen filesystem",
+                detail: format!(
+                    "{} was thawed before the copy was complete{}",
+                    self.path.display(),
+                    if by_watchdog { ", as it took too long" } else { "" }
+                ),
+            }),
+            Err(errno) => Err(SysError::on("thaw the filesystem on", &self.path, errno)),
+        }
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        if let Some(watchdog) = self.watchdog.take() {
+            let _ = request_thaw(&self.directory);
+            watchdog.end();
+        }
+    }
+}
+
+impl Watchdog {
+    /// Only a forked child outlives a killed process, and it needs no program to be found.
+    fn start(directory: &OwnedFd, bound: Duration) -> Result<Self> {
+        let failed = |errno| SysError::call("start the watchdog of a freeze", errno);
+        let (held, lifeline) = pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
+        let timeout = Timespec {
+            tv_sec: i64::try_from(bound.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(bound.subsec_nanos()),
+        };
+        match syscall::fork_keeping([held.as_fd(), directory.as_fd()]).map_err(failed)? {
+            Forked::Parent(child) => Ok(Self { child, lifeline: File::from(lifeline) }),
+            // Nothing here allocates or takes a lock: other threads of the parent may have held any.
+            Forked::Child => syscall::exit(watch(&held, directory, &timeout)),
+        }
+    }
+
+    /// Says that all is well, and waits for its end. True where it had thawed by itself.
+    fn end(mut self) -> bool {
+        // Where it has ended already, nobody reads.
+        let _ = self.lifeline.write_all(b".");
+        drop(self.lifeline);
+        loop {
+            match waitpid(Some(self.child), WaitOptions::empty()) {
+                Err(Errno::INTR) => {}
+                Ok(Some((_, status))) => return status.exit_status() != Some(TOLD),
+                Ok(None) | Err(_) => return true,
+            }
+        }
+    }
+}
+
+fn watch(held: &OwnedFd, directory: &OwnedFd, timeout: &Timespec) -> i32 {
+    let mut polled = [PollFd::new(held, PollFlags::IN)];
+    let mut word = [0_u8; 1];
+    if matches!(poll(&mut polled, Some(timeout)), Ok(1)) && matches!(rustix::io::read(held, &mut word), Ok(1))
+    {
+        return TOLD;
+    }
+    let _ = request_thaw(directory);
+    THAWED
+}
+
+fn open_root(root: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    open(root, flags, Mode::empty()).map_err(|errno| SysError::on("open the directory", root, errno))
+}
+
+fn request_freeze(directory: impl AsFd) -> rustix::io::Result<()> {
+    // SAFETY: FIFREEZE ignores its argument, declared as an int.
+    unsafe { ioctl(directory, Setter::<FIFREEZE, i32>::new(0)) }
+}
+
+fn request_thaw(directory: impl AsFd) -> rustix::io::Result<()> {
+    // SAFETY: FITHAW ignores its argument, declared as an int.
+    unsafe { ioctl(directory, Setter::<FITHAW, i32>::new(0)) }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::filesystem::FsKind;
+    use crate::testing::{KilledAtEnd, MIB, PATIENCE, Scratch, Volume, may_mount, wait_until};
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    fn mounted(scratch: &Scratch, kind: FsKind) -> PathBuf {
+        let target = scratch.directory("mount");
+        Volume::new(scratch, "image", kind, 320 * MIB).mount(&target);
+        target
+    }
+
+    #[test]
+    fn writers_wait_until_it_is_thawed() {
+        if !may_mount() {
+            return;
+        }
+        for kind in [FsKind::Ext4, FsKind::Xfs] {
+            let scratch = Scratch::new();
+            let root = mounted(&scratch, kind);
+            let frozen = freeze(&root, PATIENCE).unwrap();
+            assert!(matches!(freeze(&root, PATIENCE), Err(SysError::Busy { .. })));
+            let written = AtomicU64::new(0);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    std::fs::write(root.join("file"), b"x").unwrap();
+                    written.store(1, Ordering::SeqCst);
+                });
+                std::thread::sleep(Duration::from_millis(100));
+                assert_eq!(written.load(Ordering::SeqCst), 0, "{kind}: it was written while frozen");
+                assert!(frozen.thaw().unwrap() >= Duration::from_millis(100));
+            });
+            assert_eq!(written.load(Ordering::SeqCst), 1);
+            assert!(!thaw(&root).unwrap());
+            // The watchdog is gone too: nothing keeps the mount busy.
+            crate::mount::unmount(&root).unwrap();
+        }
+    }
+
+    #[test]
+    fn after_its_bound_the_watchdog_thaws_and_the_copy_counts_for_nothing() {
+        if !may_mount() {
+            return;
+        }
+        let scratch = Scratch::new();
+        let root = mounted(&scratch, FsKind::Ext4);
+        let frozen = freeze(&root, Duration::from_millis(100)).unwrap();
+        std::fs::write(root.join("file"), b"x").unwrap();
+        let error = frozen.thaw().unwrap_err();
+        assert!(error.to_string().contains("took too long"), "{error}");
+        drop(freeze(&root, PATIENCE).unwrap());
+        std::fs::write(root.join("file"), b"y").unwrap();
+        crate::mount::unmount(&root).unwrap();
+    }
+
+    #[test]
+    fn the_death_of_the_process_thaws() {
+        const NAME: &str = "freeze::tests::the_death_of_the_process_thaws";
+        if let Some(root) = std::env::var_os("ORLOP_TEST_FROZEN") {
+            let root = PathBuf::from(root);
+            let _frozen = freeze(&root, PATIENCE).unwrap();
+            println!("frozen");
+            std::thread::sleep(PATIENCE);
+            return;
+        }
+        if !may_mount() {
+            return;
+        }
+        let scratch = Scratch::new();
+        let root = mounted(&scratch, FsKind::Ext4);
+        let mut child = KilledAtEnd(
+            crate::testing::child_test(&[], NAME)
+                .env("ORLOP_TEST_FROZEN", &root)
+                .stdout(std::process::Stdio::piped())
+                .spawn()
+                .unwrap(),
+        );
+        use std::io::BufRead;
+        let mut lines = std::io::BufReader::new(child.0.stdout.take().unwrap()).lines();
+        assert!(lines.any(|line| line.unwrap().ends_with("frozen")));
+        child.0.kill().unwrap();
+        child.0.wait().unwrap();
+        // It would wait for ever.
+        std::fs::write(root.join("file"), b"x").unwrap();
+        wait_until("nothing keeps it busy", || crate::mount::unmount(&root).is_ok());
+    }
+}

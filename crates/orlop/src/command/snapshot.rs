@@ -1,0 +1,136 @@
+//! `orlop snapshot`: making, showing and deleting snapshots, and putting a volume back to one.
+
+use jiff::Timestamp;
+use orlop_api::{Client, SnapshotFilter, SnapshotOptions};
+use orlop_model::{
+    ErrorKind, Result, Retain, SnapshotManifest, VolumeName, WorkspaceName,
+    resource::{Outcome, Snapshot},
+};
+
+use super::get::{Shape, escaped};
+use crate::{
+    exit::Exit,
+    grammar::{
+        resource::Output,
+        snapshot::{SnapshotCommand, WhichSnapshot},
+    },
+    output::{Console, details, progress, table},
+};
+
+pub(super) async fn run(command: SnapshotCommand, client: &Client, console: &mut Console) -> Result<Exit> {
+    let now = Timestamp::now();
+    match command {
+        SnapshotCommand::Create { which, volume, retain, pause_writers } => {
+            let manifest = manifest(&which, volume, retain, client).await?;
+            apply(&which.workspace, &manifest, pause_writers, client, console).await?;
+        }
+        SnapshotCommand::List { workspace, all, volume, format } => {
+            let filter = SnapshotFilter {
+                workspace: (!all).then(|| workspace.clone()),
+                volume,
+                ..SnapshotFilter::default()
+            };
+            let found = client.all_snapshots(&filter).await?;
+            if found.is_empty() && !all {
+                // A workspace that is not there is an error, not an empty one.
+                client.workspace(&workspace).await?;
+            }
+            let people = matches!(format.output, Output::Table | Output::Wide);
+            if found.is_empty() && people {
+                let place = if all { String::new() } else { format!(" in workspace {workspace}") };
+                console.note(&format!("no snapshots{place}"));
+                return Ok(Exit::Success);
+            }
+            let wide = format.output == Output::Wide;
+            let shape = Shape { output: format.output, details: false };
+            let text = shape.show(
+                &found.into_iter().map(appliable).collect::<Vec<_>>(),
+                false,
+                |all| table::snapshots(console, all, wide, now),
+                |one| details::snapshot(one, now),
+            )?;
+            console.print(text);
+        }
+        SnapshotCommand::Show { which, format } => {
+            let found = [appliable(client.snapshot(&which.workspace, &which.name).await?)];
+            let wide = format.output == Output::Wide;
+            let text = Shape { output: format.output, details: !wide }.show(
+                &found,
+                true,
+                |all| table::snapshots(console, all, wide, now),
+                |one| details::snapshot(one, now),
+            )?;
+            console.print(text);
+        }
+        SnapshotCommand::Delete { which } => {
+            client.delete_snapshot(&which.workspace, &which.name).await?;
+            console.print(format!("snapshot {}/{}: deleted", which.workspace, which.name));
+        }
+        SnapshotCommand::Restore { which } => {
+            let snapshot = client.snapshot(&which.workspace, &which.name).await?;
+            let object = format!("volume {}/{}", which.workspace, snapshot.manifest.snapshot.volume);
+            let request = client.restore(&which.workspace, &which.name);
+            let restored = progress::follow(client, console, &object, request).await?;
+            console.print(format!("{object}: put back to snapshot {}", snapshot.title()));
+            console.note(&format!(
+                "what was in it is kept: orlop snapshot restore -n {0} takes it back, orlop snapshot delete -n {0} drops it",
+                restored.before
+            ));
+        }
+    }
+    Ok(Exit::Success)
+}
+
+/// What a command line says; of a snapshot that is there, the rest stays.
+async fn manifest(
+    which: &WhichSnapshot,
+    volume: VolumeName,
+    retain: Option<Retain>,
+    client: &Client,
+) -> Result<SnapshotManifest> {
+    let mut manifest = match client.snapshot(&which.workspace, &which.name).await {
+        Ok(found) => found.manifest,
+        Err(error) if error.kind == ErrorKind::NotFound => {
+            SnapshotManifest::new(which.name.clone(), volume.clone(), Retain::Forever)
+        }
+        Err(error) => return Err(error),
+    };
+    manifest.snapshot.volume = volume;
+    if let Some(retain) = retain {
+        manifest.snapshot.retain = retain;
+    }
+    Ok(manifest)
+}
+
+/// Makes a snapshot or changes it, and says what was done.
+pub(super) async fn apply(
+    workspace: &WorkspaceName,
+    manifest: &SnapshotManifest,
+    pause_writers: bool,
+    client: &Client,
+    console: &mut Console,
+) -> Result<()> {
+    let object = format!("snapshot {workspace}/{}", manifest.name);
+    let options = SnapshotOptions { pause_writers };
+    let request = client.apply_snapshot(workspace, manifest, &options);
+    let applied = progress::follow(client, console, &object, request).await?;
+    console.print(match applied.outcome {
+        Outcome::Created => {
+            let how = match applied.resource.status.consistency {
+                orlop_model::resource::Consistency::Detached => "which was not in use",
+                orlop_model::resource::Consistency::Filesystem => "which is in use",
+            };
+            format!("{object}: created of volume {}, {how}", manifest.snapshot.volume)
+        }
+        Outcome::Configured => format!("{object}: configured ({})", applied.changes.join(", ")),
+        Outcome::Unchanged => format!("{object}: unchanged"),
+    });
+    Ok(())
+}
+
+/// In the form in which apply reads it back.
+fn appliable(mut snapshot: Snapshot) -> Snapshot {
+    let manifest = &mut snapshot.manifest;
+    escaped(&mut manifest.description, &mut manifest.owner, &mut manifest.tags);
+    snapshot
+}
