@@ -179,7 +179,7 @@ fn asked_again_a_snapshot_is_what_it_was() {
     let week = first.status.created_at + jiff::SignedDuration::from_hours(7 * 24);
     assert_eq!(kept.resource.status.expires_at, Some(week));
     let json = world.pool_path().join("snapshots").join(first.status.id.to_string()).join("snapshot.json");
-    assert!(fs::read_to_string(json).unwrap().contains("\"retain\": \"1w\""));
+    assert!(fs::read_to_string(json).unwrap().contains("\"retain\": \"7d\""));
     let error = fails(world.snapshot("s", "other"), ErrorKind::Immutable);
     assert_eq!(error.object.as_deref(), Some("snapshot.volume"));
     fails(world.snapshot("t", "none"), ErrorKind::NotFound);
