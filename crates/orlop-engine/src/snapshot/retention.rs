@@ -9,6 +9,9 @@ use std::collections::HashSet;
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use orlop_model::Keep;
 
+/// The hour, day and so on that a time is in, as a number within a number.
+type Period = fn(Timestamp) -> (i64, i64);
+
 /// Of snapshots with the times when they were made, those that no rule keeps.
 pub(crate) fn surplus<Id: Copy + Ord + std::hash::Hash>(
     snapshots: &[(Id, Timestamp)],
@@ -18,7 +21,7 @@ pub(crate) fn surplus<Id: Copy + Ord + std::hash::Hash>(
     newest_first.sort_unstable_by_key(|(id, at)| std::cmp::Reverse((*at, *id)));
     let mut kept: HashSet<Id> =
         newest_first.iter().take(keep.last.max(1) as usize).map(|(id, _)| *id).collect();
-    let rules: [(u32, fn(Timestamp) -> (i64, i64)); 5] = [
+    let rules: [(u32, Period); 5] = [
         (keep.hourly, |at| (at.as_second().div_euclid(3600), 0)),
         (keep.daily, |at| (at.as_second().div_euclid(86_400), 0)),
         (keep.weekly, |at| {
