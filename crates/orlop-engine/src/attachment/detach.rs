@@ -23,8 +23,6 @@ use crate::{
     volume::temp,
 };
 
-const CLEARED_WITHIN: Duration = Duration::from_secs(1);
-
 /// How taking down a volume ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Released {
@@ -224,7 +222,7 @@ pub(crate) fn take_down_patiently(core: &Core, row: &VolumeRow, image: &Image) -
         let released = take_down(core, row, image)?;
         let settled = released == Released::Free
             || image_attach::staged(image, &core.places.base(row.id))?.is_some()
-            || begin.elapsed() >= CLEARED_WITHIN;
+            || begin.elapsed() >= image_attach::CLEARED_WITHIN;
         if settled {
             return Ok(released);
         }

@@ -21,7 +21,7 @@ use crate::{
     attachment::detach,
     backend::image::{
         Image,
-        attach::{Remaining, remaining},
+        attach::{Remaining, remaining_patiently},
         format as image_format, remove,
     },
     core::{Core, object, usable},
@@ -278,7 +278,7 @@ pub(crate) fn settle(core: &Core, row: &VolumeRow, operation: OperationId, from:
         detach::take_down(core, row, &core.image(row)?)?;
     }
     // Asked as late as possible: what follows can't be undone.
-    if let Remaining::Somebody(device) = remaining(&image)? {
+    if let Remaining::Somebody(device) = remaining_patiently(&image)? {
         return Err(Error::new(
             ErrorKind::InUse,
             format!(

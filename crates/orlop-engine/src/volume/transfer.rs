@@ -13,7 +13,7 @@ use orlop_sys::{
 
 use crate::{
     admission::human,
-    attachment::{attach, detach},
+    attachment::{attach, detach, place},
     backend::image::{
         Image,
         attach::{self as image_attach, Remaining},
@@ -47,8 +47,7 @@ fn mounted(core: &Core, row: &VolumeRow, old: &Image, new: &Image, meter: &Meter
     let incoming = core.places.incoming(row.id);
     let object = &old.object;
     attach::stage(core, row, old)?;
-    core.places.prepare_incoming(row.id, object)?;
-    stage(row, new, &incoming)?;
+    stage(core, row, new)?;
     let used = space::usage(&base).on(object)?.used;
     let room = space::usage(&incoming).on(object)?.available;
     if used > room {
@@ -69,7 +68,7 @@ fn mounted(core: &Core, row: &VolumeRow, old: &Image, new: &Image, meter: &Meter
     ended(tree::copy(&source, data(&incoming, object)?, advance), object)?;
     // What is read back comes from the disk, and not from what was cached when it was written.
     unmount(core, new)?;
-    stage(row, new, &incoming)?;
+    stage(core, row, new)?;
     meter.phase("verifying", Some(used.saturating_mul(2)));
     let written = ended(tree::checksum(data(&incoming, object)?, advance), object)?;
     let read = ended(tree::checksum(&source, advance), object)?;
@@ -81,14 +80,17 @@ fn mounted(core: &Core, row: &VolumeRow, old: &Image, new: &Image, meter: &Meter
         .hint("nothing was changed; see the kernel's log (dmesg) for errors of the disk or of memory"))
 }
 
-fn stage(row: &VolumeRow, image: &Image, place: &Path) -> Result<()> {
-    image_attach::stage(image, place, attach::using(row)).map(drop)
+fn stage(core: &Core, row: &VolumeRow, image: &Image) -> Result<()> {
+    core.places.prepare_incoming(row.id, &image.object)?;
+    image_attach::stage(image, &core.places.incoming(row.id), attach::using(row)).map(drop)
 }
 
 fn unmount(core: &Core, image: &Image) -> Result<()> {
     let place = core.places.incoming(image.id);
     image_attach::unstage(&place).map_err(|error| failure(&error, &image.object))?;
-    match image_attach::remaining(image)? {
+    // Takes it out of other namespaces too, where one began meanwhile.
+    place::remove(&place);
+    match image_attach::remaining_patiently(image)? {
         Remaining::Nobody => Ok(()),
         Remaining::Somebody(device) => Err(Error::new(
             ErrorKind::InUse,

@@ -7,7 +7,7 @@
 mod data_path;
 mod docker;
 mod latency;
-mod released;
+mod life;
 mod report;
 mod samples;
 mod scale;
@@ -23,8 +23,8 @@ const SECTIONS: [(&str, Section); 5] = [
     ("latency", latency::measure),
     ("docker", docker::measure),
     ("data", data_path::measure),
-    ("released", released::measure),
     ("scale", scale::measure),
+    ("life", life::measure),
 ];
 
 fn main() -> ExitCode {

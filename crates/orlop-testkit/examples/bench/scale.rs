@@ -1,8 +1,8 @@
 //! Ten thousand volumes: what the last costs against the first, what a list, a start and the memory cost.
 
-use std::time::Instant;
+use std::{process::Command, time::Instant};
 
-use orlop_testkit::OrlopDaemon;
+use orlop_testkit::{OrlopDaemon, run};
 use serde_json::Value;
 
 use crate::{
@@ -87,8 +87,9 @@ pub(crate) fn measure(report: &mut Report) {
     report.add(SECTION, "memory, after the start", (resident(&daemon), "MiB"), Aim::AtMost(60.0), "resident");
 }
 
-/// Mounts and unmounts a stretch of volumes.
+/// Mounts and unmounts a stretch of volumes, with nothing left to write of what was made before.
 fn cycle(daemon: &OrlopDaemon, from: usize, samples: &mut Samples) {
+    run(&mut Command::new("sync")).ok();
     for number in from..from + 50 {
         let name = format!("v{number:05}");
         samples.time(|| {

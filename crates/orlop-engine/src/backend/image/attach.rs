@@ -3,7 +3,11 @@
 //! Two loop devices on one image corrupt it, so a device is looked for by the image's identity
 //! before one is made: a container may still hold the old one after everything of ours is gone.
 
-use std::{os::fd::AsFd, path::Path, time::Duration};
+use std::{
+    os::fd::AsFd,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use orlop_model::{Error, ErrorKind, MountOption, Result};
 use orlop_sys::{
@@ -25,6 +29,8 @@ use crate::{
 
 /// After the last unmount the kernel frees the device a moment later.
 const FREED_WITHIN: Duration = Duration::from_secs(2);
+/// How long an ended namespace may take to let go.
+pub(crate) const CLEARED_WITHIN: Duration = Duration::from_secs(1);
 
 /// How the filesystem is mounted.
 #[derive(Debug, Clone, Copy)]
@@ -149,6 +155,19 @@ pub(crate) fn remaining(image: &Image) -> Result<Remaining> {
         return Ok(Remaining::Nobody);
     }
     Ok(Remaining::Somebody(number))
+}
+
+/// The same, and waits a moment for what the kernel clears away in the background, such as the
+/// namespace of a container that ended or a child of ours between fork and exec.
+pub(crate) fn remaining_patiently(image: &Image) -> Result<Remaining> {
+    let begin = Instant::now();
+    loop {
+        let remaining = remaining(image)?;
+        if remaining == Remaining::Nobody || begin.elapsed() >= CLEARED_WITHIN {
+            return Ok(remaining);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 fn mount_image(image: &Image, base: &Path, using: Use<'_>) -> Result<DeviceNumber> {

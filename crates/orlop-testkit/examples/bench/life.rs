@@ -1,0 +1,249 @@
+//! What changes a volume that is there: snapshots, clones, restores, growing, undeleting, moving.
+
+use std::{
+    fs::File,
+    os::unix::fs::FileExt,
+    path::Path,
+    process::Command,
+    sync::atomic::{AtomicBool, Ordering},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use orlop_testkit::{OrlopDaemon, run};
+use serde_json::{Value, json};
+
+use crate::{
+    report::{Aim, Report},
+    samples::{Samples, median},
+    subject::{apply, ask, delete, manifest, mount, unmount},
+};
+
+const ROUNDS: usize = 20;
+const SECTION: &str = "life";
+/// As many of each as the start is measured with.
+const MANY: usize = 10_000;
+
+pub(crate) fn measure(report: &mut Report) {
+    let daemon = OrlopDaemon::start();
+    let file = daemon.scratch().join("sharing.img").display().to_string();
+    daemon.cli(["pool", "create", "sharing", "--image", &file, "--size", "60Gi", "--sparse"]).ok();
+    for gib in [1, 10] {
+        copies(report, &daemon, gib);
+    }
+    pause(report, &daemon);
+    grow(report, &daemon);
+    undelete(report, &daemon);
+    drop(daemon);
+    migrate(report);
+    many(report);
+}
+
+/// Snapshot, clone and restore of a volume that holds so much.
+fn copies(report: &mut Report, daemon: &OrlopDaemon, gib: u64) {
+    let name = format!("holds{gib}");
+    apply(daemon, &manifest(&name, &format!("{}Gi", gib + 2), "xfs", Some("sharing")));
+    fill(&mount(daemon, &name, "bench"), gib << 30);
+    unmount(daemon, &name, "bench");
+    let (mut snapshots, mut clones, mut restores) =
+        (Samples::default(), Samples::default(), Samples::default());
+    for round in 0..ROUNDS {
+        let snapshot = format!("{name}-s{round}");
+        snapshots.time(|| snap(daemon, &snapshot, &name));
+        let clone = format!("{name}-c{round}");
+        let mut wanted = manifest(&clone, &format!("{}Gi", gib + 2), "xfs", Some("sharing"));
+        if let Some(volume) = wanted.get_mut("volume").and_then(Value::as_object_mut) {
+            volume.insert("source".into(), json!({ "snapshot": snapshot }));
+        }
+        clones.time(|| apply(daemon, &wanted));
+        let path = format!("/v1/workspaces/public/snapshots/{snapshot}");
+        let restored = restores.time(|| ask(&daemon.socket(), "POST", &format!("{path}/restore"), ""));
+        delete(daemon, &clone);
+        ask(&daemon.socket(), "DELETE", &path, "");
+        drop_kept(daemon, &restored);
+    }
+    for (what, samples) in [("snapshot", snapshots), ("clone", clones), ("restore", restores)] {
+        report.add(
+            SECTION,
+            format!("{what}, {gib} GiB written"),
+            (samples.median(), "ms"),
+            Aim::AtMost(20.0),
+            samples.words(),
+        );
+    }
+    delete(daemon, &name);
+}
+
+fn snap(daemon: &OrlopDaemon, name: &str, volume: &str) {
+    let body =
+        json!({ "name": name, "version": "v1beta", "type": "snapshot", "snapshot": { "volume": volume } });
+    ask(&daemon.socket(), "PUT", &format!("/v1/workspaces/public/snapshots/{name}"), &body.to_string());
+}
+
+/// What a restore kept of the state before it.
+fn drop_kept(daemon: &OrlopDaemon, restored: &str) {
+    let restored: Value = serde_json::from_str(restored).unwrap_or_default();
+    let kept = restored.get("before").and_then(Value::as_str);
+    let kept = kept.unwrap_or_else(|| panic!("a restore that names nothing kept: {restored}"));
+    ask(&daemon.socket(), "DELETE", &format!("/v1/workspaces/public/snapshots/{kept}"), "");
+}
+
+/// The longest that one write of a busy writer took while a snapshot was made.
+fn pause(report: &mut Report, daemon: &OrlopDaemon) {
+    apply(daemon, &manifest("busy", "2Gi", "xfs", Some("sharing")));
+    let dir = mount(daemon, "busy", "bench");
+    let end = AtomicBool::new(false);
+    let worst = std::sync::Mutex::new(Duration::ZERO);
+    let mut pauses = Samples::default();
+    let mut alone = Samples::default();
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let file = File::create(dir.join("written")).expect("the volume takes a file");
+            let block = vec![7_u8; 64 << 10];
+            for number in 0_u64.. {
+                if end.load(Ordering::Relaxed) {
+                    break;
+                }
+                let start = Instant::now();
+                // A working set of 256 MiB, written over and over.
+                file.write_all_at(&block, (number % 4096) * (64 << 10)).expect("no writer sees an error");
+                let took = start.elapsed();
+                let mut worst = worst.lock().expect("nobody panicked");
+                *worst = took.max(*worst);
+            }
+        });
+        let taken = || std::mem::take(&mut *worst.lock().expect("nobody panicked"));
+        for round in 0..ROUNDS {
+            sleep(Duration::from_millis(200));
+            alone.push(taken());
+            snap(daemon, &format!("busy-{round}"), "busy");
+            pauses.push(taken());
+        }
+        end.store(true, Ordering::Relaxed);
+        writer.join().expect("the writer ended");
+    });
+    let detail = format!(
+        "longest write: p50 {:.1} ms; without a snapshot p50 {:.1} ms, longest {:.1} ms; n={ROUNDS}",
+        pauses.median(),
+        alone.median(),
+        alone.percentile(1.0)
+    );
+    report.add(
+        SECTION,
+        "pause of a busy writer, longest",
+        (pauses.percentile(1.0), "ms"),
+        Aim::AtMost(100.0),
+        detail,
+    );
+    unmount(daemon, "busy", "bench");
+}
+
+/// In use, by one Gi more each time.
+fn grow(report: &mut Report, daemon: &OrlopDaemon) {
+    apply(daemon, &manifest("grows", "1Gi", "xfs", Some("sharing")));
+    mount(daemon, "grows", "bench");
+    let mut samples = Samples::default();
+    for gib in 2..2 + ROUNDS / 2 {
+        samples.time(|| apply(daemon, &manifest("grows", &format!("{gib}Gi"), "xfs", Some("sharing"))));
+    }
+    unmount(daemon, "grows", "bench");
+    report.add(SECTION, "grow in use, by 1Gi", (samples.median(), "ms"), Aim::AtMost(100.0), samples.words());
+}
+
+fn undelete(report: &mut Report, daemon: &OrlopDaemon) {
+    let mut kept = manifest("kept", "1Gi", "xfs", None);
+    if let Some(volume) = kept.get_mut("volume").and_then(Value::as_object_mut) {
+        volume.insert("type".into(), "persistent".into());
+    }
+    apply(daemon, &kept);
+    mount(daemon, "kept", "bench");
+    unmount(daemon, "kept", "bench");
+    let mut samples = Samples::default();
+    for _ in 0..ROUNDS {
+        delete(daemon, "kept");
+        let path = "/v1/workspaces/public/volumes/kept/undelete";
+        samples.time(|| ask(&daemon.socket(), "POST", path, "{}"));
+    }
+    report.add(SECTION, "undelete", (samples.median(), "ms"), Aim::AtMost(10.0), samples.words());
+}
+
+/// Between two directories of one disk, there and back, against a copy of the same file.
+fn migrate(report: &mut Report) {
+    const MIGRATIONS: usize = 3;
+    let daemon = OrlopDaemon::start();
+    let other = daemon.scratch().join("other").display().to_string();
+    daemon.cli(["pool", "create", "other", "--path", &other]).ok();
+    apply(&daemon, &manifest("moves", "2Gi", "xfs", None));
+    fill(&mount(&daemon, "moves", "bench"), 1 << 30);
+    unmount(&daemon, "moves", "bench");
+    let (mut ratios, mut ours, mut theirs) = (Vec::new(), Samples::default(), Samples::default());
+    for round in 0..MIGRATIONS {
+        let target = if round % 2 == 0 { "other" } else { "default" };
+        let image = image(daemon.scratch().path());
+        let copy = daemon.scratch().join("copy.img");
+        let start = Instant::now();
+        run(Command::new("cp").arg("--sparse=always").arg(&image).arg(&copy)).ok();
+        run(Command::new("sync").arg(&copy)).ok();
+        let copied = start.elapsed();
+        run(Command::new("rm").arg(&copy)).ok();
+        let start = Instant::now();
+        let body = json!({ "pool": target }).to_string();
+        ask(&daemon.socket(), "POST", "/v1/workspaces/public/volumes/moves/migrate", &body);
+        let moved = start.elapsed();
+        ratios.push(copied.as_secs_f64() / moved.as_secs_f64());
+        ours.push(moved);
+        theirs.push(copied);
+    }
+    let detail = format!(
+        "1 GiB, verified: {:.0} ms against {:.0} ms of cp and sync, n={MIGRATIONS}",
+        ours.median(),
+        theirs.median()
+    );
+    report.add(
+        SECTION,
+        "migrate, speed × cp --sparse=always",
+        (median(ratios), "×"),
+        Aim::AtLeast(0.8),
+        detail,
+    );
+}
+
+/// The only image of more than a gibibyte below that directory.
+fn image(below: &Path) -> std::path::PathBuf {
+    let found = run(Command::new("find").arg(below).args(["-name", "data.img", "-size", "+1024M"])).ok();
+    std::path::PathBuf::from(found.lines().next().unwrap_or_default())
+}
+
+/// A start with many volumes, each with a snapshot.
+fn many(report: &mut Report) {
+    let mut daemon = OrlopDaemon::builder().config("blanks: 0\n").start();
+    let file = daemon.scratch().join("many.img").display().to_string();
+    let create =
+        ["pool", "create", "many", "--image", &file, "--size", "40Gi", "--sparse", "--overcommit", "20"];
+    daemon.cli(create).ok();
+    for number in 0..MANY {
+        let name = format!("v{number:05}");
+        apply(&daemon, &manifest(&name, "16Mi", "ext4", Some("many")));
+        snap(&daemon, &format!("s{number:05}"), &name);
+    }
+    daemon.kill9();
+    let mut restart = Samples::default();
+    restart.time(|| daemon.restart());
+    report.add(
+        SECTION,
+        "start with 10,000 volumes and 10,000 snapshots",
+        (restart.median() / 1e3, "s"),
+        Aim::AtMost(1.5),
+        "after kill -9",
+    );
+}
+
+/// Writes that many bytes, which no filesystem can leave out, to the disk.
+fn fill(dir: &Path, bytes: u64) {
+    let file = File::create(dir.join("filled")).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
+    let block: Vec<u8> = (0_u32..1 << 20).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    for offset in (0..bytes).step_by(block.len()) {
+        file.write_all_at(&block, offset).expect("the volume has the room");
+    }
+    file.sync_all().expect("the volume keeps it");
+}
