@@ -242,6 +242,7 @@ async fn answers_are_as_described() {
         (Operation::MigrateVolume, &["w", "a"], "", r#"{"pool":"default"}"#.to_owned()),
         (Operation::MountVolume, &[], "", mount),
         (Operation::GetVolume, &["w", "a"], "", String::new()),
+        (Operation::GetVolumeUsage, &["w", "a"], "", String::new()),
         (Operation::ListVolumes, &[], "?limit=1", String::new()),
         (Operation::GetVolumeById, &[nobody], "", String::new()),
         (Operation::GetWorkspace, &["w"], "", String::new()),
