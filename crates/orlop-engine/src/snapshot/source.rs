@@ -154,12 +154,6 @@ impl Source {
             let message = format!("the size {} is less than that of {named}, {}", spec.size, self.size);
             return Err(invalid("volume.size", message).hint(format!("use {} or more", self.size)));
         }
-        if spec.size > self.size {
-            let message = format!("the size {} is more than that of {named}, {}", spec.size, self.size);
-            return Err(Error::new(ErrorKind::Unsupported, message)
-                .object("volume.size")
-                .hint(format!("use {}", self.size)));
-        }
         Ok(())
     }
 

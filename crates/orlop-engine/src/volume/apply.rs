@@ -34,6 +34,7 @@ pub(crate) fn apply(core: &Core, caller: &Caller, request: &ApplyRequest) -> Res
     let make = || {
         authority::make_volume(caller, &rule(&workspace))?;
         let row = create::create(core, caller, new(request))?;
+        let row = grown(core, caller, row, request)?;
         Ok(Applied { outcome: Outcome::Created, changes: Vec::new(), resource: view::one(core, row)? })
     };
     let Some(row) = core.store.read(|r| volumes::by_key(r, &key))? else { return make() };
@@ -62,6 +63,23 @@ pub(crate) fn apply(core: &Core, caller: &Caller, request: &ApplyRequest) -> Res
                 if change.is_of_size_alone() { row } else { change::change(core, caller, row, *change)? };
             Ok(Applied { outcome: Outcome::Configured, changes, resource: view::one(core, row)? })
         }
+    }
+}
+
+/// What was made from something smaller has the size of that at first. A crash before it has grown
+/// leaves it so, and applied again it grows.
+fn grown(core: &Core, caller: &Caller, row: VolumeRow, request: &ApplyRequest) -> Result<VolumeRow> {
+    if row.manifest.volume.size == request.manifest.volume.size {
+        return Ok(row);
+    }
+    let _volume = core.locks.take(Lock::Volume(row.id), Deadline::usual())?;
+    let row = core.again(row.id)?;
+    match assess(core, caller, &row, &request.manifest)? {
+        Plan::Change(change) => match change.resize {
+            Some(wanted) => resize::resize(core, caller, row, wanted),
+            None => Ok(row),
+        },
+        Plan::Unchanged => Ok(row),
     }
 }
 

@@ -97,7 +97,7 @@ pub(crate) fn create(core: &Core, caller: &Caller, new: New) -> Result<VolumeRow
 pub(crate) fn create_filled(
     core: &Core,
     caller: &Caller,
-    new: New,
+    mut new: New,
     fill: &dyn Fn(&VolumeRow, &Image) -> Result<()>,
 ) -> Result<VolumeRow> {
     let Foreseen { pool, paths, placement, figures, source } =
@@ -105,7 +105,9 @@ pub(crate) fn create_filled(
     let id = VolumeId(Uuid::now_v7());
     // Whoever sees the pending record waits for what becomes of it.
     let _held = core.locks.take(Lock::Volume(id), Deadline::usual())?;
-    let size = new.manifest.volume.size;
+    // A copy is as long as what it is of; it grows when it is there.
+    let size = source.as_ref().map_or(new.manifest.volume.size, |source| source.size);
+    new.manifest.volume.size = size;
     let temp_grace = temp::recorded(&new.manifest.volume, core.config.temp_grace);
     let now = Core::now();
     let row = VolumeRow {

@@ -166,6 +166,31 @@ fn what_a_clone_can_not_be() {
 }
 
 #[test]
+fn a_clone_that_is_to_be_larger_grows() {
+    require!(Part::Loop);
+    let (_host, world) = sharing();
+    for (name, spec, large) in [("small", SMALL, "48Mi"), ("large", LARGE, "600Mi")] {
+        world.apply(name, spec).unwrap();
+        world.inside(name, |path| fs::write(path.join("file"), "cargo").unwrap());
+        world.snapshot(&format!("{name}-s"), name).unwrap();
+        let clone = format!("{name}-clone");
+        let first = spec.split_once(", ").unwrap().1;
+        let wanted = format!("size: {large}, {first}, source: snapshot {name}-s");
+        let made = world.apply(&clone, &wanted).unwrap();
+        assert_eq!(
+            (made.outcome, made.resource.manifest.volume.size.to_string().as_str()),
+            (Outcome::Created, large)
+        );
+        assert_eq!(world.apply(&clone, &wanted).unwrap().outcome, Outcome::Unchanged);
+        let smaller = world.volume(name).manifest.volume.size.bytes();
+        world.inside(&clone, |path| {
+            assert_eq!(fs::read_to_string(path.join("file")).unwrap(), "cargo");
+            assert!(orlop_sys::space::usage(path).unwrap().capacity > smaller);
+        });
+    }
+}
+
+#[test]
 fn asked_again_a_snapshot_is_what_it_was() {
     require!(Part::Loop);
     let (_host, world) = sharing();
