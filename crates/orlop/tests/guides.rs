@@ -49,6 +49,18 @@ fn grow() {
 }
 
 #[test]
+fn snapshots() {
+    require!(Part::Xfs);
+    follow("snapshots.md");
+}
+
+#[test]
+fn restore() {
+    require!(Part::Xfs);
+    follow("restore.md");
+}
+
+#[test]
 fn migrate() {
     follow("migrate.md");
 }
