@@ -13,7 +13,7 @@ use orlop_model::{
     Error, ErrorKind, OperationId, PoolName, Result, SnapshotManifest, SnapshotName, UsageSample, VolumeId,
     VolumeManifest, VolumeName, WorkspaceName,
     pool_report::{PoolCheck, PoolImport},
-    resource::{self, Pool, Restored, Snapshot, Volume, VolumePlan, Workspace},
+    resource::{self, Pool, Restored, Snapshot, Volume, VolumeCheck, VolumePlan, Workspace},
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -26,8 +26,8 @@ use crate::{
         AdoptRequest, Applied, ApplyOptions, CheckOptions, DeleteOptions, Deleted, DeviceFilter,
         DeviceReport, EventFilter, EventList, GrowRequest, ImportRequest, List, MigrateRequest, MountFilter,
         MountRequest, Mounted, Page, PoolExported, PoolRequest, ReadinessReport, RenameRequest,
-        SnapshotFilter, SnapshotOptions, UndeleteRequest, VersionReport, VolumeFilter, WatchFilter,
-        WorkspaceRequest,
+        SnapshotFilter, SnapshotOptions, UndeleteRequest, VersionReport, VolumeCheckOptions, VolumeFilter,
+        WatchFilter, WorkspaceRequest,
     },
 };
 
@@ -93,6 +93,16 @@ impl Client {
     /// A live volume.
     pub async fn volume(&self, workspace: &WorkspaceName, name: &VolumeName) -> Result<Volume> {
         self.call(Operation::GetVolume, &[workspace.as_str(), name.as_str()], &(), EMPTY).await
+    }
+
+    /// Checks the filesystem of a live volume, and repairs it where that is asked for.
+    pub async fn check_volume(
+        &self,
+        workspace: &WorkspaceName,
+        name: &VolumeName,
+        options: &VolumeCheckOptions,
+    ) -> Result<VolumeCheck> {
+        self.call(Operation::CheckVolume, &[workspace.as_str(), name.as_str()], options, EMPTY).await
     }
 
     /// The use of a live volume over the last day, oldest first.

@@ -5,7 +5,7 @@ use orlop_model::{
     OperationId, PoolName, SnapshotManifest, SnapshotName, UsageSample, VolumeId, VolumeManifest, VolumeName,
     WorkspaceName,
     pool_report::{PoolCheck, PoolImport},
-    resource::{self, Pool, Restored, Snapshot, Volume, VolumePlan, Workspace},
+    resource::{self, Pool, Restored, Snapshot, Volume, VolumeCheck, VolumePlan, Workspace},
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
@@ -13,7 +13,8 @@ use crate::types::{
     AdoptRequest, Applied, ApplyOptions, CheckOptions, DeleteOptions, Deleted, DeviceFilter, DeviceReport,
     EventFilter, EventList, GrowRequest, ImportRequest, List, MigrateRequest, MountFilter, MountRequest,
     Mounted, Page, PoolExported, PoolRequest, ReadinessReport, RenameRequest, SnapshotFilter,
-    SnapshotOptions, UndeleteRequest, VersionReport, VolumeFilter, WatchFilter, WorkspaceRequest,
+    SnapshotOptions, UndeleteRequest, VersionReport, VolumeCheckOptions, VolumeFilter, WatchFilter,
+    WorkspaceRequest,
 };
 
 /// What is done with a path.
@@ -162,6 +163,10 @@ operations! {
         "Shows a live volume.",
         "What is asked for, and what is.",
         None, None, Answer::Json(of::<Volume>);
+    CheckVolume, "checkVolume": Post "/v1/workspaces/{workspace}/volumes/{name}/check" [WORKSPACE, VOLUME],
+        "Checks the filesystem of a volume, and repairs it where that is asked for.",
+        "Refused while it is in use. Long work: see the operations. A volume in error whose filesystem is whole is active again.",
+        Some(inline::<VolumeCheckOptions>), None, Answer::Json(of::<VolumeCheck>);
     GetVolumeUsage, "getVolumeUsage": Get "/v1/workspaces/{workspace}/volumes/{name}/usage" [WORKSPACE, VOLUME],
         "Shows the use of a volume over the last day.",
         "Samples of every five minutes in which it was used, oldest first; one that equals the one before is left out. The first may be older: it holds when the day begins.",

@@ -140,6 +140,18 @@ pub struct SnapshotOptions {
     pub pause_writers: bool,
 }
 
+/// How a volume's filesystem is checked.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct VolumeCheckOptions {
+    /// Repair what is wrong, on a copy that takes the place of the image when it is whole; root only.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub repair: bool,
+    /// Where the log of an XFS can't be replayed: give up what it holds.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub discard_log: bool,
+}
+
 /// What delete did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -7,8 +7,8 @@
 use orlop_api::{
     AdoptRequest, ApplyOptions, CheckOptions, DeleteOptions, DeviceFilter, EventFilter, GrowRequest,
     ImportRequest, MigrateRequest, MountFilter, MountRequest, Operation, PoolRequest, RenameRequest,
-    SnapshotFilter, SnapshotOptions, UndeleteRequest, VolumeFilter, WatchFilter, WorkspaceRequest, body,
-    openapi, query,
+    SnapshotFilter, SnapshotOptions, UndeleteRequest, VolumeCheckOptions, VolumeFilter, WatchFilter,
+    WorkspaceRequest, body, openapi, query,
 };
 use orlop_model::{
     Error, OperationId, PoolName, SnapshotManifest, VolumeId, VolumeManifest, VolumeName, WorkspaceName,
@@ -290,6 +290,7 @@ fn query_parser(operation: Operation) -> fn(&str) -> Result<(), Error> {
     match operation {
         Operation::ListVolumes => takes::<VolumeFilter>,
         Operation::ApplyVolume | Operation::PlanVolume => takes::<ApplyOptions>,
+        Operation::CheckVolume => takes::<VolumeCheckOptions>,
         Operation::ListSnapshots => takes::<SnapshotFilter>,
         Operation::ApplySnapshot => takes::<SnapshotOptions>,
         Operation::DeleteVolume | Operation::DeleteVolumeById => takes::<DeleteOptions>,

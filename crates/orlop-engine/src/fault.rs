@@ -180,6 +180,14 @@ points! {
     RestoreSwapped = "restore.swapped",
     /// The volume is recorded as put back; only the answer is missing.
     RestoreDone = "restore.done",
+    /// The intent to repair is recorded.
+    RepairRecorded = "repair.recorded",
+    /// The repaired copy is whole, beside the image.
+    RepairMade = "repair.made",
+    /// It is in the image's place.
+    RepairSwapped = "repair.swapped",
+    /// The repair is recorded; only the answer is missing.
+    RepairDone = "repair.done",
     /// A blank is being formatted under its temporary name.
     BlankFormatted = "blank.formatted",
     /// The pool's own filesystem is made; it is not mounted.

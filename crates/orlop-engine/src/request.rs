@@ -515,6 +515,15 @@ impl Latency {
     ];
 }
 
+/// How a filesystem is checked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CheckRequest {
+    /// Repair what is wrong.
+    pub repair: bool,
+    /// Where the log of an XFS can't be replayed: give up what it holds.
+    pub discard_log: bool,
+}
+
 /// A whole manifest for a workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApplyRequest {

@@ -516,6 +516,32 @@ pub enum Outcome {
     Unchanged,
 }
 
+/// What a check of a volume's filesystem came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VolumeCheck {
+    /// How the filesystem is now.
+    pub verdict: Verdict,
+    /// The program that looked.
+    pub program: String,
+    /// The end of what it said; empty where it found nothing.
+    pub said: String,
+    /// The volume's state now.
+    pub state: VolumeState,
+}
+
+/// How a filesystem is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Nothing is wrong.
+    Clean,
+    /// Something was wrong, and was repaired.
+    Repaired,
+    /// Something is wrong.
+    Damaged,
+}
+
 /// What delete did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

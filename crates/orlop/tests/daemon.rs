@@ -495,3 +495,37 @@ fn deleted_brought_back_purged_and_renamed() {
     insta::assert_snapshot!("released", session.transcript());
     session.daemon.assert_nothing_left();
 }
+
+/// The commands of docs/fsck.md, in their order.
+#[test]
+fn a_damaged_volume_is_checked_and_repaired() {
+    require!(Part::Loop);
+    let mut session = Session::new();
+    session.type_in("orlop apply --no-register -f data.yaml");
+    let id = session.json("orlop get -n data -o json")["status"]["id"].as_str().unwrap().to_owned();
+    let pool = session.json("orlop pool show default -o json")["path"].as_str().unwrap().to_owned();
+    let image = std::path::Path::new(&pool).join("volumes").join(id).join("data.img");
+    session.type_in("orlop volume fsck -n data");
+    assert!(session.text.ends_with("volume public/data: clean, and active\n"), "{}", session.text);
+    // Links that are not there, as a lost write leaves them.
+    let request = "set_inode_field /data links_count 9";
+    orlop_testkit::run(Command::new("debugfs").args(["-w", "-R", request]).arg(&image)).ok();
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/fsck.md")).unwrap();
+    let commands: Vec<&str> = page.lines().filter(|line| line.starts_with("orlop volume fsck")).collect();
+    assert_eq!(commands.len(), 3, "{commands:?}");
+    let what = ["damaged, and error", "repaired, and active", "clean, and active"];
+    for (command, words) in commands.iter().zip(what) {
+        session.text.clear();
+        session.type_in(command);
+        assert!(
+            session.text.contains(&format!("volume public/data: {words}\n")),
+            "{words}: {}",
+            session.text
+        );
+        assert_eq!(session.text.ends_with("=> 1\n"), words.starts_with("damaged"), "{}", session.text);
+    }
+    session.text.clear();
+    session.type_in("orlop events -n data --severity warning");
+    let reasons: Vec<&str> = session.text.lines().filter_map(|line| line.split_whitespace().nth(2)).collect();
+    assert_eq!(reasons, ["events", "Error", "Repaired"], "{}", session.text);
+}

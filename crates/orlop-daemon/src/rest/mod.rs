@@ -58,6 +58,7 @@ fn serving(operation: Operation) -> MethodRouter<Service> {
         Operation::PlanVolume => handle(operation, volumes::plan),
         Operation::MigrateVolume => handle(operation, volumes::migrate),
         Operation::GetVolume => handle(operation, volumes::get),
+        Operation::CheckVolume => handle(operation, volumes::check),
         Operation::GetVolumeUsage => handle(operation, volumes::usage),
         Operation::DeleteVolume => handle(operation, volumes::delete),
         Operation::UndeleteVolume => handle(operation, released::undelete),

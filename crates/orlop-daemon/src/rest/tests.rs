@@ -239,6 +239,8 @@ async fn answers_are_as_described() {
         (Operation::CreatePool, &["fast"], "", pool),
         (Operation::ApplyVolume, &["w", "a"], "", manifest.to_string()),
         (Operation::PlanVolume, &["w", "a"], "", manifest.to_string().replace("16777216", "33554432")),
+        (Operation::CheckVolume, &["w", "a"], "?repair=true", String::new()),
+        (Operation::GetVolumeUsage, &["w", "a"], "", String::new()),
         (Operation::MigrateVolume, &["w", "a"], "", r#"{"pool":"default"}"#.to_owned()),
         (Operation::MountVolume, &[], "", mount),
         (Operation::GetVolume, &["w", "a"], "", String::new()),

@@ -3,12 +3,12 @@
 use axum::extract::State;
 use orlop_api::{
     AdoptRequest, Applied, ApplyOptions, DeleteOptions, Deleted, List, MigrateRequest, Page, RenameRequest,
-    VolumeFilter,
+    VolumeCheckOptions, VolumeFilter,
 };
-use orlop_engine::{ApplyRequest, Caller, VolumeKey, VolumeQuery, VolumeRef};
+use orlop_engine::{ApplyRequest, Caller, CheckRequest, VolumeKey, VolumeQuery, VolumeRef};
 use orlop_model::{
     Error, ErrorKind, Result, UsageSample, VolumeId, VolumeManifest, VolumeName, WorkspaceName,
-    resource::{Volume, VolumePlan},
+    resource::{Volume, VolumeCheck, VolumePlan},
 };
 
 use super::{
@@ -52,6 +52,17 @@ pub(super) async fn get_by_id(
     Params((id,)): Params<(VolumeId,)>,
 ) -> Reply<Json<Volume>> {
     show(&service, caller, VolumeRef::Id(id)).await
+}
+
+pub(super) async fn check(
+    State(service): State<Service>,
+    By(caller): By,
+    Params((workspace, name)): Params<(WorkspaceName, VolumeName)>,
+    Query(options): Query<VolumeCheckOptions>,
+) -> Reply<Json<VolumeCheck>> {
+    let volume = VolumeRef::Key(VolumeKey { workspace, name });
+    let request = CheckRequest { repair: options.repair, discard_log: options.discard_log };
+    Ok(Json(service.change(move |engine| engine.check(&caller, &volume, request)).await?))
 }
 
 pub(super) async fn usage(

@@ -21,7 +21,7 @@ use crate::{
     snapshot,
     store::{Intent, OperationRow, VolumeRow, attachments, operations, pools, snapshots, volumes},
     volume::{
-        change, create, delete, describe, migrate,
+        change, create, delete, describe, fsck, migrate,
         resize::{self, Settled},
         undelete, wipe,
     },
@@ -80,6 +80,7 @@ pub(crate) fn settle_snapshot(core: &Core, id: SnapshotId) -> Result<()> {
         | Intent::Migrate { .. }
         | Intent::Undelete
         | Intent::Wipe { .. }
+        | Intent::Repair
         | Intent::CreatePool { .. }
         | Intent::GrowPool { .. }
         | Intent::RemovePool { .. }
@@ -119,6 +120,7 @@ fn thaw(core: &Core, operation: &OperationRow) -> Result<bool> {
         | Intent::Migrate { .. }
         | Intent::Undelete
         | Intent::Wipe { .. }
+        | Intent::Repair
         | Intent::CreatePool { .. }
         | Intent::GrowPool { .. }
         | Intent::RemovePool { .. }
@@ -180,6 +182,7 @@ fn settle(core: &Core, operation: &OperationRow) -> Result<Fate> {
         | Intent::Delete { .. }
         | Intent::Undelete
         | Intent::Wipe { .. }
+        | Intent::Repair
         | Intent::Restore { .. } => {}
     }
     let Some(id) = operation.volume else { return drop_entry(core, operation) };
@@ -222,6 +225,10 @@ fn settle(core: &Core, operation: &OperationRow) -> Result<Fate> {
                 Outcome::Configured => Ok(Fate::Finished),
                 Outcome::Created | Outcome::Unchanged => Ok(Fate::Undone),
             }
+        }
+        Intent::Repair => {
+            let undone = fsck::settle(core, &row, operation.id)?;
+            Ok(if undone { Fate::Undone } else { Fate::Finished })
         }
         // Settled above.
         Intent::Snapshot { .. }

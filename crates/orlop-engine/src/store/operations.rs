@@ -72,6 +72,8 @@ pub enum Intent {
         /// The inode of the image that goes: one with another is the new one.
         inode: u64,
     },
+    /// The filesystem of a volume is repaired, on a copy.
+    Repair,
     /// A snapshot is made; its row is there as `pending`.
     Snapshot {
         /// The snapshot.
@@ -153,6 +155,7 @@ impl Intent {
             | Self::Wipe { .. }
             | Self::Snapshot { .. }
             | Self::DeleteSnapshot { .. }
+            | Self::Repair
             | Self::Restore { .. } => None,
         }
     }

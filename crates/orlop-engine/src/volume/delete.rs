@@ -129,6 +129,7 @@ pub(crate) fn resume(core: &Core, caller: Option<&Caller>, row: VolumeRow) -> Re
         | Intent::Snapshot { .. }
         | Intent::DeleteSnapshot { .. }
         | Intent::Restore { .. }
+        | Intent::Repair
         | Intent::CreatePool { .. }
         | Intent::RemovePool { .. }
         | Intent::ImportPool { .. }

@@ -28,6 +28,11 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
+    /// It may mount now.
+    pub(crate) fn forget(&self, id: VolumeId) {
+        self.unmountable().remove(&id);
+    }
+
     fn unmountable(&self) -> MutexGuard<'_, BTreeSet<VolumeId>> {
         self.unmountable.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -91,7 +96,7 @@ fn works(core: &Core, image: &Image) -> Result<()> {
 }
 
 /// Whether the filesystem mounts, by trying it.
-fn mounts(core: &Core, row: &VolumeRow, image: &Image) -> Result<()> {
+pub(crate) fn mounts(core: &Core, row: &VolumeRow, image: &Image) -> Result<()> {
     let tried = attach::stage(core, row, image);
     detach::take_down(core, row, image)?;
     if matches!(&tried, Err(error) if error.kind == ErrorKind::Damaged) {

@@ -2,7 +2,7 @@
 //! `resize`), moving them and their files (`migrate`, `transfer`), what engines call them (`aliased`),
 //! how they go and come back (`delete`, `undelete`, `purge`), when scratch is emptied (`temp`, `wipe`),
 //! other names (`rename`), their state by what became of them (`state`,
-//! `health`), their description beside the data (`describe`), and how users see them (`view`).
+//! `health`, `fsck`), their description beside the data (`describe`), and how users see them (`view`).
 
 pub(crate) mod adopt;
 pub(crate) mod aliased;
@@ -12,6 +12,7 @@ pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod describe;
 pub(crate) mod facts;
+pub(crate) mod fsck;
 pub(crate) mod health;
 pub(crate) mod migrate;
 mod mounted;

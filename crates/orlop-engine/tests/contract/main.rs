@@ -10,6 +10,7 @@ mod aliases;
 mod capacity;
 mod changes;
 mod fronts;
+mod fsck;
 mod host_mounts;
 mod imports;
 mod lifecycle;

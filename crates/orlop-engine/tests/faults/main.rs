@@ -11,6 +11,7 @@ mod harness;
 mod lifecycle;
 mod patience;
 mod pools;
+mod repair;
 mod scenarios;
 mod snapshots;
 
@@ -115,6 +116,7 @@ scenario_tests!(
     shrink,
     migrate,
     migrate_files,
+    repair,
     remake,
     adopt,
     import_pool,

@@ -53,6 +53,7 @@ pub const BASIC: Scenario = Scenario {
 };
 
 pub const SCENARIOS: &[Scenario] = &[
+    crate::repair::REPAIR,
     Scenario {
         name: "create",
         points: &[

@@ -7,6 +7,7 @@
 mod check;
 mod mkfs;
 mod parameters;
+mod repair;
 mod resize;
 mod superblock;
 mod template;
@@ -17,6 +18,7 @@ mod uuid;
 pub use check::{CheckMode, CheckOutcome, check};
 pub use mkfs::{mkfs, mkfs_bare};
 pub use parameters::{FormatParameters, XFS_MINIMUM, format_parameters};
+pub use repair::{RepairOutcome, repair};
 pub use resize::{grow_mounted, least_ext4, mounted_size, resize_ext4};
 pub use superblock::{Superblock, superblock};
 pub use uuid::{log_is_clean, replay_log, set_uuid};

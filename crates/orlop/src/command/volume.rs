@@ -1,17 +1,20 @@
 //! `orlop volume`: what is done with a volume that is there, beside its manifest.
 
 use jiff::Timestamp;
-use orlop_api::{Client, MigrateRequest};
-use orlop_model::{Result, WorkspaceName, resource::Outcome};
+use orlop_api::{Client, MigrateRequest, VolumeCheckOptions};
+use orlop_model::{
+    Result, WorkspaceName,
+    resource::{Outcome, Verdict},
+};
 
 use super::get::{self, Shape};
 use crate::{
     exit::Exit,
     grammar::{
         resource::{Format, Output},
-        volume::{MigrateArgs, VolumeArg, VolumeCommand},
+        volume::{FsckArgs, MigrateArgs, VolumeArg, VolumeCommand},
     },
-    output::{Console, chart, details, progress},
+    output::{Console, chart, details, plain, progress},
 };
 
 /// The columns of a day are at most so many: one for each quarter of an hour.
@@ -22,8 +25,31 @@ const MARGIN: usize = 9;
 pub(super) async fn run(command: VolumeCommand, client: &Client, console: &mut Console) -> Result<Exit> {
     match command {
         VolumeCommand::Show { volume, format } => show(&volume, &format, client, console).await,
+        VolumeCommand::Fsck(args) => fsck(args, client, console).await,
         VolumeCommand::Migrate(args) => migrate(args, client, console).await,
     }
+}
+
+async fn fsck(args: FsckArgs, client: &Client, console: &mut Console) -> Result<Exit> {
+    let VolumeArg { name, workspace } = args.volume;
+    let object = format!("volume {workspace}/{name}");
+    let options = VolumeCheckOptions { repair: args.repair, discard_log: args.discard_log };
+    let checked = client.check_volume(&workspace, &name, &options);
+    let checked = progress::follow(client, console, &object, checked).await?;
+    let (word, exit) = match checked.verdict {
+        Verdict::Clean => ("clean", Exit::Success),
+        Verdict::Repaired => ("repaired", Exit::Success),
+        Verdict::Damaged => ("damaged", Exit::Failure),
+    };
+    console.print(format!("{object}: {word}, and {}", checked.state.as_str()));
+    if !checked.said.is_empty() {
+        let lines: Vec<String> = checked.said.lines().map(|line| format!("  {}\n", plain(line))).collect();
+        console.print(format!("{} says:\n{}", checked.program, lines.concat()));
+    }
+    if checked.verdict == Verdict::Damaged {
+        console.note(&format!("repair it as root: orlop volume fsck -n {name} -w {workspace} --repair"));
+    }
+    Ok(exit)
 }
 
 async fn migrate(args: MigrateArgs, client: &Client, console: &mut Console) -> Result<Exit> {

@@ -17,6 +17,15 @@ and compared. The volume must not be in use. The source is kept until the copy i
 `orlop operation stop` or a crash before that leave everything as it was. Asked again, nothing happens
 where the volume is there already.";
 
+const FSCK: &str = "\
+Examples:
+  orlop volume fsck -n data                 look, and change nothing but its log
+  orlop volume fsck -n data --repair        repair what is wrong, as root
+
+A repair works on a copy of the image, which takes its place only when a check finds nothing wrong any
+more: until then, and after Ctrl-C or a crash, the volume is as it was. A volume in error whose
+filesystem is whole is active again. It ends with 1 where something is wrong.";
+
 /// `orlop volume …`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum VolumeCommand {
@@ -34,6 +43,9 @@ With -o json and -o yaml the volume is printed as `orlop get` prints it.")]
         #[command(flatten)]
         format: Format,
     },
+    /// Check the filesystem of a volume that nobody uses, and repair it
+    #[command(after_help = FSCK)]
+    Fsck(FsckArgs),
     /// Move a volume to another pool, or its files into a filesystem of another size
     #[command(after_help = MIGRATE)]
     Migrate(MigrateArgs),
@@ -55,6 +67,19 @@ pub(crate) struct MigrateArgs {
     /// Its size there, such as 512Mi [default: as it is, and the image is copied as a whole]
     #[arg(long, value_name = "SIZE")]
     pub(crate) size: Option<Size>,
+}
+
+/// `orlop volume fsck`.
+#[derive(Debug, Args)]
+pub(crate) struct FsckArgs {
+    #[command(flatten)]
+    pub(crate) volume: VolumeArg,
+    /// Repair what is wrong (root only)
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// Where the log of an XFS can't be replayed: give up what it holds
+    #[arg(long, requires = "repair")]
+    pub(crate) discard_log: bool,
 }
 
 /// Which volume.

@@ -14,7 +14,7 @@ use super::Image;
 use crate::{admission::human, host::On};
 
 /// A check reads all metadata of a large volume.
-const CHECK_LIMIT: Duration = Duration::from_secs(15 * 60);
+pub(crate) const CHECK_LIMIT: Duration = Duration::from_secs(15 * 60);
 
 /// Whether the image is there and as long as it was made: one look at the file.
 ///
@@ -137,11 +137,21 @@ fn one_line(detail: &str) -> String {
 }
 
 fn remedy(image: &Image) -> String {
-    format!(
-        "copy {} away first, then repair it with {}, or put it back from a copy; it is tried again at the next use",
-        image.path().display(),
-        image.kind().check_program().name
-    )
+    format!("repair it as root: {} --repair; or put it back from a copy", image.check_command())
+}
+
+/// A check found `detail` wrong with the filesystem.
+pub(crate) fn unsound(image: &Image, detail: &str) -> Error {
+    let program = image.kind().check_program().name;
+    damaged(image, &format!("{program} says of its filesystem: {}", one_line(detail))).hint(remedy(image))
+}
+
+/// A repair that did not come to its end: the volume is as it was.
+pub(crate) fn unrepaired(image: &Image, what: &str) -> Error {
+    let message = format!("{} could not be repaired, and is as it was: {}", image.object, one_line(what));
+    Error::new(ErrorKind::Damaged, message)
+        .object(&image.object)
+        .hint("put it back from a copy or a snapshot")
 }
 
 /// Whether the kernel's refusal to mount speaks of what is in the image, and not of the host: what

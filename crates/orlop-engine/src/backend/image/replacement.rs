@@ -1,12 +1,12 @@
 //! A new image beside the old, which takes its place once it is whole: until then nothing has happened
 //! to the volume. The image has no loop device meanwhile.
 
-use std::{path::Path, time::Duration};
+use std::{fs::File, path::Path, time::Duration};
 
 use orlop_model::{Error, Result};
 use orlop_sys::{
     durable,
-    filesystem::{CheckMode, CheckOutcome, check, resize_ext4},
+    filesystem::{CheckMode, CheckOutcome, RepairOutcome, check, repair, resize_ext4},
     image as host_image,
 };
 
@@ -23,15 +23,7 @@ const RESIZE_LIMIT: Duration = Duration::from_secs(4 * 3600);
 /// the ext4 in it. Afterwards it is checked and flushed.
 pub(crate) fn resized(image: &Image, path: &Path, size: u64, meter: &Meter<'_>) -> Result<()> {
     let object = &image.object;
-    durable::remove_file(path).on(object)?;
-    let source = host_image::open_existing(image.path()).on(object)?;
-    let made = host_image::create(path, 0).on(object)?;
-    if !host_image::reflink(&source, &made).on(object)? {
-        let space = host_image::space_of(&source).on(object)?;
-        host_image::set_length(&made, space.length).on(object)?;
-        meter.phase("copying", Some(space.allocated));
-        ended(host_image::copy(image.path(), path, |bytes| meter.advance(bytes)), object)?;
-    }
+    let made = copied(image, path, meter)?;
     meter.phase("resizing", None);
     if size > image.size {
         host_image::set_length(&made, size).on(object)?;
@@ -46,6 +38,53 @@ pub(crate) fn resized(image: &Image, path: &Path, size: u64, meter: &Meter<'_>) 
     }
     meter.advance(0)?;
     host_image::sync(&made, path).on(object)
+}
+
+/// Makes a copy of the image at `path` in the same way and repairs the filesystem in it. Afterwards a
+/// check finds nothing wrong, and it is flushed. Returns what the program said.
+///
+/// # Errors
+/// [`orlop_model::ErrorKind::Damaged`] where it can't be repaired.
+pub(crate) fn repaired(image: &Image, path: &Path, discard_log: bool, meter: &Meter<'_>) -> Result<String> {
+    let object = &image.object;
+    let made = copied(image, path, meter)?;
+    meter.phase("repairing", None);
+    let said = match repair(path, image.kind(), discard_log, RESIZE_LIMIT).on(object)? {
+        RepairOutcome::Done { said } => said,
+        RepairOutcome::Failed { said } => return Err(health::unrepaired(image, &said)),
+        RepairOutcome::LogDirty => {
+            return Err(health::unrepaired(image, "its log holds changes that can't be replayed").hint(
+                "repair it with --discard-log: what was written last, and not yet in its place, is lost",
+            ));
+        }
+    };
+    meter.advance(0)?;
+    match check(path, image.kind(), CheckMode::ReadOnly, RESIZE_LIMIT).on(object)? {
+        CheckOutcome::Clean | CheckOutcome::Repaired { .. } => {}
+        CheckOutcome::LogDirty => return Err(health::unrepaired(image, "its log is not clean afterwards")),
+        CheckOutcome::Damaged { detail } => return Err(health::unrepaired(image, &detail)),
+    }
+    if image.placement.preallocated {
+        host_image::preallocate(&made, image.size).on(object)?;
+    }
+    meter.advance(0)?;
+    host_image::sync(&made, path).on(object)?;
+    Ok(said)
+}
+
+/// A copy at `path`, which shares blocks with the image where the host's filesystem can.
+fn copied(image: &Image, path: &Path, meter: &Meter<'_>) -> Result<File> {
+    let object = &image.object;
+    durable::remove_file(path).on(object)?;
+    let source = host_image::open_existing(image.path()).on(object)?;
+    let made = host_image::create(path, 0).on(object)?;
+    if !host_image::reflink(&source, &made).on(object)? {
+        let space = host_image::space_of(&source).on(object)?;
+        host_image::set_length(&made, space.length).on(object)?;
+        meter.phase("copying", Some(space.allocated));
+        ended(host_image::copy(image.path(), path, |bytes| meter.advance(bytes)), object)?;
+    }
+    Ok(made)
 }
 
 fn sound(image: &Image, path: &Path, mode: CheckMode) -> Result<()> {

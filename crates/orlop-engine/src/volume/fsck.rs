@@ -1,0 +1,209 @@
+//! Checking the filesystem of a volume that nobody uses, and repairing it. A repair works on a copy,
+//! which takes the place of the image only when a check finds nothing wrong with it any more: until
+//! then, and after a crash before that, the volume is as it was.
+
+use orlop_model::{
+    Error, ErrorKind, OperationId, Result, Size,
+    resource::{Verdict, VolumeCheck},
+};
+use orlop_sys::{
+    capability, durable,
+    filesystem::{CheckMode, CheckOutcome, check as check_image},
+    image as host_image,
+};
+use uuid::Uuid;
+
+use super::{
+    health,
+    resize::{replace::unused, room_for},
+    state,
+};
+use crate::{
+    admission::human,
+    authority,
+    backend::image::{Image, health as image_health, replacement},
+    core::{Core, object, usable},
+    events::event,
+    fault::{self, Point},
+    host::On,
+    locks::{Deadline, Lock},
+    pool, reconcile,
+    request::{Caller, CheckRequest, VolumeRef},
+    running::Meter,
+    store::{Intent, VolumeRow, events, operations},
+};
+
+/// See [`crate::Engine::check`].
+pub(crate) fn check(
+    core: &Core,
+    caller: &Caller,
+    which: &VolumeRef,
+    request: CheckRequest,
+) -> Result<VolumeCheck> {
+    let row = core.row(which)?;
+    if request.repair {
+        authority::rule_host(caller, &format!("repair {}", object(&row)))?;
+    } else {
+        core.authorise(caller, &row)?;
+    }
+    let _held = core.locks.take(Lock::Volume(row.id), Deadline::usual())?;
+    reconcile::operations::settle_volume(core, &core.again(row.id)?)?;
+    let row = core.again(row.id)?;
+    usable(&row)?;
+    pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
+    let image = core.image(&row)?;
+    unused(core, caller, &row, &image).map_err(|error| match error.kind {
+        ErrorKind::InUse => error.hint("stop what uses it first: a filesystem in use can't be checked"),
+        _ => error,
+    })?;
+    image_health::examine(&image)?;
+    let id = OperationId(Uuid::now_v7());
+    let meter = core.running.begin(id, "check", object(&row), Some(caller));
+    meter.phase("checking", None);
+    let detail = match examine(core, &row, &image)? {
+        CheckOutcome::Clean | CheckOutcome::Repaired { .. } => {
+            return settled(core, &row, &image, Verdict::Clean, String::new());
+        }
+        CheckOutcome::LogDirty => "its log can't be replayed".to_owned(),
+        CheckOutcome::Damaged { detail } => detail,
+    };
+    if !request.repair {
+        let error = image_health::unsound(&image, &detail);
+        state::damaged(core, &row, &error)?;
+        return Ok(report(core, &row, &image, Verdict::Damaged, detail));
+    }
+    drop(meter);
+    repair(core, caller, &row, &image, request.discard_log)
+}
+
+/// What a check says. Where a log is left to be replayed, it is mounted once for that, as the next
+/// use would do.
+fn examine(core: &Core, row: &VolumeRow, image: &Image) -> Result<CheckOutcome> {
+    let look = || check_image(image.path(), image.kind(), CheckMode::ReadOnly, image_health::CHECK_LIMIT);
+    let found = look().on(&image.object)?;
+    if found != CheckOutcome::LogDirty {
+        return Ok(found);
+    }
+    match health::mounts(core, row, image) {
+        Ok(()) => look().on(&image.object),
+        Err(error) if error.kind == ErrorKind::Damaged => Ok(found),
+        Err(error) => Err(error),
+    }
+}
+
+fn repair(
+    core: &Core,
+    caller: &Caller,
+    row: &VolumeRow,
+    image: &Image,
+    discard_log: bool,
+) -> Result<VolumeCheck> {
+    let operation = core.operation(Some(caller), Some(row.id), Intent::Repair);
+    let id = operation.id;
+    core.store.write(move |tx| operations::begin(tx, &operation))?;
+    let meter = core.running.begin(id, "repair", object(row), Some(caller));
+    let repaired = effect(core, row, image, discard_log, &meter);
+    drop(meter);
+    let said = match repaired {
+        Ok(said) => said,
+        Err(error) => {
+            if let Err(left) = settle(core, row, id) {
+                tracing::warn!(volume = row.title(), %left, "a repair is taken back at the next start");
+            }
+            if error.kind == ErrorKind::Damaged {
+                state::damaged(core, row, &error)?;
+            }
+            return Err(error);
+        }
+    };
+    let message = format!("the filesystem of volume {} was repaired", row.title());
+    let told = event("Repaired", message).of(row).by(caller).warning();
+    core.store.write(move |tx| {
+        operations::finish(tx, id)?;
+        events::append(tx, &told)
+    })?;
+    fault::point(Point::RepairDone)?;
+    settled(core, row, image, Verdict::Repaired, said)
+}
+
+/// Makes the repaired copy and puts it in the place of the image.
+fn effect(
+    core: &Core,
+    row: &VolumeRow,
+    image: &Image,
+    discard_log: bool,
+    meter: &Meter<'_>,
+) -> Result<String> {
+    let paths = pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
+    let path = paths.replacement(row.id);
+    fault::point(Point::RepairRecorded)?;
+    has_room(core, row, image)?;
+    let said = replacement::repaired(image, &path, discard_log, meter)?;
+    fault::point(Point::RepairMade)?;
+    replacement::swap(image, &path)?;
+    fault::point(Point::RepairSwapped)?;
+    Ok(said)
+}
+
+/// Where blocks can't be shared, the copy takes as much again as the image.
+fn has_room(core: &Core, row: &VolumeRow, image: &Image) -> Result<()> {
+    if capability::probe(&image.directory).on(&image.object)?.reflink {
+        return Ok(());
+    }
+    let (pool, figures) = room_for(core, row, Size::from_bytes(0))?;
+    let room = figures.room(&pool);
+    let (needed, free) = (host_image::space(image.path()).on(&image.object)?.allocated, room.host_free);
+    if needed <= free.saturating_sub(room.low_water) {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::LowSpace,
+        format!(
+            "{} is repaired on a copy, which takes {}, and the disk under pool {} has {} free, of which {} are kept",
+            image.object,
+            human(needed),
+            pool.name,
+            human(free),
+            human(room.low_water)
+        ),
+    )
+    .object(&image.object)
+    .hint("free space there; nothing was changed"))
+}
+
+/// After a failure or a crash: a copy that has not taken the image's place goes. Says whether there
+/// was one. The caller holds the volume's lock.
+pub(crate) fn settle(core: &Core, row: &VolumeRow, operation: OperationId) -> Result<bool> {
+    let paths = pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
+    let path = paths.replacement(row.id);
+    let unfinished = path.exists();
+    durable::remove_file(&path).on(&object(row))?;
+    core.store.write(move |tx| operations::finish(tx, operation))?;
+    Ok(unfinished)
+}
+
+/// Nothing is wrong with the filesystem: whether the volume can be used with it is tried out, and told.
+fn settled(
+    core: &Core,
+    row: &VolumeRow,
+    image: &Image,
+    verdict: Verdict,
+    said: String,
+) -> Result<VolumeCheck> {
+    core.watch.forget(row.id);
+    match health::mounts(core, row, image) {
+        Ok(()) => state::restored(core, row)?,
+        Err(error) if error.kind == ErrorKind::Damaged => {
+            state::damaged(core, row, &error)?;
+            return Err(error);
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(report(core, row, image, verdict, said))
+}
+
+fn report(core: &Core, row: &VolumeRow, image: &Image, verdict: Verdict, said: String) -> VolumeCheck {
+    // Where it was deleted meanwhile, this is how it was.
+    let state = core.again(row.id).map_or(row.state, |now| now.state);
+    VolumeCheck { verdict, program: image.kind().check_program().name.to_owned(), said, state }
+}
