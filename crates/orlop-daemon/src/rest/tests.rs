@@ -227,6 +227,9 @@ async fn answers_are_as_described() {
     let mount = json!({ "workspace": "w", "name": "a", "target": &target }).to_string();
     let unmount = format!("?target={}", target.display());
     let adopt = json!({ "source": &target, "pool": "again" }).to_string();
+    let snapshot =
+        json!({ "name": "s", "version": "v1beta", "type": "snapshot", "snapshot": { "volume": "tree" } });
+    let snapshot = snapshot.to_string();
     let import = json!({ "name": "again", "path": scratch.join("fast") }).to_string();
     let other = json!({ "path": scratch.join("other") }).to_string();
     std::fs::File::create(scratch.join("disk")).unwrap().set_len(16 << 20).unwrap();
@@ -261,6 +264,11 @@ async fn answers_are_as_described() {
         (Operation::CreatePool, &["other"], "", other),
         (Operation::DeletePool, &["other"], "", String::new()),
         (Operation::AdoptDirectory, &["public", "tree"], "", adopt),
+        (Operation::ApplySnapshot, &["public", "s"], "", snapshot),
+        (Operation::ListSnapshots, &[], "?limit=1", String::new()),
+        (Operation::GetSnapshot, &["public", "s"], "", String::new()),
+        (Operation::RestoreSnapshot, &["public", "s"], "", String::new()),
+        (Operation::DeleteSnapshot, &["public", "s"], "", String::new()),
         (Operation::GetDevice, &[], &device, String::new()),
         (Operation::ApplyVolume, &["w", "kept"], "", kept("persistent")),
         (Operation::DeleteVolume, &["w", "kept"], "", String::new()),
