@@ -415,7 +415,7 @@ fn row(core: &Core, pool: &PoolRow, file: VolumeFile) -> VolumeRow {
         used_bytes: None,
         temp_grace: Period::from_seconds(file.state.temp_grace_seconds),
         vacated_at: None,
-        created_size: Size::from_bytes(file.size_bytes),
+        created_size: Size::from_bytes(file.created_size_bytes.unwrap_or(file.size_bytes)),
         applied_set: None,
         source: file.source.clone(),
         placement: PlacementRow {
