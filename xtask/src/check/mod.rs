@@ -4,6 +4,7 @@
 
 mod generated;
 mod layering;
+mod locks;
 mod manifests;
 mod tidy;
 mod workspace;
@@ -55,6 +56,7 @@ pub(crate) fn task(write: bool) -> Result<(), String> {
         violations.extend(tidy::check_crate_root(&file, &text));
     }
     violations.extend(tidy::check_presence(&workspace.files));
+    violations.extend(locks::check()?);
     violations.extend(generated::check_all()?);
     for violation in &violations {
         println!("{violation}");
