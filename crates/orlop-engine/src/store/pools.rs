@@ -118,28 +118,36 @@ pub fn set_capacity(tx: &Tx<'_>, id: PoolId, capacity: Size, overcommit: f64) ->
     tx.execute("change a pool", sql, params![Word(&id), capacity.bytes(), overcommit]).map(drop)
 }
 
+/// What the triggers keep of a pool, summed anew: volumes, data on its way there, snapshots.
+const SUMS: &str = "SELECT coalesce(sum(reserved), 0) AS reserved, coalesce(sum(allocated), 0) AS allocated,
+    coalesce(sum(volume), 0) AS volumes, coalesce(sum(snapshot), 0) AS snapshots FROM (
+    SELECT size_bytes AS reserved, allocated_bytes AS allocated, 1 AS volume, 0 AS snapshot
+        FROM placements WHERE pool_id = ?1
+    UNION ALL SELECT size_bytes, 0, 0, 0 FROM incoming WHERE pool_id = ?1
+    UNION ALL SELECT reserved_bytes, exclusive_bytes, 0, 1 FROM snapshots WHERE pool_id = ?1)";
+
 /// What of the kept sums is wrong, in words; `None` where they are the sums.
 pub fn wrong_sums(r: &Reader<'_>, id: PoolId) -> Result<Option<String>> {
-    let sql = "SELECT o.reserved_bytes, o.allocated_bytes, o.volumes, coalesce(sum(p.size_bytes), 0),
-        coalesce(sum(p.allocated_bytes), 0), count(p.volume_id)
-        FROM pools o LEFT JOIN placements p ON p.pool_id = o.id WHERE o.id = ?1 GROUP BY o.id";
-    let sums = r.one("sum a pool", sql, [Word(&id)], |row| {
-        Ok(([row.get(0)?, row.get(1)?, row.get(2)?], [row.get(3)?, row.get(4)?, row.get(5)?]))
-    })?;
-    let Some((kept, real)) = sums else { return Ok(None) };
-    let words = |[reserved, allocated, volumes]: [u64; 3]| {
-        format!("{reserved} bytes reserved and {allocated} allocated by {volumes} volumes")
+    let read = |row: &Row<'_>| -> rusqlite::Result<(u64, u64, u64, u64)> {
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+    };
+    let sql = "SELECT reserved_bytes, allocated_bytes, volumes, snapshots FROM pools WHERE id = ?1";
+    let Some(kept) = r.one("sum a pool", sql, [Word(&id)], read)? else { return Ok(None) };
+    let Some(real) = r.one("sum a pool", SUMS, [Word(&id)], read)? else { return Ok(None) };
+    let words = |(reserved, allocated, volumes, snapshots)| {
+        format!(
+            "{reserved} bytes reserved and {allocated} allocated by {volumes} volumes and {snapshots} snapshots"
+        )
     };
     Ok((kept != real).then(|| format!("it keeps {}, and has {}", words(kept), words(real))))
 }
 
-/// Sums anew what the triggers keep.
+/// Sums a pool again, for what the triggers did not see.
 pub fn sum_again(tx: &Tx<'_>, id: PoolId) -> Result<()> {
-    let sql = "UPDATE pools SET
-        reserved_bytes = (SELECT coalesce(sum(size_bytes), 0) FROM placements WHERE pool_id = ?1),
-        allocated_bytes = (SELECT coalesce(sum(allocated_bytes), 0) FROM placements WHERE pool_id = ?1),
-        volumes = (SELECT count(*) FROM placements WHERE pool_id = ?1) WHERE id = ?1";
-    tx.execute("sum a pool", sql, [Word(&id)]).map(drop)
+    let sql = format!(
+        "UPDATE pools SET (reserved_bytes, allocated_bytes, volumes, snapshots) = ({SUMS}) WHERE id = ?1"
+    );
+    tx.execute("sum a pool", &sql, [Word(&id)]).map(drop)
 }
 
 /// Records what is now known of what its directory is on.

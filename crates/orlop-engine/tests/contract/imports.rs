@@ -296,3 +296,21 @@ fn a_check_names_every_difference_and_mends_what_is_safe() {
     assert!(short.exists() && pool.join("lost").exists());
     assert_eq!(world.engine().pool(&ROOT, &default()).unwrap().reserved.bytes(), 64 * MIB);
 }
+
+#[test]
+fn snapshots_are_in_the_sums_and_a_repair_keeps_what_they_have_reserved() {
+    require!(Part::Loop);
+    let world = World::new("check-sums");
+    world.apply("data", KEPT).unwrap();
+    write(&world, "data", "cargo");
+    let key = SnapshotKey { workspace: "public".parse().unwrap(), name: "s".parse().unwrap() };
+    let retain = orlop_model::Retain::default();
+    let manifest = orlop_model::SnapshotManifest::new(key.name.clone(), "data".parse().unwrap(), retain);
+    let request = SnapshotRequest { workspace: key.workspace, manifest, pause_writers: false };
+    world.engine().apply_snapshot(&ROOT, &request).unwrap();
+    let reserved = world.engine().pool(&ROOT, &default()).unwrap().reserved;
+    assert!(reserved.bytes() > 16 << 20);
+    let report = world.engine().check_pool(&ROOT, &default(), true).unwrap();
+    assert_eq!(differences(&report), []);
+    assert_eq!(world.engine().pool(&ROOT, &default()).unwrap().reserved, reserved);
+}
