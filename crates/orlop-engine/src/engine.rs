@@ -1,8 +1,12 @@
 //! The engine's face: one method an operation. What each does lives in the modules of that name.
+//! Here are opening, readiness and the use of volumes; what else can be done is in the modules below.
 
 mod changes;
 mod lifecycle;
 mod observation;
+mod pools;
+mod snapshots;
+mod workspaces;
 
 use std::{
     path::Path,
@@ -12,9 +16,8 @@ use std::{
 };
 
 use orlop_model::{
-    Error, ErrorKind, OperationId, PoolName, Result, WorkspaceName,
-    pool_report::{PoolCheck, PoolImport},
-    resource::{Deletion, Event, Front, Operation, Pool, Restored, Snapshot, Volume, Workspace},
+    Error, ErrorKind, OperationId, Result,
+    resource::{Deletion, Event, Front, Operation, Volume},
 };
 use orlop_sys::{SysError, durable, durable::FileLock, propagation};
 
@@ -25,7 +28,6 @@ use crate::{
         host_mount,
         place::Places,
     },
-    authority,
     background::{self, Signal},
     blank::Blanks,
     core::Core,
@@ -33,15 +35,13 @@ use crate::{
     host::On,
     locks::{Deadline, Locks},
     observation::watch::Warnings,
-    pool::{self, Pools, room::Rooms, share::Shares},
+    pool::{Pools, room::Rooms, share::Shares},
     reconcile,
     request::*,
     running::Running,
-    snapshot,
     statistics::{self, Tally},
-    store::{Store, StoreOptions, VolumeRow, pools},
-    volume::{adopt, aliased, apply, delete, health::Watch, temp::Countdowns, view},
-    workspace,
+    store::{Store, StoreOptions, VolumeRow, pools as pool_rows},
+    volume::{aliased, apply, delete, health::Watch, temp::Countdowns, view},
 };
 
 /// One engine over one state directory. Clones share it.
@@ -75,7 +75,7 @@ impl Engine {
         let store = Store::open(&state_dir.join("orlop.db"), options)?;
         let places = Places::open(&config.mount_dir)?;
         let pools = Pools::default();
-        for row in store.read(pools::all)? {
+        for row in store.read(pool_rows::all)? {
             pools.add(&row);
         }
         let core = Core {
@@ -127,119 +127,6 @@ impl Engine {
         if let Err(error) = self.core().store.close() {
             tracing::error!(%error, "the store could not be closed");
         }
-    }
-
-    /// Makes a workspace, or sets who is granted it and what it may hold.
-    pub fn put_workspace(
-        &self,
-        caller: &Caller,
-        name: &WorkspaceName,
-        request: &WorkspaceRequest,
-    ) -> Result<Applied<Workspace>> {
-        self.run("workspace.put", |core| workspace::put(core, caller, name, request))
-    }
-
-    /// One workspace.
-    pub fn workspace(&self, _: &Caller, name: &WorkspaceName) -> Result<Workspace> {
-        workspace::show(self.core(), name)
-    }
-
-    /// All workspaces.
-    pub fn workspaces(&self, _: &Caller) -> Result<Vec<Workspace>> {
-        workspace::list(self.core())
-    }
-
-    /// Deletes an empty workspace; released volumes count as content.
-    pub fn delete_workspace(&self, caller: &Caller, name: &WorkspaceName) -> Result<()> {
-        self.run("workspace.delete", |core| workspace::delete(core, caller, name))
-    }
-
-    /// Makes a pool (root only).
-    pub fn create_pool(&self, caller: &Caller, request: &PoolRequest) -> Result<Applied<Pool>> {
-        self.run("pool.create", |core| pool::create::create(core, caller, request))
-    }
-
-    /// What a block device holds and who uses it (root only).
-    pub fn device(&self, caller: &Caller, path: &Path) -> Result<DeviceReport> {
-        self.run("pool.device", |_| {
-            authority::rule_host(caller, "look at devices")?;
-            pool::format::look_at(path)
-        })
-    }
-
-    /// Removes an empty pool, and what it was on where that was made for it (root only).
-    pub fn remove_pool(&self, caller: &Caller, name: &PoolName) -> Result<()> {
-        self.run("pool.remove", |core| pool::remove::remove(core, caller, name))
-    }
-
-    /// Compares a pool with its records, and mends what is safe when asked (root only).
-    pub fn check_pool(&self, caller: &Caller, name: &PoolName, repair: bool) -> Result<PoolCheck> {
-        self.run("pool.check", |core| pool::check::check(core, caller, name, repair))
-    }
-
-    /// Brings a pool here with all that is in it (root only).
-    pub fn import_pool(&self, caller: &Caller, request: &ImportRequest) -> Result<PoolImport> {
-        self.run("pool.import", |core| pool::import::import(core, caller, request))
-    }
-
-    /// Makes a persistent volume out of a directory tree, which stays (root only).
-    pub fn adopt(&self, caller: &Caller, request: &AdoptRequest) -> Result<Applied<Volume>> {
-        self.run("volume.adopt", |core| adopt::adopt(core, caller, request))
-    }
-
-    /// Lets a pool grow, while it is used (root only).
-    pub fn grow_pool(
-        &self,
-        caller: &Caller,
-        name: &PoolName,
-        request: &GrowRequest,
-    ) -> Result<Applied<Pool>> {
-        self.run("pool.grow", |core| pool::grow::grow(core, caller, name, request))
-    }
-
-    /// Forgets a pool and what is in it; its data stays, ready to be imported anywhere (root only).
-    pub fn export_pool(&self, caller: &Caller, name: &PoolName) -> Result<Exported> {
-        self.run("pool.export", |core| pool::remove::export(core, caller, name))
-    }
-
-    /// One pool.
-    pub fn pool(&self, _: &Caller, name: &PoolName) -> Result<Pool> {
-        pool::show(self.core(), name)
-    }
-
-    /// All pools.
-    pub fn pools(&self, _: &Caller) -> Result<Vec<Pool>> {
-        pool::list(self.core())
-    }
-
-    /// Makes a snapshot, or changes how long it is kept; returns when it is whole.
-    pub fn apply_snapshot(&self, caller: &Caller, request: &SnapshotRequest) -> Result<Applied<Snapshot>> {
-        let what = format!("snapshot {}", request.manifest.name);
-        let name = request.manifest.snapshot.volume.clone();
-        let key = VolumeKey { workspace: request.workspace.clone(), name };
-        self.told("snapshot", caller, &what, &VolumeRef::Key(key), |core| {
-            snapshot::create::apply(core, caller, request)
-        })
-    }
-
-    /// One snapshot.
-    pub fn snapshot(&self, _: &Caller, key: &SnapshotKey) -> Result<Snapshot> {
-        snapshot::view::show(self.core(), key)
-    }
-
-    /// A page of snapshots.
-    pub fn snapshots(&self, _: &Caller, query: &SnapshotQuery) -> Result<Page<Snapshot>> {
-        snapshot::view::page(self.core(), query)
-    }
-
-    /// Deletes a snapshot. What was made from it stays.
-    pub fn delete_snapshot(&self, caller: &Caller, key: &SnapshotKey) -> Result<()> {
-        self.run("snapshot.delete", |core| snapshot::delete::delete(core, caller, key))
-    }
-
-    /// Puts a volume that nobody uses back to a snapshot; what is in it becomes a snapshot.
-    pub fn restore(&self, caller: &Caller, key: &SnapshotKey) -> Result<Restored> {
-        self.run("restore", |core| snapshot::restore::restore(core, caller, key))
     }
 
     /// Makes or changes a volume; returns when it is active.

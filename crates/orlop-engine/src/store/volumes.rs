@@ -1,5 +1,6 @@
-//! Volumes and where their data is. Paging through them is in `page`.
+//! Volumes and where their data is. Paging through them is in `page`, what is seen of them in `observed`.
 
+mod observed;
 mod page;
 
 use std::collections::HashMap;
@@ -7,7 +8,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use orlop_model::{
     Error, ErrorKind, FilesystemKind, Period, PoolId, PoolName, Result, Size, VolumeId, VolumeManifest,
-    VolumeUsage, WorkspaceName,
+    WorkspaceName,
     resource::{Front, VolumeState},
 };
 use rusqlite::{Row, params};
@@ -15,7 +16,6 @@ use rusqlite::{Row, params};
 use super::{
     Reader, Tx,
     failure::{is_duplicate, is_foreign_key},
-    usage,
     value::{At, Json, Word},
 };
 use crate::{
@@ -23,6 +23,7 @@ use crate::{
     request::VolumeKey,
 };
 
+pub use observed::{applied, emptied, observe, vacant, vacate};
 pub use page::page;
 #[cfg(test)]
 pub(super) use page::plan_of_page;
@@ -329,46 +330,6 @@ pub fn update(tx: &Tx<'_>, volume: &mut VolumeRow) -> Result<()> {
     tx.execute(what, sql, params)?;
     volume.generation += 1;
     Ok(())
-}
-
-/// Records what was seen of a volume's use, where it was seen; no change of the record.
-pub fn observe(tx: &Tx<'_>, id: VolumeId, seen: Option<&VolumeUsage>, allocated: Option<Size>) -> Result<()> {
-    if let Some(seen) = seen {
-        usage::record(tx, id, seen)?;
-    }
-    if let Some(allocated) = allocated {
-        let sql = "UPDATE placements SET allocated_bytes = ?2 WHERE volume_id = ?1";
-        tx.execute("record what a volume takes", sql, params![Word(&id), allocated.bytes()])?;
-    }
-    Ok(())
-}
-
-/// Records that the last user of a volume left with a word, or that this no longer counts. As what
-/// is observed, no change of the record.
-pub fn vacate(tx: &Tx<'_>, id: VolumeId, at: Option<Timestamp>) -> Result<()> {
-    let sql = "UPDATE volumes SET vacated_at = ?2 WHERE id = ?1 AND vacated_at IS NOT ?2";
-    tx.execute("record that a volume is vacant", sql, params![Word(&id), at.map(At)]).map(drop)
-}
-
-/// Records that a volume's data is new and empty, and takes so much.
-pub fn emptied(tx: &Tx<'_>, id: VolumeId, allocated: Option<Size>) -> Result<()> {
-    let sql = "UPDATE volumes SET used_bytes = NULL, vacated_at = NULL WHERE id = ?1";
-    let what = "record that a volume is empty";
-    tx.execute(what, sql, [Word(&id)])?;
-    tx.execute(what, "DELETE FROM usage WHERE volume_id = ?1", [Word(&id)])?;
-    observe(tx, id, None, allocated)
-}
-
-/// All volumes whose last user left with a word, longest ago first.
-pub fn vacant(r: &Reader<'_>) -> Result<Vec<VolumeRow>> {
-    let sql = format!("{SELECT} WHERE v.vacated_at IS NOT NULL ORDER BY v.vacated_at");
-    r.all("list vacant volumes", &sql, [], row)
-}
-
-/// Records with which set of manifests a volume was applied; no change of the record.
-pub fn applied(tx: &Tx<'_>, id: VolumeId, set: &str) -> Result<()> {
-    let sql = "UPDATE volumes SET applied_set = ?2 WHERE id = ?1";
-    tx.execute("record the set of a volume", sql, params![Word(&id), set]).map(drop)
 }
 
 /// All volumes that were released before that, longest ago first.

@@ -1,0 +1,41 @@
+//! Snapshots: making, deleting and looking at them, and putting a volume back to one.
+
+use orlop_model::{
+    Result,
+    resource::{Restored, Snapshot},
+};
+
+use super::Engine;
+use crate::{request::*, snapshot};
+
+impl Engine {
+    /// Makes a snapshot, or changes how long it is kept; returns when it is whole.
+    pub fn apply_snapshot(&self, caller: &Caller, request: &SnapshotRequest) -> Result<Applied<Snapshot>> {
+        let what = format!("snapshot {}", request.manifest.name);
+        let name = request.manifest.snapshot.volume.clone();
+        let key = VolumeKey { workspace: request.workspace.clone(), name };
+        self.told("snapshot", caller, &what, &VolumeRef::Key(key), |core| {
+            snapshot::create::apply(core, caller, request)
+        })
+    }
+
+    /// One snapshot.
+    pub fn snapshot(&self, _: &Caller, key: &SnapshotKey) -> Result<Snapshot> {
+        snapshot::view::show(self.core(), key)
+    }
+
+    /// A page of snapshots.
+    pub fn snapshots(&self, _: &Caller, query: &SnapshotQuery) -> Result<Page<Snapshot>> {
+        snapshot::view::page(self.core(), query)
+    }
+
+    /// Deletes a snapshot. What was made from it stays.
+    pub fn delete_snapshot(&self, caller: &Caller, key: &SnapshotKey) -> Result<()> {
+        self.run("snapshot.delete", |core| snapshot::delete::delete(core, caller, key))
+    }
+
+    /// Puts a volume that nobody uses back to a snapshot; what is in it becomes a snapshot.
+    pub fn restore(&self, caller: &Caller, key: &SnapshotKey) -> Result<Restored> {
+        self.run("restore", |core| snapshot::restore::restore(core, caller, key))
+    }
+}
