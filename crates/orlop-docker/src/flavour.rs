@@ -18,7 +18,7 @@ impl Flavour {
         match front {
             Front::Docker => Some(Self::Docker),
             Front::Podman => Some(Self::Podman),
-            Front::Manifest | Front::Host => None,
+            Front::Manifest | Front::Host | Front::Csi => None,
         }
     }
 

@@ -230,11 +230,13 @@ pub enum Front {
     Podman,
     /// `orlop mount` on the host.
     Host,
+    /// The Container Storage Interface: Kubernetes and Nomad.
+    Csi,
 }
 
 impl Front {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Manifest, Self::Docker, Self::Podman, Self::Host];
+    pub const ALL: [Self; 5] = [Self::Manifest, Self::Docker, Self::Podman, Self::Host, Self::Csi];
 
     /// The word of records and messages.
     pub fn as_str(self) -> &'static str {
@@ -243,6 +245,7 @@ impl Front {
             Self::Docker => "docker",
             Self::Podman => "podman",
             Self::Host => "host",
+            Self::Csi => "csi",
         }
     }
 }

@@ -259,7 +259,7 @@ pub(crate) fn remove(core: &Core, caller: &Caller, external: &str, deadline: Dea
     if row.created_by != caller.front {
         let who = match row.created_by {
             Front::Manifest => "declared by a manifest".to_owned(),
-            Front::Docker | Front::Podman | Front::Host => {
+            Front::Docker | Front::Podman | Front::Host | Front::Csi => {
                 format!("made through {}", row.created_by.as_str())
             }
         };

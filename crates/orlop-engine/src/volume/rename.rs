@@ -92,13 +92,14 @@ fn unused(core: &Core, caller: &Caller, row: &VolumeRow) -> Result<()> {
 fn known(core: &Core, row: &VolumeRow, request: &RenameRequest) -> Result<Vec<AliasRow>> {
     let external = alias::external(&row.key());
     let mut known = core.store.read(|r| aliases::of_volume(r, row.id))?;
-    known.retain(|alias| alias.external == external);
+    // CSI finds a volume by its id; its name for it only tells a repeated request, and stays.
+    known.retain(|alias| alias.external == external && alias.front != Front::Csi);
     let stays = known.iter().find(|alias| !request.forget.contains(&alias.front));
     let Some(alias) = stays else { return Ok(known) };
     let engine = match alias.front {
         Front::Docker => "Docker",
         Front::Podman => "Podman",
-        Front::Manifest | Front::Host => alias.front.as_str(),
+        Front::Manifest | Front::Host | Front::Csi => alias.front.as_str(),
     };
     Err(Error::new(
         ErrorKind::InUse,
