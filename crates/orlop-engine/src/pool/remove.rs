@@ -41,22 +41,8 @@ pub(crate) fn remove(core: &Core, caller: &Caller, name: &PoolName) -> Result<()
     let _held = core.locks.take(Lock::Pool(name.clone()), Deadline::usual())?;
     let row = core.store.read(|r| pools::by_name(r, name))?.ok_or_else(|| missing(name))?;
     let object = format!("pool {name}");
-    if row.volumes > 0 {
-        return Err(Error::new(
-            ErrorKind::InUse,
-            format!("pool {name} holds {} volumes, released ones included", row.volumes),
-        )
-        .object(&object)
-        .hint(format!(
-            "delete and purge them first (orlop get -t volume -a, and with --released); or take the pool off with its data: orlop pool export {name}"
-        )));
-    }
-    if row.snapshots > 0 {
-        let message = format!("pool {name} holds {} snapshots", row.snapshots);
-        return Err(Error::new(ErrorKind::InUse, message).object(&object).hint(format!(
-            "delete them first (orlop snapshot list -a -o wide); or take the pool off with its data: orlop pool export {name}"
-        )));
-    }
+    none_moves(core, &row)?;
+    require_empty(&row)?;
     let paths = confirm(core, row.id, name)?;
     let foreign = foreign(&paths);
     if !foreign.is_empty() {
@@ -85,14 +71,80 @@ pub(crate) fn remove(core: &Core, caller: &Caller, name: &PoolName) -> Result<()
         .in_pool(name)
         .by(caller);
     let id = row.id;
-    core.store.write(move |tx| {
+    let forgotten = core.store.write(move |tx| {
         pools::delete(tx, id)?;
         operations::begin(tx, &operation)?;
         events::append(tx, &told)
-    })?;
+    });
+    if let Err(error) = forgotten {
+        medium::bring(core, &row)?;
+        return Err(came_meanwhile(core, &row, error));
+    }
     core.pools.remove(id);
     fault::point(Point::PoolForgotten)?;
     erase(core, operation_id, &row.path, id, &row.medium)
+}
+
+/// Neither volumes nor snapshots are recorded in it.
+fn require_empty(row: &PoolRow) -> Result<()> {
+    let name = &row.name;
+    let refused = |what: String, hint: &str| {
+        Err(Error::new(ErrorKind::InUse, format!("pool {name} holds {what}"))
+            .object(format!("pool {name}"))
+            .hint(format!("{hint}; or take the pool off with its data: orlop pool export {name}")))
+    };
+    if row.volumes > 0 {
+        return refused(
+            format!("{} volumes, released ones included", row.volumes),
+            "delete and purge them first (orlop get -t volume -a, and with --released)",
+        );
+    }
+    if row.snapshots > 0 {
+        return refused(
+            format!("{} snapshots", row.snapshots),
+            "delete them first (orlop snapshot list -a -o wide)",
+        );
+    }
+    Ok(())
+}
+
+/// A volume on its way has its data in both pools until it has arrived and what it left is removed.
+fn none_moves(core: &Core, pool: &PoolRow) -> Result<()> {
+    for operation in core.store.read(operations::unfinished)? {
+        let Intent::Migrate { from, to } = operation.intent else { continue };
+        let way = match pool.id {
+            id if id == to => "into",
+            id if id == from => "out of",
+            _ => continue,
+        };
+        let id = operation.volume;
+        let volume = core.store.read(|r| id.map_or(Ok(None), |id| volumes::by_id(r, id)))?;
+        let Some(volume) = volume else { continue };
+        let (title, id) = (volume.title(), operation.id);
+        let hint = if core.running.all().iter().any(|work| work.id == id) {
+            format!("wait for it (orlop operation list), or stop it: orlop operation stop {id}")
+        } else {
+            // It was interrupted, and the disk of one of the pools may be missing.
+            "see orlop events for why it was not settled; the next start of the daemon settles it".to_owned()
+        };
+        return Err(Error::new(
+            ErrorKind::InUse,
+            format!("volume {title} is being moved {way} pool {}", pool.name),
+        )
+        .object(format!("pool {}", pool.name))
+        .hint(hint));
+    }
+    Ok(())
+}
+
+/// Why a pool that was free a moment ago can't be forgotten.
+fn came_meanwhile(core: &Core, pool: &PoolRow, error: Error) -> Error {
+    if error.kind != ErrorKind::InUse {
+        return error;
+    }
+    let now = core.store.read(|r| pools::by_id(r, pool.id)).ok().flatten();
+    let refused = none_moves(core, pool).and_then(|()| now.map_or(Ok(()), |now| require_empty(&now)));
+    refused.err().unwrap_or(error)
 }
 
 /// Gives back what the pool was on. Repeated by recovery until it succeeds.
@@ -144,6 +196,7 @@ pub(crate) fn export(core: &Core, caller: &Caller, name: &PoolName) -> Result<Ex
     let row = core.store.read(|r| pools::by_name(r, name))?.ok_or_else(|| missing(name))?;
     let paths = confirm(core, row.id, name)?;
     let object = format!("pool {name}");
+    none_moves(core, &row)?;
     let (_volumes_held, rows) = hold_all(core, &row)?;
     for volume in &rows {
         require_idle(core, volume)?;

@@ -161,7 +161,9 @@ pub fn delete(tx: &Tx<'_>, id: PoolId) -> Result<bool> {
     match tx.try_execute("DELETE FROM pools WHERE id = ?1", [Word(&id)]) {
         Ok(rows) => Ok(rows > 0),
         Err(error) if is_foreign_key(&error) => {
-            Err(Error::new(ErrorKind::InUse, "the pool still holds volumes").object(format!("pool {id}")))
+            Err(Error::new(ErrorKind::InUse, "the pool still holds data, or some is on its way there")
+                .object(format!("pool {id}"))
+                .hint("orlop pool list shows what each pool holds, orlop operation list what is under way"))
         }
         Err(error) => Err(tx.failed("forget a pool", &error)),
     }

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use orlop_engine::*;
-use orlop_model::ErrorKind;
-use orlop_testkit::{Part, require};
+use orlop_model::{ErrorKind, PoolName};
+use orlop_testkit::{Part, command::eventually, require};
 
 use crate::harness::*;
 
@@ -42,6 +42,56 @@ fn a_slow_mount_goes_on_once() {
     assert_eq!(world.volume("data").status.attachments.len(), 2);
     world.detach("data", "one").unwrap();
     world.detach("data", "two").unwrap();
+}
+
+#[test]
+fn a_pool_stays_while_a_volume_is_on_its_way() {
+    require!(Part::Loop);
+    let mut world = World::new("moving");
+    let other: PoolName = "other".parse().unwrap();
+    let place = PoolPlace::Directory(world.join("other"));
+    let request = PoolRequest { name: other.clone(), place, capacity: None, overcommit: None };
+    world.engine().create_pool(&ROOT, &request).unwrap();
+    world.make("data", "ReadWriteMany", "temp");
+    let migrate = |world: &World, pool: &PoolName| {
+        let request = MigrateRequest { pool: Some(pool.clone()), size: None };
+        world.engine().migrate(&ROOT, &key("data"), &request)
+    };
+    let refused = |world: &World, pool: &PoolName, what: &str| {
+        let removed = fails(world.engine().remove_pool(&ROOT, pool), ErrorKind::InUse);
+        let exported = fails(world.engine().export_pool(&ROOT, pool), ErrorKind::InUse);
+        for error in [&removed, &exported] {
+            let message = format!("volume public/data is being moved {what} pool {pool}");
+            assert_eq!(
+                (error.message.as_str(), error.object.as_deref().unwrap()),
+                (message.as_str(), format!("pool {pool}").as_str())
+            );
+        }
+        removed.hint.unwrap()
+    };
+    std::thread::scope(|scope| {
+        let moving = scope.spawn(|| {
+            let _fault = fault::inject("migrate.copied=sleep:2000");
+            migrate(&world, &other)
+        });
+        assert!(eventually(PATIENCE, || !world.engine().operations(&ROOT).is_empty()));
+        let id = world.engine().operations(&ROOT)[0].id;
+        let hint = refused(&world, &other, "into");
+        assert!(hint.contains(&format!("orlop operation stop {id}")), "{hint}");
+        moving.join().unwrap().unwrap();
+    });
+
+    // It has arrived, and what it left could not be removed.
+    {
+        let _fault = fault::inject("migrate.removed=eio");
+        fails(migrate(&world, &PoolName::default_pool()), ErrorKind::Host);
+    }
+    assert_eq!(world.volume("data").status.pool, PoolName::default_pool());
+    let hint = refused(&world, &other, "out of");
+    assert!(hint.contains("next start"), "{hint}");
+    world.restart();
+    world.engine().remove_pool(&ROOT, &other).unwrap();
+    assert!(!world.join("other/orlop.pool").exists());
 }
 
 #[test]
