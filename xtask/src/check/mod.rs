@@ -6,6 +6,7 @@ mod generated;
 mod layering;
 mod locks;
 mod manifests;
+mod recipe;
 mod tidy;
 mod workspace;
 
@@ -43,10 +44,12 @@ pub(crate) fn task(write: bool) -> Result<(), String> {
     }
     let workspace = Workspace::load()?;
     let mut violations = layering::check(&workspace.packages);
+    let programs = fs::read_to_string(root().join(recipe::LIST)).unwrap_or_default();
     for file in &workspace.files {
         // A tracked file may be deleted or a link; text is all we judge.
         if let Ok(text) = fs::read_to_string(root().join(file)) {
             violations.extend(tidy::check(file, &text));
+            violations.extend(recipe::check(file, &text, &programs));
             if file.ends_with("Cargo.toml") {
                 violations.extend(manifests::check(file, &text));
             }

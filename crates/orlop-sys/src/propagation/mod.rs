@@ -13,6 +13,7 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, UnmountFlags, fsconfig_create, fsconfig_set_string, fsmount,
     fsopen, unmount,
 };
+use rustix::process::getpid;
 
 use crate::error::{Result, SysError};
 use crate::identity::DeviceNumber;
@@ -91,6 +92,14 @@ impl Probe {
     }
 
     fn judge(&self) -> Result<Propagation> {
+        if getpid().is_init() {
+            return Ok(Propagation::Unknown {
+                reason: "this process is the first of a process-id namespace of its own, from which neither \
+                         the host's mounts are seen nor who uses a volume. Run it with the host's process \
+                         ids (in Kubernetes: hostPID; in a container: --pid=host)"
+                    .to_owned(),
+            });
+        }
         let own = mountinfo::own()?;
         let ours = own
             .iter()

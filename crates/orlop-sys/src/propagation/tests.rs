@@ -118,3 +118,17 @@ fn without_a_look_at_process_1_nothing_is_claimed() {
     assert!(verdict.contains("verdict: Unknown"), "{verdict}");
     assert!(verdict.contains("can't be looked at"), "{verdict}");
 }
+
+#[test]
+fn the_first_process_of_a_container_is_not_taken_for_the_hosts() {
+    if probes_as_child() || !may_mount() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let mount_dir = scratch.directory("mounts");
+    let wrapper = ["unshare", "--mount", "--pid", "--fork", "--mount-proc"];
+    let verdict =
+        verdict_in(&wrapper, "the_first_process_of_a_container_is_not_taken_for_the_hosts", &mount_dir);
+    assert!(verdict.contains("verdict: Unknown"), "{verdict}");
+    assert!(verdict.contains("the host's process ids"), "{verdict}");
+}
