@@ -26,6 +26,8 @@ use crate::syscall::{self, Forked};
 /// write while the writers wait.
 const SHORT_SYNC: Duration = Duration::from_millis(15);
 const MOST_SYNCS: u32 = 5;
+/// So often the watchdog looks for a freeze that took longer than its bound.
+const FREEZING: Timespec = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
 /// How the watchdog ends that was told that all is well.
 const TOLD: i32 = 0;
 /// How it ends when it thawed by itself.
@@ -154,14 +156,22 @@ impl Watchdog {
 }
 
 fn watch(held: &OwnedFd, directory: &OwnedFd, timeout: &Timespec) -> i32 {
-    let mut polled = [PollFd::new(held, PollFlags::IN)];
-    let mut word = [0_u8; 1];
-    if matches!(poll(&mut polled, Some(timeout)), Ok(1)) && matches!(rustix::io::read(held, &mut word), Ok(1))
-    {
-        return TOLD;
+    let mut timeout = *timeout;
+    loop {
+        let mut polled = [PollFd::new(held, PollFlags::IN)];
+        let mut word = [0_u8; 1];
+        let passed = matches!(poll(&mut polled, Some(&timeout)), Ok(0));
+        if !passed && matches!(rustix::io::read(held, &mut word), Ok(1)) {
+            return TOLD;
+        }
+        // Where the bound has passed and there is nothing to thaw, the freeze still waits for writers or
+        // for the disk. Whoever waits for it holds the pipe, so without that it is complete or was never
+        // made.
+        if request_thaw(directory).is_ok() || !passed {
+            return THAWED;
+        }
+        timeout = FREEZING;
     }
-    let _ = request_thaw(directory);
-    THAWED
 }
 
 fn open_root(root: &Path) -> Result<OwnedFd> {
@@ -234,6 +244,23 @@ mod tests {
         drop(freeze(&root, PATIENCE).unwrap());
         std::fs::write(root.join("file"), b"y").unwrap();
         crate::mount::unmount(&root).unwrap();
+    }
+
+    /// A freeze first waits for writers and for the disk, and can take longer than its bound.
+    #[test]
+    fn a_bound_that_passes_before_the_freeze_is_complete_still_ends_it() {
+        if !may_mount() {
+            return;
+        }
+        let scratch = Scratch::new();
+        let root = mounted(&scratch, FsKind::Ext4);
+        let frozen = freeze(&root, Duration::ZERO).unwrap();
+        // A thread of its own: where nobody thaws, it hangs until `frozen` is dropped.
+        let file = root.join("file");
+        let writer = std::thread::spawn(move || std::fs::write(file, b"x").unwrap());
+        wait_until("it is thawed", || writer.is_finished());
+        let error = frozen.thaw().unwrap_err();
+        assert!(error.to_string().contains("took too long"), "{error}");
     }
 
     #[test]

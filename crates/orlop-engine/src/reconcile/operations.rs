@@ -39,13 +39,21 @@ enum Fate {
 /// All that is in the journal, at start. One that can't be settled (its disk is missing) is told of
 /// and stays; the others go on.
 pub(crate) fn recover(core: &Core, recovery: &mut Recovery) -> Result<()> {
-    let unfinished = core.store.read(operations::unfinished)?;
-    // First of all: whoever writes to a filesystem that is frozen waits, and so would we.
+    let mut unfinished = core.store.read(operations::unfinished)?;
+    // First of all: whoever writes to a filesystem that is frozen waits, and so would we. What can't be
+    // thawed stays in the journal, which alone knows of it.
+    let mut frozen = Vec::new();
     for operation in &unfinished {
-        if thaw(core, operation)? {
-            recovery.thawed += 1;
+        match thaw(core, operation) {
+            Ok(true) => recovery.thawed += 1,
+            Ok(false) => {}
+            Err(error) => {
+                postpone(core, operation, &error)?;
+                frozen.push(operation.id);
+            }
         }
     }
+    unfinished.retain(|operation| !frozen.contains(&operation.id));
     for operation in unfinished {
         match settle(core, &operation) {
             Ok(Fate::Finished) => recovery.finished += 1,
@@ -127,18 +135,11 @@ fn thaw(core: &Core, operation: &OperationRow) -> Result<bool> {
         | Intent::ImportPool { .. }
         | Intent::ExportPool { .. } => Ok(false),
     };
-    match thawed {
-        Ok(true) => {
-            tracing::warn!(operation = %operation.id, "a filesystem was found frozen, and is thawed");
-            note(core, event("Thawed", "a filesystem that a snapshot had left frozen is thawed").warning());
-            Ok(true)
-        }
-        Ok(false) => Ok(false),
-        Err(error) => {
-            postpone(core, operation, &error)?;
-            Ok(false)
-        }
+    if thawed == Ok(true) {
+        tracing::warn!(operation = %operation.id, "a filesystem was found frozen, and is thawed");
+        note(core, event("Thawed", "a filesystem that a snapshot had left frozen is thawed").warning());
     }
+    thawed
 }
 
 fn settle(core: &Core, operation: &OperationRow) -> Result<Fate> {

@@ -319,14 +319,14 @@ pub(crate) fn complete(
     })
 }
 
-/// Takes back what was begun: the files, then the record. Nobody ever had it.
+/// Takes back what was begun: the files, then the record. Nobody ever had it. Nothing of ours is frozen
+/// any more: what is, another program froze.
 pub(crate) fn undo(core: &Core, row: &SnapshotRow, operation: OperationId) -> Result<()> {
     // A commit that failed may have happened: what is active now is not taken back.
     let now = core.store.read(|r| snapshots::by_id(r, row.id))?;
     if now.is_some_and(|now| now.state != SnapshotState::Pending) {
         return Ok(());
     }
-    thaw(core, row)?;
     let paths = pool::confirm(core, row.pool, &row.pool_name)?;
     super::delete::remove(&paths, row)?;
     let message = format!("snapshot {} was not made, and what was begun of it is gone", row.title());

@@ -306,6 +306,24 @@ fn a_busy_writer_goes_on() {
     }
 }
 
+/// A backup program's freeze is its own: a snapshot that comes meanwhile is refused, and ends nothing.
+#[test]
+fn what_another_program_froze_stays_frozen() {
+    require!(Part::Loop);
+    let (_host, world) = sharing();
+    world.apply("data", SMALL).unwrap();
+    world.attach("data", "one").unwrap();
+    let base = world.config.mount_dir.join(world.volume("data").status.id.to_string()).join("base");
+    let fsfreeze = |how: &str| Command::new("fsfreeze").arg(how).arg(&base).status().unwrap().success();
+    assert!(fsfreeze("--freeze"));
+    let refused = world.snapshot("s", "data");
+    assert!(fsfreeze("--unfreeze"), "it was thawed: {refused:?}");
+    let error = fails(refused, ErrorKind::InUse);
+    assert!(error.message.contains("frozen already"), "{error}");
+    assert!(world.snapshots().is_empty());
+    world.snapshot("s", "data").unwrap();
+}
+
 #[test]
 fn what_is_shared_is_reserved_once_more_and_what_is_not_is_found_out() {
     require!(Part::Loop);
