@@ -20,14 +20,15 @@ use crate::{
     config::Config,
     connection::{Peer, Peers, WRITE_PATIENCE},
     logs, rest,
-    service::{Phase, Service},
+    service::{self, Phase, Service},
     sockets::{RunDirectory, Sockets},
 };
 
 /// Threads that drive sockets and timers; they never wait for a disk.
 const WORKERS: usize = 2;
-/// Threads that wait for the engine, at most. They end when they are idle.
-const BLOCKING: usize = 64;
+/// Threads that wait for the engine, at most: what all sockets may take, and recovery. Changes that hang leave
+/// their threads to the reads of every socket that way. They end when they are idle.
+const BLOCKING: usize = service::THREADS + 2 * orlop_docker::THREADS + 1;
 /// An idle thread for the engine ends after so long, and its memory with it.
 const IDLE_THREAD: Duration = Duration::from_secs(5);
 /// Handlers and the engine keep little on the stack.

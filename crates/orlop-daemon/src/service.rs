@@ -1,7 +1,7 @@
 //! What all handlers share: the engine behind bounded blocking threads, the phase of the daemon's
 //! life, and the newest event.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use orlop_engine::Engine;
 use orlop_model::{Error, ErrorKind, Result};
@@ -14,6 +14,11 @@ use crate::metrics::Metrics;
 const CHANGES: usize = 16;
 /// Reads that run at once. They wait for nothing but the store.
 const READS: usize = 8;
+/// The blocking threads that both take at most.
+pub(crate) const THREADS: usize = CHANGES + READS;
+/// So long a request waits for a recovery that is under way: the one that started the daemon, through the
+/// socket that systemd holds, comes before it is over.
+const RECOVERY_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Where the daemon is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +98,7 @@ impl Service {
         &self,
         work: impl FnOnce(&Engine) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.recovered()?;
+        self.recovered().await?;
         self.block(&self.reads, work).await
     }
 
@@ -103,7 +108,7 @@ impl Service {
         &self,
         work: impl FnOnce(&Engine) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.recovered()?;
+        self.recovered().await?;
         self.block(&self.changes, work).await
     }
 
@@ -115,7 +120,11 @@ impl Service {
         self.block(&self.reads, work).await
     }
 
-    fn recovered(&self) -> Result<()> {
+    async fn recovered(&self) -> Result<()> {
+        let mut phase = self.phase.subscribe();
+        let over = phase.wait_for(|phase| *phase != Phase::Starting);
+        // Whatever came of it: the phase says it.
+        let _ = tokio::time::timeout(RECOVERY_PATIENCE, over).await;
         match self.phase() {
             Phase::Starting => {
                 Err(Error::new(ErrorKind::Recovering, "the daemon still recovers its volumes")
@@ -190,8 +199,15 @@ mod tests {
         let refused = service.change(|_| Ok(())).await.unwrap_err();
         assert_eq!(refused.kind, ErrorKind::Recovering);
         assert_eq!(service.inspect(|_| Ok(1)).await, Ok(1));
+        // One that comes a moment too early is not sent away.
+        let early = tokio::spawn({
+            let service = service.clone();
+            async move { service.change(|_| Ok(2)).await }
+        });
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(!early.is_finished());
         service.enter(Phase::Running);
-        assert_eq!(service.change(|_| Ok(2)).await, Ok(2));
+        assert_eq!(early.await.unwrap(), Ok(2));
         service.enter(Phase::Stopping);
         assert_eq!(service.read(|_| Ok(())).await.unwrap_err().kind, ErrorKind::Unavailable);
         service.stopping().await;

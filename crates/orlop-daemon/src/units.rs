@@ -117,6 +117,8 @@ mod tests {
             ("RuntimeDirectoryPreserve", "yes"),
             ("KillMode", "mixed"),
             ("Restart", "on-failure"),
+            // Webhooks, and commands that the configuration names.
+            ("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6"),
             ("Also", "orlop.socket orlop-docker.socket orlop-podman.socket"),
         ] {
             assert!(directives(service.text).any(|directive| directive == expected), "{expected:?}");

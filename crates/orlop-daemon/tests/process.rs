@@ -123,6 +123,57 @@ fn a_client_that_hangs_up_leaves_nothing_half_done() {
     }
 }
 
+/// A filesystem on which every write hangs until this is dropped.
+struct Frozen<'a>(&'a ScratchFs);
+
+impl<'a> Frozen<'a> {
+    fn freeze(disk: &'a ScratchFs) -> Self {
+        run(Command::new("fsfreeze").arg("-f").arg(disk.path())).ok();
+        Self(disk)
+    }
+}
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        run(Command::new("fsfreeze").arg("-u").arg(self.0.path())).ok();
+    }
+}
+
+#[test]
+fn changes_that_hang_keep_nobody_else_waiting() {
+    require!(Part::Loop);
+    let disk = ScratchFs::ext4(128 << 20);
+    let daemon = OrlopDaemon::start();
+    let place = disk.join("pool").display().to_string();
+    daemon.cli(["pool", "create", "hangs", "--path", &place, "--overcommit", "100"]).ok();
+    let create = |socket: &Path, name: &str, pool: &str| {
+        let body = format!(r#"{{"Name":"{name}","Opts":{{"size":"16Mi","type":"temp","pool":"{pool}"}}}}"#);
+        http::request(socket, "POST", "/VolumeDriver.Create", &body).unwrap()
+    };
+    assert_eq!(create(&daemon.docker_socket(), "known", "default").0, 200);
+    let frozen = Frozen::freeze(&disk);
+    std::thread::scope(|scope| {
+        // As many as each engine's socket takes at once.
+        for number in 0..orlop_docker::THREADS {
+            for socket in [daemon.docker_socket(), daemon.podman_socket()] {
+                scope.spawn(move || {
+                    let (status, answer) = create(&socket, &format!("v{number}"), "hangs");
+                    assert!(status == 500 && answer.contains("still recovering, retry"), "{answer}");
+                });
+            }
+        }
+        std::thread::sleep(Duration::from_millis(500));
+        let known = r#"{"Name":"known"}"#;
+        let get = || http::request(&daemon.docker_socket(), "POST", "/VolumeDriver.Get", known);
+        let (start, answer) = (std::time::Instant::now(), get());
+        let took = start.elapsed();
+        assert!(answer.is_ok_and(|(status, _)| status == 200) && took < Duration::from_secs(2), "{took:?}");
+        assert_eq!(daemon.get(&path("known")).0, 200);
+        assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    });
+    drop(frozen);
+}
+
 /// Runs the command line program as another user, with the socket's group or without. The shell
 /// opens the program while it is root: the user need not be able to reach the file.
 fn as_nobody(daemon: &OrlopDaemon, gid: &str, args: &[&str]) -> Ran {

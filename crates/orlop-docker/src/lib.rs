@@ -18,6 +18,7 @@ pub use error::line;
 pub use flavour::Flavour;
 pub use handler::router;
 pub use request::{BODY_LIMIT, Request, decode};
+pub use work::THREADS;
 
 #[cfg(test)]
 mod tests;

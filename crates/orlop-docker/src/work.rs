@@ -27,6 +27,10 @@ const CHANGES: usize = 64;
 /// How many reads run at once.
 const READS: usize = 16;
 
+/// How many blocking threads of the runtime the requests of one socket take at most. Where there are fewer,
+/// changes that hang keep those who read waiting.
+pub const THREADS: usize = CHANGES + READS;
+
 /// Two queues before the engine: what changes volumes can't keep what reads them waiting.
 #[derive(Clone)]
 pub(crate) struct Work {

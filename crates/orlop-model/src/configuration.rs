@@ -13,6 +13,7 @@ use crate::{
         tree::{Entry, Kind},
     },
     notify::{self, Notify},
+    period,
 };
 
 /// The keys of the file.
@@ -167,18 +168,18 @@ impl Configuration {
                 "defaultSize" => self.default_size = default_size(fields, entry),
                 "lowWater" => self.low_water = fields.size(entry),
                 "blanks" => self.blanks = number(fields, entry, 0, 64),
-                "staleAfter" => self.stale_after = duration(fields, entry),
+                "staleAfter" => self.stale_after = duration(fields, entry, 1),
                 "recoveryParallelism" => self.recovery_parallelism = number(fields, entry, 1, 64),
                 "eventsKept" => self.events_kept = number(fields, entry, 1000, 10_000_000),
-                "observeEvery" => self.observe_every = duration(fields, entry),
+                "observeEvery" => self.observe_every = duration(fields, entry, 1),
                 "notify" => self.notify = notify::read(fields, entry),
-                "drain" => self.drain = duration(fields, entry),
+                "drain" => self.drain = duration(fields, entry, 0),
                 "tempGracePeriod" => self.temp_grace_period = fields.period(entry),
                 "releasedRetention" => self.released_retention = fields.period(entry),
                 "releasedWarnPercent" => self.released_warn_percent = number(fields, entry, 0, 100),
                 "beforeSnapshot" => self.before_snapshot = fields.command(entry),
                 "afterSnapshot" => self.after_snapshot = fields.command(entry),
-                "snapshotHookTimeout" => self.snapshot_hook_timeout = duration(fields, entry),
+                "snapshotHookTimeout" => self.snapshot_hook_timeout = duration(fields, entry, 1),
                 "snapshotHookFailure" => {
                     self.snapshot_hook_failure = fields.word(entry, &["refuse", "goOn"]);
                 }
@@ -224,26 +225,16 @@ fn number(fields: &mut Fields<'_>, entry: &Entry, least: u32, most: u32) -> Opti
     number
 }
 
-/// A whole number with `s`, `m` or `h`, of at most a day.
-pub(crate) fn duration(fields: &mut Fields<'_>, entry: &Entry) -> Option<Duration> {
+/// A time of at most a day. What happens again and again, or is waited for, takes at least a second.
+pub(crate) fn duration(fields: &mut Fields<'_>, entry: &Entry, least: u64) -> Option<Duration> {
     const DAY: u64 = 24 * 3600;
     let text = fields.text(entry, "a duration such as 30s")?;
-    let seconds = text.find(|c: char| !c.is_ascii_digit()).and_then(|end| {
-        let (number, unit) = text.split_at(end);
-        let factor = match unit {
-            "s" => 1,
-            "m" => 60,
-            "h" => 3600,
-            _ => return None,
-        };
-        number.parse::<u64>().ok()?.checked_mul(factor)
-    });
-    let seconds = seconds.filter(|seconds| *seconds <= DAY);
+    let seconds = period::seconds(text).filter(|seconds| (least..=DAY).contains(seconds));
     if seconds.is_none() {
-        let message = format!("{}: {text:?} is no duration of at most a day", entry.key.text);
+        let message = format!("{}: {text:?} is no duration from {least}s to a day", entry.key.text);
         let fault = Diagnostic::error("not-a-duration", message)
             .help("write a whole number with s, m or h, such as 30s or 5m");
-        fields.fault(fault, entry.value.span, "not a duration");
+        fields.fault(fault, entry.value.span, "not such a duration");
     }
     seconds.map(Duration::from_secs)
 }
@@ -335,6 +326,15 @@ mod tests {
             assert!(error.message.contains(&place), "{place}\n{}", error.message);
             assert!(error.message.contains(said), "{said}\n{}", error.message);
         }
+        // A pause of nothing would be a loop without one.
+        for key in ["observeEvery", "staleAfter", "snapshotHookTimeout"] {
+            assert!(read(&format!("{key}: 0s\n")).unwrap_err().message.contains("from 1s to a day"), "{key}");
+            assert!(
+                read(&format!("{key}: 25h\n")).is_err() && read(&format!("{key}: 1s\n")).is_ok(),
+                "{key}"
+            );
+        }
+        assert_eq!(read("drain: 0s\n").map(|said| said.drain), Ok(Some(Duration::ZERO)));
         assert!(read("- a\n").unwrap_err().message.contains("expected a mapping"));
         assert!(read("{").is_err());
         assert!(Configuration::read("c", vec![0xff, 0xfe, 0]).is_err());

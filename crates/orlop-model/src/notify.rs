@@ -78,7 +78,7 @@ fn one(fields: &mut Fields<'_>, item: &Node) -> Option<Notify> {
             "webhook" => found.push(webhook(fields, entry)),
             "command" => found.push(command(fields, entry)),
             "severity" => severity = level(fields, entry).unwrap_or(severity),
-            "timeout" => timeout = duration(fields, entry).unwrap_or(timeout),
+            "timeout" => timeout = duration(fields, entry, 1).unwrap_or(timeout),
             key => {
                 let (fault, label) = unknown_key(key, "in notify", &KEYS);
                 fields.fault(fault, entry.key.span, label);
@@ -193,6 +193,7 @@ mod tests {
             ("notify: [{command: []}]", "no absolute path"),
             ("notify: [{webhook: 'http://a', severity: warn}]", "did you mean warning?"),
             ("notify: [{webhook: 'http://a', timeouts: 1s}]", "timeout"),
+            ("notify: [{webhook: 'http://a', timeout: 0s}]", "from 1s to a day"),
         ] {
             let error = read(text).unwrap_err();
             assert!(error.message.contains(fault), "{text}: {error}");

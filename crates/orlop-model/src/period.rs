@@ -60,17 +60,19 @@ impl FromStr for Period {
         if text == "never" {
             return Ok(Self::Never);
         }
-        let seconds = text.find(|c: char| !c.is_ascii_digit()).and_then(|end| {
-            let (number, unit) = text.split_at(end);
-            let (_, factor) = UNITS.into_iter().find(|(known, _)| *known == unit)?;
-            number.parse::<u64>().ok()?.checked_mul(factor)
-        });
-        seconds.filter(|seconds| (1..=MOST).contains(seconds)).map(Self::After).ok_or_else(|| {
+        seconds(text).filter(|seconds| (1..=MOST).contains(seconds)).map(Self::After).ok_or_else(|| {
             Error::new(ErrorKind::InvalidArgument, format!("{text:?} is no period of time"))
                 .object("period")
                 .hint(format!("write {}; at most ten years", Self::EXAMPLES))
         })
     }
+}
+
+/// A whole number with a unit, in seconds.
+pub(crate) fn seconds(text: &str) -> Option<u64> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
+    let (_, factor) = UNITS.into_iter().find(|(known, _)| *known == unit)?;
+    number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
 impl TryFrom<String> for Period {

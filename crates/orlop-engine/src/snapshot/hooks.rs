@@ -56,7 +56,7 @@ fn run(core: &Core, command: &[String], which: &str, concerns: &Concerns<'_>, re
             format!("the hook {which} the snapshot {} failed: {why}", concerns.snapshot),
         )
         .object(format!("volume {}", volume.title()))
-        .hint(format!("see snapshotHooks in the daemon's configuration: {program}"))
+        .hint(format!("see beforeSnapshot and afterSnapshot in the daemon's configuration: {program}"))
     };
     let arguments: Vec<&OsStr> = arguments.iter().map(OsStr::new).collect();
     let limit = core.config.hooks.timeout;
