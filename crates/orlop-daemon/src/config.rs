@@ -94,6 +94,7 @@ impl Config {
                 state_dir: path(flags.state_dir, said.state_dir, Self::STATE_DIR.into())?,
                 mount_dir,
                 node: host_name(),
+                kubelet_root: None,
                 default_size: said.default_size.unwrap_or(Size::from_bytes(1 << 30)),
                 low_water: said.low_water,
                 blanks: said.blanks.unwrap_or(2),

@@ -39,6 +39,7 @@ impl World {
         let config = EngineConfig {
             state_dir,
             mount_dir: mount_dir.clone(),
+            kubelet_root: None,
             node: "node".to_owned(),
             default_size: Size::from_bytes(64 << 20),
             low_water: Some(Size::from_bytes(1 << 20)),

@@ -11,7 +11,7 @@ use std::{
 
 use jiff::Timestamp;
 use orlop_model::{Error, ErrorKind, OperationId, Result, VolumeId, WorkspaceName, resource::VolumeState};
-use orlop_sys::durable::FileLock;
+use orlop_sys::{durable::FileLock, target::TargetRoot};
 use uuid::Uuid;
 
 use crate::{
@@ -42,6 +42,8 @@ pub(crate) struct Core {
     pub(crate) pools: Pools,
     pub(crate) rooms: Rooms,
     pub(crate) places: Places,
+    /// Where an orchestrator names its targets, where one is served.
+    pub(crate) node_root: Option<TargetRoot>,
     pub(crate) blanks: Blanks,
     pub(crate) countdowns: Countdowns,
     pub(crate) shares: Shares,

@@ -3,13 +3,14 @@
 
 mod changes;
 mod lifecycle;
+mod node;
 mod observation;
 mod pools;
 mod snapshots;
 mod workspaces;
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -19,7 +20,7 @@ use orlop_model::{
     Error, ErrorKind, OperationId, Result,
     resource::{Deletion, Event, Front, Operation, Volume},
 };
-use orlop_sys::{SysError, durable, durable::FileLock, propagation};
+use orlop_sys::{SysError, durable, durable::FileLock, propagation, target::TargetRoot};
 
 use crate::{
     attachment::{
@@ -74,6 +75,8 @@ impl Engine {
         };
         let store = Store::open(&state_dir.join("orlop.db"), options)?;
         let places = Places::open(&config.mount_dir)?;
+        let root = |path: &PathBuf| TargetRoot::open(path).on("kubelet root");
+        let node_root = config.kubelet_root.as_ref().map(root).transpose()?;
         let pools = Pools::default();
         for row in store.read(pool_rows::all)? {
             pools.add(&row);
@@ -87,6 +90,7 @@ impl Engine {
             pools,
             rooms: Rooms::default(),
             places,
+            node_root,
             blanks: Blanks::default(),
             countdowns: Countdowns::default(),
             shares: Shares::default(),

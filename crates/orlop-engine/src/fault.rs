@@ -70,6 +70,8 @@ points! {
     AttachBound = "attach.bound",
     /// The attachment is recorded; only the answer is missing.
     AttachDone = "attach.done",
+    /// The directory that an orchestrator wants a volume on is there.
+    PublishMade = "publish.made",
     /// The intent to detach is recorded.
     DetachRecorded = "detach.recorded",
     /// The consumer's target on the host is unmounted.
@@ -80,6 +82,8 @@ points! {
     DetachUnmounted = "detach.unmounted",
     /// The attachment is gone from the record; only the answer is missing.
     DetachDone = "detach.done",
+    /// The directory that an orchestrator wanted a volume on is gone; only the answer is missing.
+    UnpublishRemoved = "unpublish.removed",
     /// The paths by which ids that went stale could be used are gone; the ids are still recorded.
     DropClosed = "drop.closed",
     /// The volume is recorded as deleting, with the intent.

@@ -56,6 +56,10 @@ fn judge(error: &SysError) -> (ErrorKind, Option<&'static str>) {
                 (ErrorKind::InUse, Some("unmount it first, or name another directory"))
             }
             TargetRefusal::NotEmpty => (ErrorKind::InvalidArgument, Some("name an empty directory")),
+            TargetRefusal::Outside { .. } => (
+                ErrorKind::InvalidArgument,
+                Some("start the daemon with the orchestrator's own directory as --kubelet-root"),
+            ),
             TargetRefusal::NotAbsolute
             | TargetRefusal::SymbolicLink
             | TargetRefusal::NotADirectory

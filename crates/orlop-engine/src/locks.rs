@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashSet,
+    path::PathBuf,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -26,6 +27,8 @@ pub(crate) enum Lock {
     Name(WorkspaceName, String),
     /// A snapshot's name, while a snapshot is made under it.
     SnapshotName(SnapshotKey),
+    /// A directory that an orchestrator names.
+    Target(PathBuf),
     /// A volume.
     Volume(VolumeId),
     /// A snapshot, while it is deleted or read.
@@ -117,6 +120,7 @@ fn still_working(lock: &Lock) -> Error {
         Lock::Pool(name) => format!("pool {name}"),
         Lock::Name(workspace, name) => format!("volume {workspace}/{name}"),
         Lock::SnapshotName(key) => format!("snapshot {}/{}", key.workspace, key.name),
+        Lock::Target(path) => format!("target {}", path.display()),
         Lock::Volume(id) => format!("volume {id}"),
         Lock::Snapshot(id) => format!("snapshot {id}"),
     };

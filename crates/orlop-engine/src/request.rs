@@ -1,7 +1,10 @@
 //! What fronts ask of the engine, and what it answers beyond the resources of `orlop-model`.
 
+mod node;
+
 use std::{path::PathBuf, time::Duration};
 
+pub use node::{Form, NodeAccess, NodeUsage, PublishRequest, StageRequest, VolumeStatistics};
 pub use orlop_model::MountAccess;
 use orlop_model::{
     Period, PoolName, Size, SnapshotManifest, SnapshotName, VolumeId, VolumeManifest, VolumeName,
@@ -19,6 +22,9 @@ pub struct EngineConfig {
     pub mount_dir: PathBuf,
     /// The name of this node, recorded with every row.
     pub node: String,
+    /// Where an orchestrator of this node has the directories it wants volumes on; `None` where none
+    /// is served. It has to be there, and is found once, when the engine is opened.
+    pub kubelet_root: Option<PathBuf>,
     /// The size of a volume that an engine makes without saying one.
     pub default_size: Size,
     /// Bytes left free in the host's filesystem by admission; `None` means the smaller of 5 % and 1Gi.

@@ -150,6 +150,12 @@ pub enum TargetRefusal {
     /// Relative, the root directory, or with `..` in it.
     #[error("it must be an absolute path without `..`, and not the root directory")]
     NotAbsolute,
+    /// It is not below the directory that all targets have to be in.
+    #[error("it is not below {}", root.display())]
+    Outside {
+        /// That directory.
+        root: PathBuf,
+    },
     /// A component is a symbolic link, which could be exchanged at any moment.
     #[error("it is, or goes through, a symbolic link; give the real path")]
     SymbolicLink,

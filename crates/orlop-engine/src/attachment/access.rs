@@ -20,6 +20,8 @@ pub(crate) struct Holder<'a> {
     pub(crate) shared: bool,
     pub(crate) consumer: &'a str,
     pub(crate) read_only: bool,
+    /// It only keeps the volume ready for others of its front.
+    pub(crate) staged: bool,
     pub(crate) since: Timestamp,
 }
 
@@ -64,6 +66,10 @@ pub(crate) struct Wish<'a> {
     pub(crate) scope: &'a str,
     /// The scope may stand for many workloads.
     pub(crate) shared: bool,
+    /// It is to be kept ready for others of its front.
+    pub(crate) staged: bool,
+    /// It gets a place of its own, though its scope may have the volume elsewhere.
+    pub(crate) own_place: bool,
     pub(crate) access: Access,
 }
 
@@ -91,6 +97,12 @@ impl Holder<'_> {
         self.front == wish.front && self.scope == wish.scope
     }
 
+    /// Whether they have the volume together, and neither can stand in the way of the other.
+    fn goes_with(&self, wish: &Wish<'_>) -> bool {
+        let together = self.staged || wish.staged || self.scope == wish.scope;
+        wish.own_place && self.front == wish.front && together
+    }
+
     /// It writes where the mode lets everybody only read.
     fn fills(&self, mode: AccessMode) -> bool {
         mode == AccessMode::ReadOnlyMany && !self.read_only
@@ -107,6 +119,8 @@ pub(crate) fn decide(
     lingerers: &[Lingerer],
     wish: Wish<'_>,
 ) -> Result<Grant> {
+    let others: Vec<Holder<'_>> = holders.iter().filter(|holder| !holder.goes_with(&wish)).copied().collect();
+    let holders = others.as_slice();
     if let Some(holder) = holders.iter().find(|holder| holder.is(&wish)) {
         let read_only = holder.read_only || wish.access == Access::ReadOnly;
         return Ok(Grant { read_only, already: true });
@@ -236,12 +250,20 @@ mod tests {
 
     fn holder(scope: &str, read_only: bool) -> Holder<'_> {
         let front = if scope.starts_with("host") { Front::Host } else { Front::Docker };
-        Holder { front, scope, shared: false, consumer: scope, read_only, since: Timestamp::UNIX_EPOCH }
+        Holder {
+            front,
+            scope,
+            shared: false,
+            consumer: scope,
+            read_only,
+            staged: false,
+            since: Timestamp::UNIX_EPOCH,
+        }
     }
 
     fn wish(scope: &str, access: Access) -> Wish<'_> {
         let front = if scope.starts_with("host") { Front::Host } else { Front::Docker };
-        Wish { front, scope, shared: false, access }
+        Wish { front, scope, shared: false, staged: false, own_place: false, access }
     }
 
     fn lingerer(read_only: bool) -> Lingerer {
@@ -304,14 +326,14 @@ mod tests {
 
     #[test]
     fn one_pod_can_not_be_told_under_a_shared_scope() {
-        let shared = Wish { front: Front::Podman, scope: "host", shared: true, access: Access::ByMode };
+        let shared = Wish { front: Front::Podman, shared: true, ..wish("host", Access::ByMode) };
         assert_eq!(asks(ReadWriteOncePod, &[], false, shared), None);
         assert_eq!(asks(ReadWriteOnce, &[], false, shared), Some((false, false)));
     }
 
     #[test]
     fn the_same_scope_of_another_front_is_another() {
-        let podman = Wish { front: Front::Podman, scope: "a", shared: false, access: Access::ByMode };
+        let podman = Wish { front: Front::Podman, ..wish("a", Access::ByMode) };
         assert_eq!(asks(ReadWriteOnce, &[holder("a", false)], false, podman), None);
     }
 

@@ -7,7 +7,7 @@ use std::{os::fd::AsFd, path::Path};
 
 use jiff::Timestamp;
 use orlop_model::{
-    AccessMode, AttachmentId, OperationId, Result,
+    AccessMode, AttachmentId, MountOption, OperationId, Result,
     resource::{Front, VolumeState},
 };
 use orlop_sys::{
@@ -33,7 +33,7 @@ use crate::{
     host::On,
     locks::{Deadline, Lock},
     pool,
-    request::{AttachRequest, Attached, Caller, VolumeRef},
+    request::{AttachRequest, Attached, Caller, Form, VolumeRef},
     store::{AttachmentRow, Intent, VolumeRow, aliases, attachments, events, operations, volumes},
     volume::{create, state, wipe},
 };
@@ -48,8 +48,41 @@ pub(crate) struct Consumer<'a> {
     pub(crate) access: Access,
     /// What its front calls the volume, where it said so.
     pub(crate) known_as: Option<&'a str>,
-    /// The directory of the host to mount it on.
-    pub(crate) target: Option<&'a Target>,
+    pub(crate) place: Place<'a>,
+    pub(crate) form: Form,
+}
+
+/// Where a consumer gets a volume.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Place<'a> {
+    /// At the path of its front.
+    Front,
+    /// On a directory of the host.
+    Target(&'a Target),
+    /// Nowhere: it is kept ready for others. The directory stands for it.
+    Staged(&'a Path),
+}
+
+impl<'a> Consumer<'a> {
+    fn target(&self) -> Option<&'a Target> {
+        match self.place {
+            Place::Target(target) => Some(target),
+            Place::Front | Place::Staged(_) => None,
+        }
+    }
+
+    fn is_staged(&self) -> bool {
+        matches!(self.place, Place::Staged(_))
+    }
+
+    /// Where it gets the volume, or what stands for it, as it is recorded.
+    fn named(&self) -> Option<&'a Path> {
+        match self.place {
+            Place::Front => None,
+            Place::Target(target) => Some(target.path()),
+            Place::Staged(path) => Some(path),
+        }
+    }
 }
 
 /// See [`crate::Engine::attach`].
@@ -71,7 +104,8 @@ pub(crate) fn attach(
         name: &request.consumer,
         access: if request.read_only { Access::ReadOnly } else { Access::ByMode },
         known_as: request.known_as.as_deref(),
-        target: None,
+        place: Place::Front,
+        form: Form::default(),
     };
     grant(core, caller, &row, &consumer)
 }
@@ -105,6 +139,8 @@ fn decide(
         front: consumer.front,
         scope: consumer.scope,
         shared: consumer.shared,
+        staged: consumer.is_staged(),
+        own_place: consumer.named().is_some(),
         access: consumer.access,
     };
     let by = |recorded: &[AttachmentRow], lingerers: &[access::Lingerer]| {
@@ -112,7 +148,9 @@ fn decide(
         access::decide(asked, &holders, lingerers, wish)
     };
     let recorded = core.store.read(|r| attachments::of_volume(r, row.id))?;
-    let alone = recorded.is_empty();
+    // One for whom it was kept ready was decided on then.
+    let same = |held: &AttachmentRow| held.front == consumer.front && held.scope == consumer.scope;
+    let alone = recorded.iter().all(|held| held.staged && !same(held));
     match by(&recorded, &[]) {
         // Where one alone is allowed, the kernel may know another who has no record.
         Ok(grant) if !(alone && access::excludes_others(asked.mode)) => Ok(grant),
@@ -159,10 +197,12 @@ fn perform(
     let base = core.places.base(row.id);
     // What needs nothing new of the kernel needs no entry in the journal.
     let simple = match image_attach::staged(image, &base)? {
-        Some(device) if consumer.target.is_none() => {
-            publish::is_published(core, image, device, consumer.front, grant.read_only)?
-        }
-        Some(_) | None => false,
+        Some(device) => match consumer.place {
+            Place::Front => publish::is_published(core, image, device, consumer.front, grant.read_only)?,
+            Place::Target(_) => false,
+            Place::Staged(_) => true,
+        },
+        None => false,
     };
     let attachment = AttachmentRow {
         id: AttachmentId(Uuid::now_v7()),
@@ -173,7 +213,9 @@ fn perform(
         shared: consumer.shared,
         may_go_stale: consumer.may_go_stale,
         consumer: consumer.name.to_owned(),
-        target: consumer.target.map(|target| target.path().to_owned()),
+        target: consumer.named().map(Path::to_owned),
+        staged: consumer.is_staged(),
+        form: consumer.form.clone(),
         read_only: grant.read_only,
         boot_id: core.boot_id.clone(),
         since: Timestamp::now(),
@@ -182,7 +224,7 @@ fn perform(
     let operation = if simple {
         None
     } else {
-        let target = attachment.target.as_ref().map(|target| target.display().to_string());
+        let target = consumer.target().map(|target| target.path().display().to_string());
         let intent = Intent::Attach { attachment: attachment.id, target };
         let operation = core.operation(Some(caller), Some(row.id), intent);
         let id = operation.id;
@@ -223,7 +265,7 @@ fn perform(
             Ok(Attached { path, read_only: grant.read_only })
         }
         Err(error) => {
-            if let Some(target) = consumer.target
+            if let Some(target) = consumer.target()
                 && let Ok(Some(device)) = image_attach::staged(image, &base)
                 && let Ok(place) = open_place(target.path())
             {
@@ -256,6 +298,13 @@ pub(crate) fn stage(core: &Core, row: &VolumeRow, image: &Image) -> Result<Devic
     image_attach::stage(image, &core.places.base(row.id), using(row))
 }
 
+/// The same, and records what was found out of the image.
+pub(crate) fn prepare(core: &Core, row: &VolumeRow) -> Result<()> {
+    let image = core.image(row)?;
+    pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
+    state::settle(core, row, &image, stage(core, row, &image)).map(drop)
+}
+
 /// How the volume's filesystem is mounted.
 pub(crate) fn using(row: &VolumeRow) -> Use<'_> {
     let spec = &row.manifest.volume;
@@ -277,19 +326,39 @@ fn show(
     grant: Grant,
     device: DeviceNumber,
 ) -> Result<std::path::PathBuf> {
-    let Some(target) = consumer.target else {
-        return publish::publish(core, row, image, device, consumer.front, grant.read_only);
+    let target = match consumer.place {
+        Place::Front => {
+            return publish::publish(core, row, image, device, consumer.front, grant.read_only);
+        }
+        Place::Staged(path) => return Ok(path.to_owned()),
+        Place::Target(target) => target,
     };
     let base = core.places.base(row.id);
     image_attach::confirm(image, &base, device)?;
-    let using = Use { options: &row.manifest.volume.mount_options, ownership: Ownership::default() };
+    let options = options(row, &consumer.form);
+    let using = Use { options: &options, ownership: Ownership::default() };
     let root = mount::open_directory(&base).on(&image.object)?;
     let data = Path::new(DATA_DIRECTORY);
     target.bind(root.as_fd(), data, using.attributes(grant.read_only)).on(&image.object)?;
     Ok(target.path().to_owned())
 }
 
+/// The mount options that hold for who has it so: the volume's and its own, each once and in order.
+pub(crate) fn options(row: &VolumeRow, form: &Form) -> Vec<MountOption> {
+    let own = match form {
+        Form::Filesystem { options, .. } => options.as_slice(),
+        Form::Block => &[],
+    };
+    let mut all = [&row.manifest.volume.mount_options, own].concat();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
 fn told(row: &VolumeRow, attachment: &AttachmentRow) -> String {
+    if attachment.staged {
+        return format!("{} keeps volume {} ready", attachment.consumer, row.title());
+    }
     let how = if attachment.read_only { "reads" } else { "uses" };
     match &attachment.target {
         Some(target) => {

@@ -72,7 +72,8 @@ pub(crate) fn end(
     leave: Leave,
     unbind: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
-    let target = attachment.target.as_ref().map(|target| target.display().to_string());
+    let target = attachment.target.as_ref().filter(|_| !attachment.staged);
+    let target = target.map(|target| target.display().to_string());
     let intent = Intent::Detach { attachment: attachment.id, target };
     let operation = core.operation(Some(caller), Some(row.id), intent);
     let operation_id = operation.id;

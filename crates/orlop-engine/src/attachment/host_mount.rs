@@ -13,7 +13,7 @@ use orlop_sys::{
 
 use super::{
     access::Access,
-    attach::{self, Consumer},
+    attach::{self, Consumer, Place},
     detach::{self, Leave},
     kernel,
     place::Places,
@@ -25,7 +25,7 @@ use crate::{
     core::{Core, object},
     host,
     locks::{Deadline, Lock},
-    request::{Attached, Caller, MountRequest, VolumeRef},
+    request::{Attached, Caller, Form, MountRequest, VolumeRef},
     store::{AttachmentRow, attachments, pools},
 };
 
@@ -78,7 +78,8 @@ pub(crate) fn mount(core: &Core, caller: &Caller, request: &MountRequest) -> Res
         name: &name,
         access,
         known_as: None,
-        target: Some(&target),
+        place: Place::Target(&target),
+        form: Form::default(),
     };
     attach::grant(core, caller, &row, &consumer)
 }
@@ -97,6 +98,9 @@ pub(crate) fn unmount(core: &Core, caller: &Caller, path: &Path) -> Result<()> {
     let Some(attachment) = found else {
         return Err(not_ours(place.path(), mounted));
     };
+    if attachment.front != Front::Host {
+        return Err(others(&attachment, place.path()));
+    }
     let row = core.row(&VolumeRef::Id(attachment.volume))?;
     core.authorise(caller, &row)?;
     let _held = core.locks.take(Lock::Volume(row.id), Deadline::usual())?;
@@ -138,6 +142,15 @@ fn not_ours(path: &Path, mounted: bool) -> Error {
     }
     Error::new(ErrorKind::NotFound, format!("no volume is mounted on {path}"))
         .hint("orlop get -t volume -a -d shows where volumes are mounted")
+}
+
+/// The error for a directory that an orchestrator named.
+fn others(attachment: &AttachmentRow, path: &Path) -> Error {
+    Error::new(
+        ErrorKind::InUse,
+        format!("{} has a volume for {}, not for a host mount", path.display(), attachment.consumer),
+    )
+    .hint("let the orchestrator end it: delete the pod that uses it")
 }
 
 /// The error for a directory that the user named and that can't be used.
@@ -195,6 +208,7 @@ fn forget_unmounted(core: &Core, caller: &Caller, place: &TargetPlace) -> Result
 /// Not in our own directories: a volume mounted there would hide others.
 fn apart(core: &Core, path: &Path) -> Result<()> {
     let mut own = vec![core.state_dir.clone(), core.places.root().to_owned()];
+    own.extend(core.node_root.as_ref().map(|root| root.path().to_owned()));
     own.extend(core.store.read(pools::all)?.into_iter().map(|pool| pool.path));
     if own.iter().any(|own| Places::overlaps(path, own)) {
         return Err(Error::new(

@@ -7,14 +7,14 @@
 
 use std::time::Duration;
 
-use orlop_model::{AttachmentId, Result};
+use orlop_model::{AttachmentId, Result, resource::Front};
 
 use super::{
     access::{Holder, Lingerer},
     attach,
     detach::{self, Released},
     kernel::{self, KernelView},
-    publish,
+    node, publish,
 };
 use crate::{
     backend::image::Image,
@@ -39,7 +39,7 @@ pub(crate) struct Survey {
 impl Survey {
     /// Consumers that no attachment can stand for.
     pub(crate) fn lingerers(&self) -> Vec<Lingerer> {
-        let accounted = self.attachments.iter().any(|attachment| attachment.target.is_none());
+        let accounted = self.attachments.iter().any(AttachmentRow::has_copies);
         if accounted { Vec::new() } else { self.kernel.lingerers() }
     }
 }
@@ -52,7 +52,17 @@ impl AttachmentRow {
             shared: self.shared,
             consumer: &self.consumer,
             read_only: self.read_only,
+            staged: self.staged,
             since: self.since,
+        }
+    }
+
+    /// Whether containers get copies of what is mounted for it, which then are accounted for.
+    fn has_copies(&self) -> bool {
+        match self.front {
+            Front::Manifest | Front::Docker | Front::Podman => true,
+            Front::Host => false,
+            Front::Csi => !self.staged,
         }
     }
 }
@@ -81,6 +91,10 @@ pub(crate) fn survey_but(
     let (stale, mut attachments): (Vec<_>, Vec<_>) = recorded
         .into_iter()
         .partition(|attachment| Some(attachment.id) != ended && is_stale(core, attachment, &kernel, now));
+    let (left_behind, stale): (Vec<_>, Vec<_>) = stale.into_iter().partition(|attachment| attachment.staged);
+    if !left_behind.is_empty() {
+        drop_all(core, caller, row, left_behind, "the directory that stood for it is gone")?;
+    }
     let (unmounted, silent): (Vec<_>, Vec<_>) =
         stale.into_iter().partition(|attachment| attachment.target.is_some());
     if !unmounted.is_empty() {
@@ -141,8 +155,10 @@ fn is_stale(core: &Core, attachment: &AttachmentRow, kernel: &KernelView, now: D
     if attachment.node != core.config.node {
         return false;
     }
-    if let Some(target) = &attachment.target {
-        return !kernel.targets.contains(target);
+    match &attachment.target {
+        Some(staging) if attachment.staged => return node::is_gone(core, staging),
+        Some(target) => return !kernel.targets.contains(target),
+        None => {}
     }
     // The time of day can be set back, or far ahead, at any moment.
     let age = now.saturating_sub(attachment.since_boot);

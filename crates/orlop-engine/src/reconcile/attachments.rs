@@ -16,7 +16,7 @@ use crate::{
     attachment::{
         attach, detach,
         kernel::{KernelView, Snapshot},
-        publish, stale,
+        node, publish, stale,
     },
     backend::image::{Image, attach as image_attach},
     core::Core,
@@ -94,7 +94,7 @@ fn reconcile(
         state::settle(core, row, &image, image_attach::staged(&image, &base))?;
     }
     let (live, gone): (Vec<_>, Vec<_>) =
-        here.into_iter().partition(|attachment| is_live(attachment, mounted.is_some(), &view));
+        here.into_iter().partition(|attachment| is_live(core, attachment, mounted.is_some(), &view));
     dropped += gone.len() as u64;
     if !gone.is_empty() {
         stale::drop_all(core, None, row, gone, "its mount is gone")?;
@@ -119,8 +119,9 @@ fn reconcile(
     Ok((1, dropped))
 }
 
-fn is_live(attachment: &AttachmentRow, base: bool, view: &KernelView) -> bool {
+fn is_live(core: &Core, attachment: &AttachmentRow, base: bool, view: &KernelView) -> bool {
     match &attachment.target {
+        Some(staging) if attachment.staged => !node::is_gone(core, staging),
         Some(target) => view.targets.contains(target),
         None => base || !view.consumers.is_empty(),
     }

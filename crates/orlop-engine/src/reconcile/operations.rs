@@ -1,6 +1,8 @@
 //! The journal: what was begun and not completed is finished where its effect is whole, and undone
 //! where it is not. Every step can be repeated, so a crash in here changes nothing.
 
+use std::path::Path;
+
 use orlop_model::{
     Error, ErrorKind, Result, SnapshotId, VolumeId,
     resource::{Outcome, SnapshotState, VolumeState},
@@ -298,12 +300,15 @@ fn settle_attach(
     Ok(Fate::Undone)
 }
 
-/// Takes a host mount away, if it is one of this volume.
+/// Takes a mount on a target away, if it is one of this volume.
 fn unbind(core: &Core, row: &VolumeRow, target: Option<&str>) -> Result<()> {
     let Some(target) = target else { return Ok(()) };
     let image = core.image(row)?;
+    let path = Path::new(target);
+    let root = core.node_root.as_ref().filter(|root| path.starts_with(root.path()));
+    let place = root.map_or_else(|| target::open_place(path), |root| root.place(path));
     // A path that its user changed meanwhile leads to nothing of ours.
-    let Ok(place) = target::open_place(target.as_ref()) else { return Ok(()) };
+    let Ok(place) = place else { return Ok(()) };
     host_mount::unbind(core, &place, &image)
 }
 

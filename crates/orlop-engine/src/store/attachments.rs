@@ -19,6 +19,7 @@ use super::{
     pools::text,
     value::{At, Json, Word},
 };
+use crate::request::Form;
 
 /// One consumer's use of a volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +32,7 @@ pub struct AttachmentRow {
     pub node: String,
     /// Through which front.
     pub front: Front,
-    /// What counts as one workload; unique with volume, node and front.
+    /// What counts as one workload; with volume, node and front it is unique where there is no target.
     pub scope: String,
     /// Whether the scope may stand for many workloads.
     pub shared: bool,
@@ -39,8 +40,13 @@ pub struct AttachmentRow {
     pub may_go_stale: bool,
     /// Who, in words for a user.
     pub consumer: String,
-    /// Where it is mounted, for a mount of the host.
+    /// Where it is mounted, for a mount of the host and for a consumer of an orchestrator.
     pub target: Option<PathBuf>,
+    /// It was made ready for consumers of the node, and nothing of it is mounted at the target: the
+    /// orchestrator calls that so.
+    pub staged: bool,
+    /// As what the consumer has it.
+    pub form: Form,
     /// Whether it can only read.
     pub read_only: bool,
     /// The boot of the host in which it was made.
@@ -68,7 +74,7 @@ impl AttachmentRow {
 }
 
 const SELECT: &str = "SELECT id, volume_id, node, front, scope, shared, may_go_stale, consumer, target,
-    read_only, boot_id, since, since_boot_ms FROM attachments";
+    staged, form, read_only, boot_id, since, since_boot_ms FROM attachments";
 
 fn row(row: &Row<'_>) -> rusqlite::Result<AttachmentRow> {
     Ok(AttachmentRow {
@@ -81,10 +87,12 @@ fn row(row: &Row<'_>) -> rusqlite::Result<AttachmentRow> {
         may_go_stale: row.get(6)?,
         consumer: row.get(7)?,
         target: row.get::<_, Option<String>>(8)?.map(PathBuf::from),
-        read_only: row.get(9)?,
-        boot_id: row.get(10)?,
-        since: row.get::<_, At>(11)?.0,
-        since_boot: Duration::from_millis(row.get(12)?),
+        staged: row.get(9)?,
+        form: row.get::<_, Json<_>>(10)?.0,
+        read_only: row.get(11)?,
+        boot_id: row.get(12)?,
+        since: row.get::<_, At>(13)?.0,
+        since_boot: Duration::from_millis(row.get(14)?),
     })
 }
 
@@ -114,7 +122,7 @@ pub fn of_volumes(r: &Reader<'_>, volumes: &[VolumeId]) -> Result<HashMap<Volume
     Ok(map)
 }
 
-/// The attachment of one scope.
+/// The attachment of one scope, where that has no target.
 pub fn find(
     r: &Reader<'_>,
     volume: VolumeId,
@@ -122,11 +130,14 @@ pub fn find(
     front: Front,
     scope: &str,
 ) -> Result<Option<AttachmentRow>> {
-    let sql = format!("{SELECT} WHERE volume_id = ?1 AND node = ?2 AND front = ?3 AND scope = ?4");
+    let sql = format!(
+        "{SELECT} WHERE volume_id = ?1 AND node = ?2 AND front = ?3 AND scope = ?4
+        AND target IS NULL"
+    );
     r.one("read an attachment", &sql, params![Word(&volume), node, Word(&front), scope], row)
 }
 
-/// The attachment that is mounted at that directory of the node.
+/// The attachment whose target is that directory of the node.
 pub fn by_target(r: &Reader<'_>, node: &str, target: &Path) -> Result<Option<AttachmentRow>> {
     let sql = format!("{SELECT} WHERE node = ?1 AND target = ?2");
     r.one("read an attachment", &sql, params![node, text(target)?], row)
@@ -136,8 +147,8 @@ pub fn by_target(r: &Reader<'_>, node: &str, target: &Path) -> Result<Option<Att
 /// target is taken, [`ErrorKind::NotFound`] where there is no such volume.
 pub fn insert(tx: &Tx<'_>, attachment: &AttachmentRow) -> Result<()> {
     let sql = "INSERT INTO attachments (id, volume_id, node, front, scope, shared, may_go_stale, consumer,
-        target, read_only, boot_id, since, since_boot_ms)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+        target, staged, form, read_only, boot_id, since, since_boot_ms)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
     let params = params![
         Word(&attachment.id),
         Word(&attachment.volume),
@@ -148,6 +159,8 @@ pub fn insert(tx: &Tx<'_>, attachment: &AttachmentRow) -> Result<()> {
         attachment.may_go_stale,
         attachment.consumer,
         attachment.target.as_deref().map(text).transpose()?,
+        attachment.staged,
+        Json(&attachment.form),
         attachment.read_only,
         attachment.boot_id,
         At(attachment.since),

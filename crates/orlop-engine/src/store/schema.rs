@@ -12,7 +12,11 @@ use super::failure::failed;
 pub(super) const APPLICATION_ID: i32 = 0x4f52_4c50;
 
 /// The migrations. The one at index `n` makes version `n + 1`.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001.sql"),
+    include_str!("migrations/0002.sql"),
+    include_str!("migrations/0003.sql"),
+];
 
 /// The version that this build reads and writes.
 pub(super) const VERSION: usize = MIGRATIONS.len();

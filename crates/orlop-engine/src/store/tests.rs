@@ -168,6 +168,8 @@ fn attachment(volume: &VolumeRow, scope: &str) -> AttachmentRow {
         may_go_stale: true,
         consumer: format!("docker mount {scope}"),
         target: None,
+        staged: false,
+        form: crate::request::Form::default(),
         read_only: false,
         boot_id: "boot-1".to_owned(),
         since: Timestamp::now(),

@@ -10,8 +10,10 @@ use orlop_model::{MountOption, Result, VolumeId};
 use orlop_sys::mountinfo::{self, MountEntry};
 
 use crate::{
+    attachment::attach,
     core::Core,
     host::On,
+    request::Form,
     store::{AttachmentRow, VolumeRow},
 };
 
@@ -50,13 +52,13 @@ impl Mounted {
 
     /// What users of that volume ought to know, where they have other options than asked for.
     pub(super) fn note(&self, row: &VolumeRow, attachments: &[AttachmentRow]) -> Option<String> {
-        let mut wanted = row.manifest.volume.mount_options.clone();
-        wanted.sort_unstable();
-        wanted.dedup();
-        let targets =
-            attachments.iter().filter_map(|attachment| self.targets.get(attachment.target.as_ref()?));
-        let had = self.published.get(&row.id).into_iter().flatten().chain(targets);
-        let other = had.into_iter().find(|had| **had != wanted)?;
+        let wanted = attach::options(row, &Form::default());
+        let published = self.published.get(&row.id).into_iter().flatten().map(|had| (had, wanted.clone()));
+        let targets = attachments.iter().filter_map(|attachment| {
+            let had = self.targets.get(attachment.target.as_ref()?)?;
+            Some((had, attach::options(row, &attachment.form)))
+        });
+        let (other, wanted) = published.chain(targets).find(|(had, wanted)| *had != wanted)?;
         Some(format!(
             "its users have it mounted with {}; when they have left, the next ones get {}",
             words(other),

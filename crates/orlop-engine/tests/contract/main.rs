@@ -20,6 +20,7 @@ mod modes;
 mod notify;
 mod observation;
 mod pools;
+mod published;
 mod released;
 mod renames;
 mod sizes;

@@ -9,6 +9,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 mod lifecycle;
+mod nodes;
 mod patience;
 mod pools;
 mod repair;
@@ -37,7 +38,7 @@ const SIGABRT: i32 = 6;
 /// All of them.
 fn scenarios() -> impl Iterator<Item = &'static Scenario> {
     let of_volumes = scenarios::SCENARIOS.iter().chain(lifecycle::SCENARIOS);
-    of_volumes.chain(pools::SCENARIOS).chain(snapshots::SCENARIOS)
+    of_volumes.chain(pools::SCENARIOS).chain(snapshots::SCENARIOS).chain(nodes::SCENARIOS)
 }
 
 /// What the child does; nothing where this is no child.
@@ -125,6 +126,11 @@ scenario_tests!(
     snapshot_delete,
     restore,
     clone,
+    stage,
+    publish,
+    publish_read_only,
+    unpublish,
+    unstage,
 );
 
 fn all_faults(name: &str) {

@@ -8,7 +8,7 @@ use orlop_engine::{
 };
 use orlop_model::{
     Error, ErrorKind,
-    resource::{Deletion, VolumeState},
+    resource::{Deletion, Front, VolumeState},
 };
 use orlop_testkit::command::eventually;
 
@@ -506,6 +506,7 @@ fn delete(world: &World) -> Result<(), Error> {
 pub fn put_away(world: &World, name: &str) {
     for attachment in world.volume(name).status.attachments {
         match attachment.target {
+            Some(_) if attachment.front == Front::Csi => {}
             Some(target) => world.engine().unmount(&ROOT, target.as_ref()).unwrap(),
             None => world.detach(name, &attachment.scope).unwrap(),
         }

@@ -8,7 +8,7 @@ use std::{
 
 use orlop_engine::*;
 use orlop_model::{
-    Error, ErrorKind, Period, PoolName, Result, Size, SnapshotManifest, VolumeManifest,
+    Error, ErrorKind, Period, PoolName, Result, Size, SnapshotManifest, VolumeManifest, VolumeMode,
     resource::{Event, Front, Restored, Snapshot, Volume, VolumeState},
 };
 use orlop_testkit::{Scratch, mounts};
@@ -17,6 +17,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub const MIB: u64 = 1 << 20;
 pub const ROOT: Caller = Caller { uid: 0, front: Front::Manifest };
 pub const DOCKER: Caller = Caller { uid: 0, front: Front::Docker };
+pub const CSI: Caller = Caller { uid: 0, front: Front::Csi };
 pub const PODMAN: Caller = Caller { uid: 0, front: Front::Podman };
 
 /// One engine and its directories. Dropping it is a clean stop; [`World::crash`] is not.
@@ -154,6 +155,55 @@ impl World {
         self.engine().mount(&ROOT, &request)
     }
 
+    /// A directory of the orchestrator, made with all that it is in.
+    pub fn staging(&self, name: &str) -> PathBuf {
+        self.mkdir(&format!("{KUBELET}/plugins/{name}"))
+    }
+
+    /// Where the orchestrator wants a volume for that pod; the directory that this is in is made.
+    pub fn target(&self, pod: &str) -> PathBuf {
+        self.mkdir(&format!("{KUBELET}/pods/{pod}")).join("mount")
+    }
+
+    pub fn stage(&self, volume: &Volume) -> Result<()> {
+        let staging = self.staging(volume.manifest.name.as_str());
+        self.engine().stage(&CSI, &stage(volume, staging), PATIENCE)
+    }
+
+    pub fn unstage(&self, volume: &Volume) -> Result<()> {
+        let staging = self.staging(volume.manifest.name.as_str());
+        self.engine().unstage(&CSI, volume.status.id, &staging, PATIENCE)
+    }
+
+    /// Publishes for a pod, after changing the usual request.
+    pub fn publish_as(
+        &self,
+        volume: &Volume,
+        pod: &str,
+        change: impl FnOnce(&mut PublishRequest),
+    ) -> Result<PathBuf> {
+        let mut request = PublishRequest {
+            volume: volume.status.id,
+            staging: Some(self.staging(volume.manifest.name.as_str())),
+            target: self.target(pod),
+            form: stage(volume, PathBuf::new()).form,
+            access: NodeAccess::ManyTargets,
+            read_only: false,
+            consumer: format!("pod {pod}"),
+        };
+        change(&mut request);
+        self.engine().publish(&CSI, &request, PATIENCE)?;
+        Ok(request.target)
+    }
+
+    pub fn publish(&self, volume: &Volume, pod: &str) -> Result<PathBuf> {
+        self.publish_as(volume, pod, |_| ())
+    }
+
+    pub fn unpublish(&self, volume: &Volume, pod: &str) -> Result<()> {
+        self.engine().unpublish(&CSI, volume.status.id, &self.target(pod), PATIENCE)
+    }
+
     /// Makes a snapshot of a volume.
     pub fn snapshot(&self, name: &str, volume: &str) -> Result<Applied<Snapshot>> {
         self.snapshot_as(&ROOT, name, volume, "forever", false)
@@ -278,6 +328,7 @@ pub fn config(base: &Path) -> EngineConfig {
         state_dir: base.join("state"),
         mount_dir: base.join("mounts"),
         node: "test".to_owned(),
+        kubelet_root: None,
         default_size: Size::from_bytes(64 * MIB),
         low_water: Some(Size::from_bytes(MIB)),
         blanks: 0,
@@ -291,6 +342,25 @@ pub fn config(base: &Path) -> EngineConfig {
         notify: Vec::new(),
         hooks: SnapshotHooks::default(),
     }
+}
+
+/// Where the orchestrator has its directories, below the world's.
+pub const KUBELET: &str = "kubelet";
+
+/// Has the engine serve an orchestrator.
+pub fn serve(config: &mut EngineConfig) {
+    let root = config.state_dir.with_file_name(KUBELET);
+    std::fs::create_dir_all(&root).unwrap();
+    config.kubelet_root = Some(root);
+}
+
+/// What the orchestrator says to have a volume made ready.
+pub fn stage(volume: &Volume, staging: PathBuf) -> StageRequest {
+    let form = match volume.manifest.volume.volume_mode {
+        VolumeMode::Filesystem => Form::default(),
+        VolumeMode::Block => Form::Block,
+    };
+    StageRequest { volume: volume.status.id, staging, form, access: NodeAccess::ManyTargets }
 }
 
 /// A manifest whose section `volume` is `spec` in YAML's short form: `size: 16Mi, type: temp, …`.

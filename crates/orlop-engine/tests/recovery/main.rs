@@ -8,4 +8,5 @@ mod damage;
 mod fronts;
 mod holders;
 mod host;
+mod nodes;
 mod restart;

@@ -4,6 +4,7 @@
 //! else's directory above all. So the path is resolved once, following no link, and everything after
 //! that (checks, mount, undo) is done to what the descriptor refers to.
 
+mod root;
 #[cfg(test)]
 mod tests;
 
@@ -11,13 +12,17 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{CWD, Dir, Mode, OFlags, ResolveFlags, StatxAttributes};
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, StatxAttributes, mkdirat, statat, unlinkat,
+};
 use rustix::io::Errno;
 
 use crate::beneath::resolved;
 use crate::error::{Result, SysError, TargetRefusal};
 use crate::identity::{DeviceNumber, FileIdentity};
 use crate::mount;
+
+pub use root::TargetRoot;
 
 /// A directory that was opened and may be mounted on.
 #[derive(Debug)]
@@ -29,7 +34,8 @@ pub struct Target {
     identity: FileIdentity,
 }
 
-/// The place of a target: the directory it is in, opened, and its name there. Enough to unmount.
+/// The place of a target: the directory it is in, opened, and its name there. Enough to unmount, and
+/// to make and remove the directory.
 #[derive(Debug)]
 pub struct TargetPlace {
     parent: OwnedFd,
@@ -50,27 +56,7 @@ impl AsFd for Target {
 /// # Errors
 /// [`SysError::TargetRefused`] with the reason; [`SysError::NotFound`].
 pub fn open_target(path: &Path, owner_uid: Option<u32>) -> Result<Target> {
-    let TargetPlace { parent, name, path } = open_place(path)?;
-    let refuse = |reason| SysError::TargetRefused { path: path.clone(), reason };
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    // Not O_PATH: its content is looked at through this very descriptor.
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let fd = resolved(&parent, Path::new(&name), flags, Mode::empty(), resolve)
-        .map_err(|errno| refused_lookup(&path, errno))?;
-
-    let found = mount::look(&fd)?;
-    if found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) {
-        return Err(refuse(TargetRefusal::AlreadyMounted { device: mount::from_statx(&found).device }));
-    }
-    if let Some(caller) = owner_uid
-        && found.stx_uid != caller
-    {
-        return Err(refuse(TargetRefusal::NotOwner { owner: found.stx_uid, caller }));
-    }
-    if !is_empty(&fd, &path)? {
-        return Err(refuse(TargetRefusal::NotEmpty));
-    }
-    Ok(Target { identity: FileIdentity::of_statx(&found), fd, parent, name, path })
+    open_place(path)?.open(owner_uid)
 }
 
 /// Opens the place of a directory that may be mounted on already, to ask what is there or to
@@ -94,6 +80,69 @@ impl TargetPlace {
     /// What is mounted there: the topmost mount, or nothing.
     pub fn mounted(&self) -> Result<Option<mount::Mounted>> {
         mount::mounted_below(&self.parent, &self.name)
+    }
+
+    /// Makes the directory with this mode; says whether it was missing.
+    pub fn make_directory(&self, mode: u32) -> Result<bool> {
+        match mkdirat(&self.parent, &self.name, Mode::from_raw_mode(mode)) {
+            Ok(()) => Ok(true),
+            Err(Errno::EXIST) => Ok(false),
+            Err(errno) => Err(SysError::on("make the directory", &self.path, errno)),
+        }
+    }
+
+    /// Whether there is a directory. What a symbolic link leads to is none.
+    pub fn is_directory(&self) -> Result<bool> {
+        match statat(&self.parent, &self.name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(found) => Ok(FileType::from_raw_mode(found.st_mode) == FileType::Directory),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(SysError::on("look at", &self.path, errno)),
+        }
+    }
+
+    /// Removes the directory, which has to be empty; says whether there was one.
+    ///
+    /// # Errors
+    /// [`TargetRefusal::NotEmpty`], [`TargetRefusal::NotADirectory`], [`SysError::Busy`] while
+    /// something is mounted on it.
+    pub fn remove_directory(&self) -> Result<bool> {
+        let refuse = |reason| SysError::TargetRefused { path: self.path.clone(), reason };
+        match unlinkat(&self.parent, &self.name, AtFlags::REMOVEDIR) {
+            Ok(()) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(Errno::NOTEMPTY | Errno::EXIST) => Err(refuse(TargetRefusal::NotEmpty)),
+            Err(Errno::NOTDIR) => Err(refuse(TargetRefusal::NotADirectory)),
+            Err(Errno::BUSY) => Err(SysError::Busy {
+                path: self.path.clone(),
+                detail: "something is mounted on it".to_owned(),
+            }),
+            Err(errno) => Err(SysError::on("remove the directory", &self.path, errno)),
+        }
+    }
+
+    /// Opens the directory to mount on it; for the rules see [`open_target`].
+    pub fn open(self, owner_uid: Option<u32>) -> Result<Target> {
+        let Self { parent, name, path } = self;
+        let refuse = |reason| SysError::TargetRefused { path: path.clone(), reason };
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        // Not O_PATH: its content is looked at through this very descriptor.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = resolved(&parent, Path::new(&name), flags, Mode::empty(), resolve)
+            .map_err(|errno| refused_lookup(&path, errno))?;
+
+        let found = mount::look(&fd)?;
+        if found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) {
+            return Err(refuse(TargetRefusal::AlreadyMounted { device: mount::from_statx(&found).device }));
+        }
+        if let Some(caller) = owner_uid
+            && found.stx_uid != caller
+        {
+            return Err(refuse(TargetRefusal::NotOwner { owner: found.stx_uid, caller }));
+        }
+        if !is_empty(&fd, &path)? {
+            return Err(refuse(TargetRefusal::NotEmpty));
+        }
+        Ok(Target { identity: FileIdentity::of_statx(&found), fd, parent, name, path })
     }
 
     /// Unmounts what is mounted there if it is of this device. See [`mount::unmount_below`].

@@ -215,3 +215,48 @@ fn a_swapper_never_gets_a_mount_onto_what_a_link_points_to() {
     let left: Vec<_> = scratch.mounts();
     assert_eq!(left.len(), 1, "only the base is mounted: {left:?}");
 }
+
+#[test]
+fn below_a_root_nothing_leads_out_of_it() {
+    let scratch = Scratch::new();
+    let root_path = scratch.directory("kubelet");
+    let outside = scratch.directory("outside");
+    let alias = scratch.path("alias");
+    std::os::unix::fs::symlink(&root_path, &alias).unwrap();
+    std::os::unix::fs::symlink(&outside, root_path.join("link")).unwrap();
+    let root = TargetRoot::open(&alias).unwrap();
+    assert_eq!(root.path(), root_path);
+
+    for given in [alias.join("pods"), root_path.join("./pods")] {
+        let place = root.place(&given).unwrap();
+        assert_eq!(place.path(), root_path.join("pods"));
+    }
+    let pods = root.place(&alias.join("pods")).unwrap();
+    assert!(pods.make_directory(0o750).unwrap());
+    assert!(!pods.make_directory(0o750).unwrap(), "it is there");
+    let inner = root.place(&alias.join("pods/a")).unwrap();
+    assert_eq!(inner.path(), root_path.join("pods/a"));
+    assert!(root.place(&alias.join("pods/a/b")).unwrap_err().is_not_found());
+
+    let refusal = |path: &Path| reason(root.place(path).unwrap_err());
+    let elsewhere = TargetRefusal::Outside { root: root_path.clone() };
+    assert_eq!(refusal(&outside.join("x")), elsewhere);
+    assert_eq!(refusal(&scratch.path("kubelet-other/x")), elsewhere);
+    assert_eq!(refusal(&alias), elsewhere, "the root itself");
+    assert_eq!(refusal(&alias.join("pods/../../outside/x")), TargetRefusal::NotAbsolute);
+    assert_eq!(refusal(&alias.join("link/x")), TargetRefusal::SymbolicLink);
+    assert_eq!(refusal(Path::new("pods/a")), TargetRefusal::NotAbsolute);
+    let link = root.place(&alias.join("link")).unwrap();
+    assert_eq!(reason(link.remove_directory().unwrap_err()), TargetRefusal::NotADirectory);
+    assert_eq!(reason(link.open(None).unwrap_err()), TargetRefusal::SymbolicLink);
+
+    // The root is what was opened, whatever is put in the place of its link.
+    std::fs::remove_file(&alias).unwrap();
+    std::os::unix::fs::symlink(&outside, &alias).unwrap();
+    assert!(root.place(&alias.join("pods/b")).unwrap().make_directory(0o750).unwrap());
+    assert!(root_path.join("pods/b").is_dir() && !outside.join("pods").exists());
+    assert_eq!(reason(pods.remove_directory().unwrap_err()), TargetRefusal::NotEmpty);
+    for (below, was_there) in [("pods/b", true), ("pods/b", false), ("pods", true)] {
+        assert_eq!(root.place(&root_path.join(below)).unwrap().remove_directory().unwrap(), was_there);
+    }
+}

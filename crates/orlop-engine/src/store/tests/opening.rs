@@ -6,10 +6,12 @@ use orlop_model::{Error, ErrorKind};
 use orlop_testkit::{Part, ScratchFs, require, run};
 
 use super::*;
-use crate::request::EventQuery;
+use crate::request::{EventQuery, Form};
 
 /// A store as version 1 wrote it, by `.dump` of the shell `sqlite3`.
 const V1: &str = include_str!("../../../tests/stores/v1.sql");
+/// The same of version 2.
+const V2: &str = include_str!("../../../tests/stores/v2.sql");
 
 fn open(file: &Path) -> Result<Store> {
     Store::open(file, options())
@@ -193,9 +195,35 @@ fn a_store_of_version_1_is_opened_with_all_that_is_in_it() {
     assert_eq!(*store.previous_run(), PreviousRun::Rebooted { closed: false });
 }
 
+#[test]
+fn a_store_of_version_2_is_opened_with_all_that_is_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = restored(V2, dir.path());
+    let store = Store::open(&file, StoreOptions { boot_id: "boot-2".to_owned(), ..options() }).unwrap();
+    let id: VolumeId = "019f0000-0000-7000-8000-0000000000a1".parse().unwrap();
+    store
+        .read(|r| {
+            let held = attachments::of_volume(r, id)?;
+            let [docker, host] = held.as_slice() else { panic!("{held:?}") };
+            assert_eq!((docker.scope.as_str(), docker.target.as_deref()), ("3f2a", None));
+            assert_eq!(attachments::by_target(r, "node-a", Path::new("/mnt/a b"))?.as_ref(), Some(host));
+            assert_eq!((host.read_only, host.since_boot.as_millis()), (true, 1_234_567));
+            for row in &held {
+                assert_eq!((row.staged, &row.form), (false, &Form::default()));
+            }
+            let row = volumes::by_id(r, id)?.unwrap();
+            assert_eq!(row.temp_grace, Period::After(600));
+            let snapshots = snapshots::of_volume(r, id)?;
+            assert_eq!(snapshots.len(), 1);
+            assert_eq!(pools::all(r)?[0].reserved.bytes(), 2 * (512 << 20) + (16 << 20));
+            Ok(())
+        })
+        .unwrap();
+}
+
 /// A migration that is released is never edited: stores out there would differ from new ones.
 #[test]
-fn version_1_is_still_what_it_was() {
+fn released_versions_are_still_what_they_were() {
     let schema = |file: &Path| {
         let connection = rusqlite::Connection::open(file).unwrap();
         let sql =
@@ -204,17 +232,23 @@ fn version_1_is_still_what_it_was() {
         let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
         rows.collect::<rusqlite::Result<Vec<(String, String, String)>>>().unwrap()
     };
-    let dir = tempfile::tempdir().unwrap();
-    let old = restored(V1, dir.path());
-    let new = dir.path().join("new.db");
-    rusqlite::Connection::open(&new).unwrap().execute_batch(include_str!("../migrations/0001.sql")).unwrap();
-    assert_eq!(schema(&old), schema(&new));
+    let migrations = [include_str!("../migrations/0001.sql"), include_str!("../migrations/0002.sql")];
+    for (index, dump) in [V1, V2].into_iter().enumerate() {
+        let dir = tempfile::tempdir().unwrap();
+        let old = restored(dump, dir.path());
+        let new = dir.path().join("new.db");
+        let connection = rusqlite::Connection::open(&new).unwrap();
+        for migration in &migrations[..=index] {
+            connection.execute_batch(migration).unwrap();
+        }
+        assert_eq!(schema(&old), schema(&new), "version {}", index + 1);
+    }
 }
 
 #[test]
 fn a_damaged_store_says_what_to_do() {
     let f = Fixture::new();
-    for n in 0..200 {
+    for n in 0..600 {
         f.stored(&format!("volume-{n}"));
     }
     f.store.close().unwrap();

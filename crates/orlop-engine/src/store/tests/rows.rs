@@ -3,7 +3,7 @@
 use orlop_model::{ErrorKind, Result, VolumeUsage};
 
 use super::*;
-use crate::request::VolumeKey;
+use crate::request::{Form, VolumeKey};
 
 fn kind<T: std::fmt::Debug>(result: Result<T>) -> ErrorKind {
     result.unwrap_err().kind
@@ -267,8 +267,9 @@ fn attachments_are_found_by_all_that_names_them() {
             let map = attachments::of_volumes(r, &[a.id, b.id])?;
             assert_eq!(map.get(&a.id), Some(&vec![docker.clone(), host.clone()]));
             assert_eq!(map.get(&b.id), None);
-            assert_eq!(attachments::find(r, a.id, "node-a", Front::Host, "one")?, Some(host.clone()));
-            assert_eq!(attachments::find(r, a.id, "node-b", Front::Host, "one")?, None);
+            assert_eq!(attachments::find(r, a.id, "node-a", Front::Docker, "one")?, Some(docker.clone()));
+            assert_eq!(attachments::find(r, a.id, "node-b", Front::Docker, "one")?, None);
+            assert_eq!(attachments::find(r, a.id, "node-a", Front::Host, "one")?, None, "it has a target");
             assert_eq!(attachments::by_target(r, "node-a", Path::new("/mnt/a b"))?, Some(host.clone()));
             Ok(())
         })
@@ -283,6 +284,29 @@ fn attachments_are_found_by_all_that_names_them() {
     ] {
         assert_eq!(kind(f.store.write(move |tx| attachments::insert(tx, &row))), expected);
     }
+}
+
+#[test]
+fn a_scope_has_a_volume_at_many_targets_and_each_target_once() {
+    let f = Fixture::new();
+    let a = f.stored("a");
+    let form = Form::Filesystem { group: Some(2000), options: vec![orlop_model::MountOption::Noexec] };
+    let at = |target: &str, staged| AttachmentRow {
+        front: Front::Csi,
+        target: Some(target.into()),
+        staged,
+        form: if staged { Form::Block } else { form.clone() },
+        ..attachment(&a, "node")
+    };
+    let rows = [at("/k/stage", true), at("/k/one", false), at("/k/two", false)];
+    for row in rows.clone() {
+        f.store.write(move |tx| attachments::insert(tx, &row)).unwrap();
+    }
+    assert_eq!(f.store.read(|r| attachments::of_volume(r, a.id)).unwrap(), rows);
+    let again = at("/k/one", false);
+    assert_eq!(kind(f.store.write(move |tx| attachments::insert(tx, &again))), ErrorKind::AlreadyExists);
+    let nowhere = AttachmentRow { target: None, ..at("", true) };
+    assert!(f.store.write(move |tx| attachments::insert(tx, &nowhere)).is_err(), "something stands for it");
 }
 
 #[test]

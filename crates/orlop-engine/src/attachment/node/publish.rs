@@ -1,0 +1,195 @@
+//! A volume where one consumer of an orchestrator gets it, and off it again.
+//!
+//! The directory is made here, in one that has to be there, and goes again by `rmdir`: what somebody
+//! wrote into it while nothing was mounted is never removed.
+
+use std::path::Path;
+
+use orlop_model::{AccessMode, Error, ErrorKind, Result, VolumeId, resource::Front};
+use orlop_sys::{SysError, error::TargetRefusal, target::TargetPlace};
+
+use super::{TARGET_SCOPE, path_of, place, root, scope, settled, stage, unusable};
+use crate::{
+    attachment::{
+        access::{self, Access},
+        attach::{self, Consumer, Place},
+        detach::{self, Leave},
+        host_mount, kernel, stale,
+    },
+    backend::image::Image,
+    core::{Core, object, usable},
+    fault::{self, Point},
+    locks::{Deadline, Lock},
+    request::{Caller, PublishRequest, VolumeRef},
+    store::{AttachmentRow, VolumeRow, attachments, volumes},
+};
+
+/// The mode of a directory that is made to be mounted on.
+const DIRECTORY_MODE: u32 = 0o750;
+
+/// See [`crate::Engine::publish`].
+pub(crate) fn publish(
+    core: &Core,
+    caller: &Caller,
+    request: &PublishRequest,
+    deadline: Deadline,
+) -> Result<()> {
+    let row = core.row(&VolumeRef::Id(request.volume))?;
+    core.authorise(caller, &row)?;
+    let path = path_of(core, &request.target)?;
+    let staging = request.staging.as_deref().map(|staging| path_of(core, staging)).transpose()?;
+    let _target = core.locks.take(Lock::Target(path.clone()), deadline)?;
+    let _held = core.locks.take(Lock::Volume(row.id), deadline)?;
+    let row = core.again(row.id)?;
+    usable(&row)?;
+    let image = core.image(&row)?;
+    let form = settled(&row, &request.form)?;
+    let scope = scope(core, &row, request.access, &path);
+    let place = place(core, &path)?;
+    if let Some(there) = core.store.read(|r| attachments::by_target(r, &core.config.node, &path))? {
+        if there.staged || is_mounted(core, &there, &place)? {
+            let read_only = request.read_only || row.manifest.volume.access_mode == AccessMode::ReadOnlyMany;
+            let same = there.volume == row.id
+                && !there.staged
+                && there.form == form
+                && there.scope == scope
+                && there.read_only == read_only;
+            return if same { Ok(()) } else { Err(stage::taken(&row, &there, &path)) };
+        }
+        let owner = core.row(&VolumeRef::Id(there.volume))?;
+        stale::drop_all(
+            core,
+            Some(caller),
+            &owner,
+            vec![there],
+            "its target was unmounted by somebody else",
+        )?;
+    }
+    alone(core, caller, &row, &image, &scope)?;
+    if let Some(staging) = &staging
+        && !is_staged(core, &row, staging)?
+    {
+        stage::keep(core, caller, &row, staging, &request.form)?;
+    }
+    // Left behind by an attempt that nobody was told of.
+    host_mount::unbind(core, &place, &image)?;
+    let made = place.make_directory(DIRECTORY_MODE).map_err(|error| unusable(&error, &path))?;
+    let done = fault::point(Point::PublishMade).and_then(|()| {
+        let target = super::place(core, &path)?.open(None).map_err(|error| unusable(&error, &path))?;
+        let consumer = Consumer {
+            front: Front::Csi,
+            scope: &scope,
+            shared: false,
+            may_go_stale: false,
+            name: &request.consumer,
+            access: if request.read_only { Access::ReadOnly } else { Access::ByMode },
+            known_as: None,
+            place: Place::Target(&target),
+            form,
+        };
+        attach::grant(core, caller, &row, &consumer).map(drop)
+    });
+    if done.is_err()
+        && made
+        && let Err(error) = place.remove_directory()
+    {
+        tracing::debug!(path = %path.display(), %error, "a directory that was made for nothing stays");
+    }
+    done
+}
+
+/// Whether that volume was made ready for there.
+fn is_staged(core: &Core, row: &VolumeRow, staging: &Path) -> Result<bool> {
+    let found = core.store.read(|r| attachments::by_target(r, &core.config.node, staging))?;
+    Ok(found.is_some_and(|found| found.staged && found.volume == row.id))
+}
+
+/// Whether what is recorded of a target is there. What else may be mounted on it is not.
+fn is_mounted(core: &Core, there: &AttachmentRow, place: &TargetPlace) -> Result<bool> {
+    let mounted = match place.mounted() {
+        Err(error) if error.is_not_found() => None,
+        found => found.map_err(|error| unusable(&error, place.path()))?,
+    };
+    let Some(mounted) = mounted else { return Ok(false) };
+    let row = core.row(&VolumeRef::Id(there.volume))?;
+    Ok(kernel::devices(&core.places, &core.image(&row)?)?.contains(&mounted.device))
+}
+
+/// Refuses where a consumer of this node has the volume for itself alone, or wants it so while others
+/// have it. What other fronts may is the access mode's to say.
+fn alone(core: &Core, caller: &Caller, row: &VolumeRow, image: &Image, scope: &str) -> Result<()> {
+    let exclusive = |scope: &str| scope.starts_with(TARGET_SCOPE);
+    let against = |recorded: &[AttachmentRow]| -> Vec<AttachmentRow> {
+        let others = recorded.iter().filter(|other| other.front == Front::Csi && !other.staged);
+        others.filter(|other| exclusive(scope) || exclusive(&other.scope)).cloned().collect()
+    };
+    let recorded = core.store.read(|r| attachments::of_volume(r, row.id))?;
+    if against(&recorded).is_empty() {
+        return Ok(());
+    }
+    let survey = stale::survey(core, Some(caller), row, image)?;
+    let against = against(&survey.attachments);
+    if against.is_empty() {
+        return Ok(());
+    }
+    let holders: Vec<_> = against.iter().map(AttachmentRow::holder).collect();
+    Err(Error::new(
+        ErrorKind::AccessRefused,
+        format!(
+            "volume {} is had by {}, and one of the two is to have it alone",
+            row.title(),
+            access::names(&holders, &[])
+        ),
+    )
+    .object(object(row))
+    .hint("end that one first; or let both ask for an access mode of many writers"))
+}
+
+/// The error for a target that stays.
+fn unremovable(error: &SysError, path: &Path) -> Error {
+    let SysError::TargetRefused { reason: TargetRefusal::NotEmpty, .. } = error else {
+        return unusable(error, path);
+    };
+    let path = path.display().to_string();
+    let message = format!("{path} is not empty: something was written there while no volume was mounted");
+    Error::new(ErrorKind::Host, message).object(path).hint("look what it is, and move it away")
+}
+
+/// See [`crate::Engine::unpublish`].
+pub(crate) fn unpublish(
+    core: &Core,
+    caller: &Caller,
+    volume: VolumeId,
+    target: &Path,
+    deadline: Deadline,
+) -> Result<()> {
+    let path = path_of(core, target)?;
+    let _target = core.locks.take(Lock::Target(path.clone()), deadline)?;
+    let _held = core.locks.take(Lock::Volume(volume), deadline)?;
+    let (row, found) = core
+        .store
+        .read(|r| Ok((volumes::by_id(r, volume)?, attachments::by_target(r, &core.config.node, &path)?)))?;
+    if found.as_ref().is_some_and(|found| found.volume != volume || found.staged) {
+        // That volume is not there, and what is there is not asked about.
+        return Ok(());
+    }
+    let place = match root(core)?.place(&path) {
+        Err(error) if error.is_not_found() => None,
+        place => Some(place.map_err(|error| unusable(&error, &path))?),
+    };
+    if let Some(row) = row {
+        core.authorise(caller, &row)?;
+        let image = core.image(&row)?;
+        let unbind = || place.as_ref().map_or(Ok(()), |place| host_mount::unbind(core, place, &image));
+        match found {
+            Some(attachment) => {
+                detach::end(core, caller, &row, &image, attachment, Leave::WithWord, unbind)?;
+            }
+            // Left behind by a crash, or by an attempt that nobody was told of.
+            None => unbind()?,
+        }
+    }
+    let Some(place) = place else { return Ok(()) };
+    place.remove_directory().map_err(|error| unremovable(&error, &path))?;
+    fault::point(Point::UnpublishRemoved)
+}

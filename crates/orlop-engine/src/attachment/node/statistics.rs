@@ -1,0 +1,78 @@
+//! How a volume stands that is staged or published somewhere.
+
+use std::path::Path;
+
+use orlop_model::{Error, ErrorKind, Result, VolumeId, VolumeUsage, resource::VolumeState};
+
+use super::{path_of, place};
+use crate::{
+    attachment::kernel,
+    core::{Core, object},
+    observation::usage,
+    request::{NodeUsage, VolumeRef, VolumeStatistics},
+    store::{AttachmentRow, VolumeRow, attachments},
+};
+
+/// See [`crate::Engine::volume_statistics`].
+pub(crate) fn read(core: &Core, volume: VolumeId, path: &Path) -> Result<VolumeStatistics> {
+    let row = core.row(&VolumeRef::Id(volume))?;
+    let path = path_of(core, path)?;
+    let found = core.store.read(|r| attachments::by_target(r, &core.config.node, &path))?;
+    let Some(there) = found.filter(|found| found.volume == row.id) else {
+        return Err(Error::new(
+            ErrorKind::NotFound,
+            format!("volume {} is neither staged nor published at {}", row.title(), path.display()),
+        )
+        .object(object(&row)));
+    };
+    let Some(usage) = usage::live(core, row.id) else {
+        return Err(Error::new(
+            ErrorKind::Host,
+            format!("volume {} is not mounted any more: somebody unmounted it", row.title()),
+        )
+        .object(object(&row))
+        .hint("unpublish and publish it again, or restart the daemon"));
+    };
+    let abnormal = abnormal(core, &row, &there, &usage)?;
+    Ok(VolumeStatistics { usage: NodeUsage::Filesystem(usage), abnormal })
+}
+
+/// What is wrong, the gravest first.
+fn abnormal(
+    core: &Core,
+    row: &VolumeRow,
+    there: &AttachmentRow,
+    usage: &VolumeUsage,
+) -> Result<Option<String>> {
+    if row.state == VolumeState::Error {
+        let why = row.reason.as_deref().unwrap_or("its image is damaged");
+        return Ok(Some(format!("volume {} is in error: {why}", row.title())));
+    }
+    if usage.stopped {
+        return Ok(Some(format!(
+            "the filesystem of volume {} met an error and takes no more writes; stop what uses it, then orlop volume fsck",
+            row.title()
+        )));
+    }
+    if let Some(errors) = usage.filesystem_errors.filter(|errors| *errors > 0) {
+        return Ok(Some(format!(
+            "the filesystem of volume {} has {errors} errors in its metadata; stop what uses it, then orlop volume fsck",
+            row.title()
+        )));
+    }
+    if !there.staged && !is_mounted(core, row, there)? {
+        let target = there.target.as_deref().unwrap_or(Path::new("")).display();
+        return Ok(Some(format!(
+            "volume {} is not mounted on {target} any more: somebody unmounted it; restart its pod",
+            row.title()
+        )));
+    }
+    Ok(None)
+}
+
+fn is_mounted(core: &Core, row: &VolumeRow, there: &AttachmentRow) -> Result<bool> {
+    let Some(target) = &there.target else { return Ok(false) };
+    let Ok(place) = place(core, target) else { return Ok(false) };
+    let Ok(Some(mounted)) = place.mounted() else { return Ok(false) };
+    Ok(kernel::devices(&core.places, &core.image(row)?)?.contains(&mounted.device))
+}

@@ -1,0 +1,134 @@
+//! What an orchestrator has on its node: staged, published, and away again.
+
+use std::path::PathBuf;
+
+use orlop_engine::fault::Point::*;
+use orlop_testkit::mounts;
+
+use crate::{harness::*, scenarios::*};
+
+/// As an orchestrator ends it: whatever is left, in its order.
+fn end(world: &World) {
+    let volume = world.volume("data");
+    world.unpublish(&volume, "one").unwrap();
+    world.unpublish(&volume, "two").unwrap();
+    world.unstage(&volume).unwrap();
+    for pod in ["one", "two"] {
+        assert!(!world.target(pod).exists());
+    }
+    assert_eq!(mounted_below(world), Vec::<PathBuf>::new());
+    put_away(world, "data");
+}
+
+/// What is mounted in the orchestrator's directory.
+fn mounted_below(world: &World) -> Vec<PathBuf> {
+    let root = world.join(KUBELET);
+    mounts::mounts().into_iter().map(|mount| mount.target).filter(|path| path.starts_with(&root)).collect()
+}
+
+/// That nothing is mounted there but what is recorded.
+fn only_recorded(world: &World) {
+    let rows = world.volume("data").status.attachments;
+    let recorded: Vec<_> = rows.into_iter().filter_map(|row| row.target).map(PathBuf::from).collect();
+    let mounted = mounted_below(world);
+    assert!(mounted.iter().all(|path| recorded.contains(path)), "{mounted:?} {recorded:?}");
+}
+
+const NODE: Scenario = Scenario {
+    configure: serve,
+    prepare: |world| {
+        keep(world);
+        world.apply("data", PLAIN).unwrap();
+    },
+    end: |world| {
+        end(world);
+        put_away(world, "keep");
+    },
+    ..BASIC
+};
+
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "stage",
+        points: &[AttachRecorded, AttachLoop, AttachMounted, AttachMarked, AttachBound, AttachDone],
+        operate: |world| world.stage(&world.volume("data")),
+        check: |world| {
+            kept(world);
+            only_recorded(world);
+            assert_eq!(world.volume("data").status.attachments.len(), 1);
+            assert_eq!(mounts::loops_below(world.scratch()).len(), 1);
+        },
+        ..NODE
+    },
+    Scenario {
+        name: "publish",
+        points: &[PublishMade, AttachRecorded, AttachBound, AttachDone],
+        prepare: |world| {
+            (NODE.prepare)(world);
+            world.stage(&world.volume("data")).unwrap();
+            let other = world.publish(&world.volume("data"), "two").unwrap();
+            std::fs::write(other.join("file"), "cargo").unwrap();
+        },
+        operate: |world| world.publish(&world.volume("data"), "one").map(drop),
+        check: |world| {
+            kept(world);
+            only_recorded(world);
+            assert_eq!(std::fs::read_to_string(world.target("one").join("file")).unwrap(), "cargo");
+            assert_eq!(world.volume("data").status.attachments.len(), 3);
+        },
+        ..NODE
+    },
+    Scenario {
+        name: "publish_read_only",
+        // What was not staged is staged by the way.
+        points: &[AttachRecorded, AttachLoop, AttachMounted, PublishMade, AttachBound, AttachDone],
+        operate: |world| {
+            world.publish_as(&world.volume("data"), "one", |request| request.read_only = true).map(drop)
+        },
+        check: |world| {
+            only_recorded(world);
+            assert!(std::fs::write(world.target("one").join("file"), "x").is_err());
+            assert_eq!(world.volume("data").status.attachments.len(), 2);
+        },
+        ..NODE
+    },
+    Scenario {
+        name: "unpublish",
+        points: &[DetachRecorded, DetachUnbound, DetachDone, UnpublishRemoved],
+        prepare: |world| {
+            (NODE.prepare)(world);
+            let volume = world.volume("data");
+            for pod in ["one", "two"] {
+                world.publish(&volume, pod).unwrap();
+            }
+            std::fs::write(world.target("two").join("file"), "cargo").unwrap();
+        },
+        operate: |world| world.unpublish(&world.volume("data"), "one"),
+        check: |world| {
+            kept(world);
+            only_recorded(world);
+            assert!(!world.target("one").exists());
+            assert_eq!(std::fs::read_to_string(world.target("two").join("file")).unwrap(), "cargo");
+            assert_eq!(world.volume("data").status.attachments.len(), 2);
+        },
+        ..NODE
+    },
+    Scenario {
+        name: "unstage",
+        points: &[DetachRecorded, DetachUnbound, DetachUnmounted, DetachDone],
+        prepare: |world| {
+            (NODE.prepare)(world);
+            let volume = world.volume("data");
+            world.publish(&volume, "one").unwrap();
+            world.unpublish(&volume, "one").unwrap();
+        },
+        operate: |world| world.unstage(&world.volume("data")),
+        check: |world| {
+            kept(world);
+            world.assert_nothing_mounted();
+            assert_eq!(world.volume("data").status.attachments, []);
+            world.publish(&world.volume("data"), "one").unwrap();
+        },
+        ..NODE
+    },
+];
