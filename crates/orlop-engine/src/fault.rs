@@ -176,6 +176,8 @@ points! {
     RestoreRecorded = "restore.recorded",
     /// The copy of the snapshot is beside the volume's image.
     RestoreCopied = "restore.copied",
+    /// That copy is as large as the volume is to be, where the snapshot is smaller, and flushed.
+    RestoreGrown = "restore.grown",
     /// The volume's image has a second name, as the one that is kept.
     RestoreKept = "restore.kept",
     /// `snapshot.json` of the one that is kept is durable.

@@ -80,7 +80,7 @@ pub(crate) fn settle_volume(core: &Core, row: &VolumeRow) -> Result<()> {
 pub(crate) fn settle_snapshot(core: &Core, id: SnapshotId) -> Result<()> {
     let of_it = |operation: &OperationRow| match operation.intent {
         Intent::Snapshot { snapshot } | Intent::DeleteSnapshot { snapshot } => snapshot == id,
-        Intent::Restore { before, .. } => before == id,
+        Intent::Restore { snapshot, before } => snapshot == id || before == id,
         Intent::Create { .. }
         | Intent::Configure
         | Intent::Attach { .. }

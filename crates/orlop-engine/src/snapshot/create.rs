@@ -197,7 +197,7 @@ fn record(
 }
 
 /// Writes a pending snapshot and the intent, where its pool has the room.
-pub(crate) fn reserve(core: &Core, row: &SnapshotRow, operation: crate::store::OperationRow) -> Result<()> {
+fn reserve(core: &Core, row: &SnapshotRow, operation: crate::store::OperationRow) -> Result<()> {
     let pool =
         core.store.read(|r| pools::by_id(r, row.pool))?.ok_or_else(|| pool::missing(&row.pool_name))?;
     let figures = room::gather(core, &pool)?;

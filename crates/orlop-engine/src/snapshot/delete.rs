@@ -46,6 +46,7 @@ pub(crate) fn begin(core: &Core, caller: Option<&Caller>, mut row: SnapshotRow, 
             .hint("try again in a moment"));
         }
     }
+    needed(core, &row)?;
     pool::confirm(core, row.pool, &row.pool_name)?;
     row.state = SnapshotState::Deleting;
     row.updated_at = Core::now();
@@ -61,6 +62,22 @@ pub(crate) fn begin(core: &Core, caller: Option<&Caller>, mut row: SnapshotRow, 
         Ok(row)
     })?;
     finish(core, caller, &row, operation_id)
+}
+
+/// Refuses one that an unfinished restore is of: whether that goes on or back is told by its record.
+fn needed(core: &Core, row: &SnapshotRow) -> Result<()> {
+    let journal = core.store.read(operations::unfinished)?;
+    let is_of_it =
+        |intent: &Intent| matches!(intent, Intent::Restore { snapshot, .. } if *snapshot == row.id);
+    if !journal.iter().any(|operation| is_of_it(&operation.intent)) {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Recovering,
+        format!("a volume is being put back to snapshot {}, which did not come to its end", row.title()),
+    )
+    .object(object(row))
+    .hint("use the volume, which brings that to its end; then delete the snapshot"))
 }
 
 /// Goes on with a deletion that was begun. Also what recovery does.

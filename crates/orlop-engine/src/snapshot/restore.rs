@@ -1,36 +1,38 @@
 //! Putting a volume back to a snapshot, in place. What is in it until then becomes a snapshot itself,
 //! and stays until somebody deletes it.
 //!
-//! The copy of the snapshot is made beside the volume's image. Then that image gets a second name, as
-//! the image of the new snapshot, and the copy takes the first one by a rename: there is no moment
-//! without an image. Before the rename all is taken back, after it all is brought to its end.
+//! The copy of the snapshot is made beside the volume's image, and grows there where the volume is
+//! larger. Then that image gets a second name, as the image of the new snapshot, and the copy takes the
+//! first one by a rename: there is no moment without an image. Before the rename all is taken back,
+//! after it all is brought to its end. Where the snapshot is larger than the volume, the volume gets its
+//! size: what is added is reserved with the intent, and the length of the image says what it came to.
 
 use orlop_model::{
-    Error, ErrorKind, OperationId, Result, Retain, Size, SnapshotId, SnapshotManifest,
+    Error, ErrorKind, OperationId, Result, Retain, Size, SnapshotId, SnapshotManifest, SnapshotName,
     resource::{Consistency, Outcome, Restored, SnapshotState, VolumeState},
 };
 use orlop_sys::{FileIdentity, durable, image as host_image};
 use uuid::Uuid;
 
-use super::{again, copy::Copy, create, describe, find, naming, object, usable};
+use super::{again, copy::Copy, describe, find, naming, object, usable};
 use crate::{
-    attachment::{
-        attach::users,
-        detach::{self, Released},
-        stale,
-    },
     authority,
-    backend::image::{Image, health},
+    backend::image::{Image, format as image_format, health, replacement},
     core::{self, Core, rule},
     events::event,
     fault::{self, Point},
-    format::{Origin, PoolPaths},
+    format::{Origin, Placement, PoolPaths},
     host::On,
-    locks::{Deadline, Lock},
-    pool, reconcile,
+    limits::{self, More},
+    locks::{Deadline, Held, Lock},
+    pool::{self, room},
+    reconcile,
     request::{Caller, SnapshotKey},
-    store::{Intent, SnapshotRow, VolumeRow, events, operations, snapshots, volumes},
-    volume::{self, describe as volume_describe},
+    store::{
+        IncomingRow, Intent, OperationRow, SnapshotRow, VolumeRow, events, incoming, operations, pools,
+        snapshots, volumes,
+    },
+    volume::{self, describe as volume_describe, plan, unused::unused},
 };
 
 /// See [`crate::Engine::restore`].
@@ -49,15 +51,17 @@ pub(crate) fn restore(core: &Core, caller: &Caller, key: &SnapshotKey) -> Result
     core::usable(&volume)?;
     let image = core.image(&volume)?;
     let paths = pool::confirm(core, volume.placement.pool, &volume.placement.pool_name)?;
-    unused(core, caller, &volume, &image)?;
-    same_size(&snapshot, &volume)?;
-    let before = before(core, caller, &volume, &image, name)?;
+    let hint =
+        "stop what uses it first; or look at the snapshot in a new volume: volume.source: {snapshot: …}";
+    unused(core, caller, &volume, &image, hint)?;
+    let before = before(core, caller, &volume, &snapshot, &image, name)?;
     let _before = core.locks.take(Lock::Snapshot(before.id), Deadline::usual())?;
+    let (was, to) = (volume.placement.size, volume.placement.size.max(snapshot.size));
     let intent = Intent::Restore { snapshot: snapshot.id, before: before.id };
     let operation = core.operation(Some(caller), Some(volume.id), intent);
     let operation_id = operation.id;
-    create::reserve(core, &before, operation)?;
-    let done = effect(core, caller, &paths, &snapshot, &before, &image, operation_id).and_then(|()| {
+    reserve(core, &volume, &snapshot, &before, to, operation)?;
+    let done = effect(core, caller, &paths, &snapshot, &before, &image, to, operation_id).and_then(|()| {
         complete(core, Some(caller), &paths, &snapshot, volume.clone(), before.clone(), operation_id)
     });
     let (row, before) = done.inspect_err(|_| {
@@ -65,9 +69,32 @@ pub(crate) fn restore(core: &Core, caller: &Caller, key: &SnapshotKey) -> Result
             tracing::warn!(volume = volume.title(), %left, "an unfinished restore is settled at the next start");
         }
     })?;
+    core.countdowns.changed();
+    core.watch.forget(row.id);
     core.signal.shares(row.id);
     fault::point(Point::RestoreDone)?;
-    Ok(Restored { volume: volume::view::one(core, row)?, before: before.manifest.name })
+    let notes = notes(&row, &snapshot, was);
+    Ok(Restored { volume: volume::view::one(core, row)?, before: before.manifest.name, notes })
+}
+
+/// What whoever asked for it should know of the size.
+fn notes(row: &VolumeRow, snapshot: &SnapshotRow, was: Size) -> Vec<String> {
+    let (title, is) = (row.title(), row.placement.size);
+    let Placement::Image(placement) = &row.placement.detail;
+    let said = if is != was {
+        Some(format!(
+            "volume {title} has {is} as it had then, and not {was}; change the size in its manifest, which would have the next apply change it back"
+        ))
+    } else if is != snapshot.size {
+        Some(format!(
+            "volume {title} had {} then; it keeps its {is}, to which the filesystem has grown",
+            snapshot.size
+        ))
+    } else {
+        None
+    };
+    let outgrown = plan::outgrown(&title, placement.filesystem, row.created_size, is);
+    said.into_iter().chain(outgrown).collect()
 }
 
 /// The volume that it is of.
@@ -88,7 +115,7 @@ fn live(core: &Core, snapshot: &SnapshotRow) -> Result<VolumeRow> {
 }
 
 /// A free name for what the volume holds now, and the lock on it.
-fn before_name(core: &Core, volume: &VolumeRow) -> Result<(orlop_model::SnapshotName, crate::locks::Held)> {
+fn before_name(core: &Core, volume: &VolumeRow) -> Result<(SnapshotName, Held)> {
     let mut at = Core::now();
     loop {
         let Some(name) = naming::before(volume.manifest.name.as_str(), at) else {
@@ -108,50 +135,20 @@ fn before_name(core: &Core, volume: &VolumeRow) -> Result<(orlop_model::Snapshot
     }
 }
 
-fn unused(core: &Core, caller: &Caller, volume: &VolumeRow, image: &Image) -> Result<()> {
-    let survey = stale::survey(core, Some(caller), volume, image)?;
-    let users = if !survey.attachments.is_empty() || !survey.lingerers().is_empty() {
-        users(&survey)
-    } else {
-        match detach::take_down(core, volume, image)? {
-            Released::Free => return Ok(()),
-            Released::Held(who) => who,
-        }
-    };
-    Err(Error::new(ErrorKind::InUse, format!("volume {} is in use by {users}", volume.title()))
-        .object(&image.object)
-        .hint(
-            "stop what uses it first; or look at the snapshot in a new volume: volume.source: {snapshot: …}",
-        ))
-}
-
-fn same_size(snapshot: &SnapshotRow, volume: &VolumeRow) -> Result<()> {
-    if snapshot.size == volume.placement.size {
-        return Ok(());
-    }
-    Err(Error::new(
-        ErrorKind::Unsupported,
-        format!(
-            "snapshot {} is of a time when volume {} had {}, and now it has {}",
-            snapshot.title(),
-            volume.title(),
-            snapshot.size,
-            volume.placement.size
-        ),
-    )
-    .object(object(snapshot))
-    .hint("make a new volume of that size from it: volume.source: {snapshot: …}"))
-}
-
 /// The record of the snapshot that keeps what is in the volume now.
 fn before(
     core: &Core,
     caller: &Caller,
     volume: &VolumeRow,
+    snapshot: &SnapshotRow,
     image: &Image,
-    name: orlop_model::SnapshotName,
+    name: SnapshotName,
 ) -> Result<SnapshotRow> {
-    health::examine(image)?;
+    health::examine(image).map_err(|error| {
+        let made =
+            format!("make a new volume from it: volume.source: {{snapshot: {}}}", snapshot.manifest.name);
+        error.hint(format!("what is in the volume can't be kept, so it is left as it is; {made}"))
+    })?;
     let now = Core::now();
     let allocated = host_image::space(image.path()).on(&image.object)?.allocated;
     Ok(SnapshotRow {
@@ -180,7 +177,37 @@ fn before(
     })
 }
 
+/// Writes the pending snapshot and the intent, where the pool and the workspace have the room for it and
+/// for what is added to the volume.
+fn reserve(
+    core: &Core,
+    volume: &VolumeRow,
+    snapshot: &SnapshotRow,
+    before: &SnapshotRow,
+    to: Size,
+    operation: OperationRow,
+) -> Result<()> {
+    let pool = core.store.read(|r| pools::by_id(r, before.pool))?;
+    let pool = pool.ok_or_else(|| pool::missing(&before.pool_name))?;
+    let figures = room::gather(core, &pool)?;
+    let more = Size::from_bytes(to.bytes().saturating_sub(volume.placement.size.bytes()));
+    let both = Size::from_bytes(before.reserved.bytes().saturating_add(more.bytes()));
+    let coming =
+        IncomingRow { volume: volume.id, pool: pool.id, reserved: more, detail: snapshot.detail.clone() };
+    let before = before.clone();
+    core.store.write(move |tx| {
+        // The same sums that the insertions change: two of these can't both take the last room.
+        let pool = pools::by_id(tx, pool.id)?.ok_or_else(|| pool::missing(&pool.name))?;
+        figures.room(&pool).admit(&pool.name, both)?;
+        limits::admit(tx, &before.workspace, More { volumes: 0, bytes: both.bytes() })?;
+        incoming::insert(tx, &coming)?;
+        snapshots::insert(tx, &before)?;
+        operations::begin(tx, &operation)
+    })
+}
+
 /// The files, with the rename last.
+#[expect(clippy::too_many_arguments, reason = "it is one half of the function above")]
 fn effect(
     core: &Core,
     caller: &Caller,
@@ -188,18 +215,39 @@ fn effect(
     snapshot: &SnapshotRow,
     before: &SnapshotRow,
     image: &Image,
+    to: Size,
     operation: OperationId,
 ) -> Result<()> {
     fault::point(Point::RestoreRecorded)?;
     let object = &image.object;
     let from = pool::confirm(core, snapshot.pool, &snapshot.pool_name)?.snapshot_image(snapshot.id);
     let next = paths.next_image(image.id);
+    let Placement::Image(placement) = snapshot.detail.clone();
+    let meter = core.running.begin(operation, "restore", object, Some(caller));
     let copy = Copy::begin(&from, &next, object)?;
-    if !copy.share()? {
-        copy.write(&core.running.begin(operation, "restore", object, Some(caller)))?;
+    // What is preallocated has its blocks for itself.
+    if placement.preallocated || !copy.share()? {
+        copy.write(&meter)?;
     }
     fault::point(Point::RestoreCopied)?;
+    let made = Image {
+        path: next.clone(),
+        size: to.bytes(),
+        placement,
+        object: super::object(snapshot),
+        ..image.clone()
+    };
+    if snapshot.size < to {
+        replacement::grown(&made, &meter).map_err(unusable)?;
+    }
+    if made.placement.preallocated {
+        image_format::preallocate(made.path(), made.size, object)?;
+    }
     copy.flush()?;
+    if snapshot.size < to {
+        fault::point(Point::RestoreGrown)?;
+    }
+    drop(meter);
     durable::create_dir_all(&paths.snapshot(before.id), 0o700).on(object)?;
     let kept = paths.snapshot_image(before.id);
     durable::link_file(image.path(), &kept).on(object)?;
@@ -210,6 +258,14 @@ fn effect(
     fault::point(Point::RestoreDescribed)?;
     durable::replace_file(&next, image.path()).on(object)?;
     fault::point(Point::RestoreSwapped)
+}
+
+/// What is damaged is the snapshot.
+fn unusable(error: Error) -> Error {
+    if error.kind != ErrorKind::Damaged {
+        return error;
+    }
+    error.hint("the volume is as it was; put it back to another snapshot")
 }
 
 /// The records of a volume whose image was exchanged. Also what recovery does.
@@ -223,8 +279,12 @@ fn complete(
     operation: OperationId,
 ) -> Result<(VolumeRow, SnapshotRow)> {
     let now = Core::now();
+    let length = host_image::space(&paths.image(row.id)).on(&core::object(&row))?.length;
+    let (was, is) = (row.placement.size, Size::from_bytes(length));
     (row.state, row.reason, row.updated_at) = (VolumeState::Active, None, now);
     row.placement.detail = snapshot.detail.clone();
+    (row.placement.size, row.manifest.volume.size) = (is, is);
+    row.created_size = row.created_size.min(snapshot.size);
     row.source = Some(Origin {
         snapshot: Some(snapshot.id),
         volume: snapshot.volume,
@@ -234,17 +294,21 @@ fn complete(
     });
     (before.state, before.updated_at) = (SnapshotState::Active, now);
     volume_describe::write_ahead(paths, &row)?;
+    let sized = if is == was { String::new() } else { format!(", and has {is} instead of {was}") };
     let message = format!(
-        "volume {} is put back to snapshot {}; what was in it is kept as snapshot {}",
+        "volume {} is put back to snapshot {}{sized}; what was in it is kept as snapshot {}",
         row.title(),
         snapshot.title(),
         before.title()
     );
     let told = event("Restored", message).of(&row).by_any(caller);
     core.store.write(move |tx| {
+        incoming::delete(tx, row.id)?;
         volumes::update(tx, &mut row)?;
-        // What it shares with the snapshot is most of it: see `shared`.
-        volumes::observe(tx, row.id, None, Some(Size::from_bytes(0)))?;
+        // What it shares with the snapshot is most of it: see `shared`. And nobody left this data: no
+        // countdown to a wipe goes on for it.
+        volumes::renewed(tx, row.id, Some(Size::from_bytes(0)))?;
+        (row.used_bytes, row.vacated_at) = (None, None);
         snapshots::update(tx, &mut before)?;
         operations::finish(tx, operation)?;
         events::append(tx, &told)?;
@@ -296,7 +360,9 @@ pub(crate) fn settle(
     super::delete::remove(&paths, &kept)?;
     let message = format!("volume {} was not put back to a snapshot, and is as it was", row.title());
     let told = event("RestoreUndone", message).of(&row).warning();
+    let id = row.id;
     core.store.write(move |tx| {
+        incoming::delete(tx, id)?;
         snapshots::delete(tx, before)?;
         operations::finish(tx, operation)?;
         events::append(tx, &told)

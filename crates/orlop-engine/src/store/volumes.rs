@@ -23,7 +23,7 @@ use crate::{
     request::VolumeKey,
 };
 
-pub use observed::{applied, emptied, observe, vacant, vacate};
+pub use observed::{applied, observe, renewed, vacant, vacate};
 pub use page::page;
 #[cfg(test)]
 pub(super) use page::plan_of_page;

@@ -6,13 +6,8 @@ use orlop_model::{
     resource::{Deletion, VolumeState},
 };
 
-use super::{describe, wipe};
+use super::{describe, unused, wipe};
 use crate::{
-    attachment::{
-        attach::users,
-        detach::{self, Released},
-        stale,
-    },
     backend::image::{attach::Remaining, attach::remaining, remove},
     core::{Core, object},
     events::event,
@@ -74,13 +69,7 @@ fn begin(core: &Core, caller: &Caller, mut row: VolumeRow, force: bool) -> Resul
     wipe::settled(core, &row)?;
     pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
     let image = core.image(&row)?;
-    let survey = stale::survey(core, Some(caller), &row, &image)?;
-    let mut in_use = None;
-    if !survey.attachments.is_empty() || !survey.lingerers().is_empty() {
-        in_use = Some(users(&survey));
-    } else if let Released::Held(who) = detach::take_down(core, &row, &image)? {
-        in_use = Some(who);
-    }
+    let in_use = unused::user(core, Some(caller), &row, &image)?;
     if let Some(users) = &in_use
         && !force
     {
@@ -206,11 +195,7 @@ fn attempt(
 ) -> Result<Attempt> {
     let paths = pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
     let image = core.image(&row)?;
-    let survey = stale::survey(core, caller, &row, &image)?;
-    if !survey.attachments.is_empty() || !survey.lingerers().is_empty() {
-        return Ok(Attempt::Waits(users(&survey)));
-    }
-    if let Released::Held(who) = detach::take_down(core, &row, &image)? {
+    if let Some(who) = unused::user(core, caller, &row, &image)? {
         return Ok(Attempt::Waits(who));
     }
     fault::point(Point::DeleteDetached)?;

@@ -13,11 +13,7 @@ use orlop_sys::{
 };
 use uuid::Uuid;
 
-use super::{
-    health,
-    resize::{replace::unused, room_for},
-    state,
-};
+use super::{health, resize::room_for, state, unused::unused};
 use crate::{
     admission::human,
     authority,
@@ -52,10 +48,8 @@ pub(crate) fn check(
     usable(&row)?;
     pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
     let image = core.image(&row)?;
-    unused(core, caller, &row, &image).map_err(|error| match error.kind {
-        ErrorKind::InUse => error.hint("stop what uses it first: a filesystem in use can't be checked"),
-        _ => error,
-    })?;
+    let hint = "stop what uses it first: a filesystem in use can't be checked";
+    unused(core, caller, &row, &image, hint)?;
     image_health::examine(&image)?;
     let id = OperationId(Uuid::now_v7());
     let meter = core.running.begin(id, "check", object(&row), Some(caller));

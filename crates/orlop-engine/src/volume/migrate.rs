@@ -13,9 +13,11 @@ use super::{
     change, describe, plan,
     resize::{
         self, Settled,
-        replace::{self, Work, unused},
+        replace::{self, COPIED, Work},
     },
-    transfer, view,
+    transfer,
+    unused::unused,
+    view,
 };
 use crate::{
     attachment::detach,
@@ -133,7 +135,7 @@ fn to_pool(
     pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
     let paths = pool::confirm(core, target.id, &target.name)?;
     let image = core.image(row)?;
-    unused(core, caller, row, &image)?;
+    unused(core, caller, row, &image, COPIED)?;
     let size = moved.placement.size;
     let figures = room::gather(core, &target)?;
     figures.room(&target).admit(&target.name, size)?;

@@ -1,8 +1,9 @@
 //! Volumes: what apply has to do (`plan`, by `facts`) and doing it (`apply`, `create`, `change`,
 //! `resize`), moving them and their files (`migrate`, `transfer`), what engines call them (`aliased`),
 //! how they go and come back (`delete`, `undelete`, `purge`), when scratch is emptied (`temp`, `wipe`),
-//! other names (`rename`), their state by what became of them (`state`,
-//! `health`, `fsck`), their description beside the data (`describe`), and how users see them (`view`).
+//! other names (`rename`), whether anybody uses them (`unused`), their state by what became of them
+//! (`state`, `health`, `fsck`), their description beside the data (`describe`), and how users see them
+//! (`view`).
 
 pub(crate) mod adopt;
 pub(crate) mod aliased;
@@ -24,5 +25,6 @@ pub(crate) mod state;
 pub(crate) mod temp;
 pub(crate) mod transfer;
 pub(crate) mod undelete;
+pub(crate) mod unused;
 pub(crate) mod view;
 pub(crate) mod wipe;

@@ -6,14 +6,9 @@ use orlop_model::{
     resource::{Front, Outcome, Volume, VolumeState},
 };
 
-use super::{change, view};
+use super::{change, unused::unused, view};
 use crate::{
     alias,
-    attachment::{
-        attach::users,
-        detach::{self, Released},
-        stale,
-    },
     core::{Core, object, usable},
     events::event,
     fault::{self, Point},
@@ -59,7 +54,9 @@ pub(crate) fn rename(core: &Core, caller: &Caller, request: &RenameRequest) -> R
         .object(object(&live))
         .hint("choose another name"));
     }
-    unused(core, caller, &row)?;
+    pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
+    let hint = "stop what uses it first, for it knows it by its old name; its data stays where it is";
+    unused(core, caller, &row, &core.image(&row)?, hint)?;
     let known = known(core, &row, request)?;
     change::resume(core, &row)?;
     let row = record(core, caller, row, request, known)?;
@@ -68,24 +65,6 @@ pub(crate) fn rename(core: &Core, caller: &Caller, request: &RenameRequest) -> R
         changes: vec!["name".to_owned()],
         resource: view::one(core, row)?,
     })
-}
-
-/// Who uses it knows it by its old name.
-fn unused(core: &Core, caller: &Caller, row: &VolumeRow) -> Result<()> {
-    pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
-    let image = core.image(row)?;
-    let survey = stale::survey(core, Some(caller), row, &image)?;
-    let users = if !survey.attachments.is_empty() || !survey.lingerers().is_empty() {
-        users(&survey)
-    } else {
-        match detach::take_down(core, row, &image)? {
-            Released::Free => return Ok(()),
-            Released::Held(who) => who,
-        }
-    };
-    Err(Error::new(ErrorKind::InUse, format!("volume {} is in use by {users}", row.title()))
-        .object(object(row))
-        .hint("stop what uses it first; its data stays where it is"))
 }
 
 /// The old name's aliases, which go; where a front was not told to forget it, that is refused.

@@ -11,13 +11,11 @@ use std::{
 use orlop_model::{Error, ErrorKind, OperationId, Period, Result, Size, VolumeId};
 use orlop_sys::{durable, image as host_image};
 
-use super::temp::{self, Step};
+use super::{
+    temp::{self, Step},
+    unused,
+};
 use crate::{
-    attachment::{
-        attach::users,
-        detach::{self, Released},
-        stale,
-    },
     backend::image::{
         Image,
         attach::{Remaining, remaining},
@@ -102,7 +100,7 @@ fn wipe(core: &Core, id: VolumeId) -> Result<()> {
     }
     pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
     let image = core.image(&row)?;
-    if let Some(who) = holder(core, &row, &image)? {
+    if let Some(who) = unused::user(core, None, &row, &image)? {
         return spare(core, &row, &who);
     }
     let inode = inode_of(&image)?;
@@ -112,18 +110,6 @@ fn wipe(core: &Core, id: VolumeId) -> Result<()> {
     let done = effect(&image);
     let settled = settle(core, &row, operation_id, inode);
     done.and(settled.map(drop))
-}
-
-/// Whoever has the volume in any mount namespace, in words.
-fn holder(core: &Core, row: &VolumeRow, image: &Image) -> Result<Option<String>> {
-    let survey = stale::survey(core, None, row, image)?;
-    if !survey.attachments.is_empty() || !survey.lingerers().is_empty() {
-        return Ok(Some(users(&survey)));
-    }
-    Ok(match detach::take_down(core, row, image)? {
-        Released::Free => None,
-        Released::Held(who) => Some(who),
-    })
 }
 
 /// Somebody has it without a word: he must leave with one before its data is wiped.
@@ -199,7 +185,7 @@ pub(crate) fn settle(core: &Core, row: &VolumeRow, operation: OperationId, old: 
     let told = event("Wiped", message).of(row);
     let id = row.id;
     core.store.write(move |tx| {
-        volumes::emptied(tx, id, allocated)?;
+        volumes::renewed(tx, id, allocated)?;
         operations::finish(tx, operation)?;
         events::append(tx, &told)
     })?;

@@ -125,6 +125,8 @@ scenario_tests!(
     snapshot_copied,
     snapshot_delete,
     restore,
+    restore_into_larger,
+    restore_into_smaller,
     clone,
     stage,
     publish,

@@ -121,6 +121,30 @@ pub const SCENARIOS: &[Scenario] = &[
         ..IN_USE
     },
     Scenario {
+        name: "restore_into_larger",
+        points: &[
+            RestoreRecorded,
+            RestoreCopied,
+            RestoreGrown,
+            RestoreKept,
+            RestoreDescribed,
+            RestoreSwapped,
+            RestoreDone,
+        ],
+        prepare: |world| of_two_sizes(world, "300Mi", "340Mi"),
+        operate: |world| world.restore("s").map(drop),
+        check: |world| put_back(world, "340Mi"),
+        ..IN_USE
+    },
+    Scenario {
+        name: "restore_into_smaller",
+        points: &[RestoreRecorded, RestoreCopied, RestoreKept, RestoreDescribed, RestoreSwapped, RestoreDone],
+        prepare: |world| of_two_sizes(world, "48Mi", "24Mi"),
+        operate: |world| world.restore("s").map(drop),
+        check: |world| put_back(world, "48Mi"),
+        ..IN_USE
+    },
+    Scenario {
         name: "clone",
         points: &[
             CreateRecorded,
@@ -141,6 +165,34 @@ pub const SCENARIOS: &[Scenario] = &[
         ..IN_USE
     },
 ];
+
+/// A volume that had one size when its snapshot was made, and has another.
+fn of_two_sizes(world: &World, then: &str, now: &str) {
+    let spec = |size: &str| {
+        format!(
+            "size: {size}, accessMode: ReadWriteMany, type: temp, filesystem: {}",
+            if then == "300Mi" { "xfs" } else { "ext4" }
+        )
+    };
+    world.apply("data", &spec(then)).unwrap();
+    world.inside("data", |path| std::fs::write(path.join("file"), "cargo").unwrap());
+    world.snapshot("s", "data").unwrap();
+    world.apply("data", &spec(now)).unwrap();
+    world.inside("data", |path| std::fs::write(path.join("file"), "later").unwrap());
+}
+
+fn put_back(world: &World, size: &str) {
+    assert_eq!(world.volume("data").manifest.volume.size.to_string(), size);
+    holds(world, "data", "cargo");
+    let json = std::fs::read_to_string(world.directory(&world.volume("data")).join("volume.json")).unwrap();
+    assert!(json.contains(&format!("\"size\": \"{size}\"")), "{json}");
+    // The first of those that were kept has what was in it before all.
+    let names = world.snapshot_names();
+    let before = names.iter().find(|name| name.starts_with("data-before-")).unwrap();
+    world.restore(before).unwrap();
+    assert_eq!(world.volume("data").manifest.volume.size.to_string(), size);
+    holds(world, "data", "later");
+}
 
 #[track_caller]
 fn holds(world: &World, volume: &str, content: &str) {

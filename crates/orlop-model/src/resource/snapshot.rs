@@ -127,4 +127,8 @@ pub struct Restored {
     pub volume: Volume,
     /// The snapshot that keeps what was in it before.
     pub before: SnapshotName,
+    /// What its user should know, in sentences: where the snapshot is of another size than the volume
+    /// had, what became of the size.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }

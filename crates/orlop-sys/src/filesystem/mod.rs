@@ -13,6 +13,7 @@ mod superblock;
 mod template;
 #[cfg(test)]
 mod tests;
+mod unseen;
 mod uuid;
 
 pub use check::{CheckMode, CheckOutcome, check};
@@ -21,7 +22,8 @@ pub use parameters::{FormatParameters, XFS_MINIMUM, format_parameters};
 pub use repair::{RepairOutcome, repair};
 pub use resize::{grow_mounted, least_ext4, mounted_size, resize_ext4};
 pub use superblock::{Superblock, superblock};
-pub use uuid::{log_is_clean, replay_log, set_uuid};
+pub use unseen::{grow_unmounted, replay_log};
+pub use uuid::{log_is_clean, set_uuid};
 
 use crate::process::Program;
 

@@ -76,6 +76,9 @@ pub(super) async fn run(command: SnapshotCommand, client: &Client, console: &mut
                 "what was in it is kept: orlop snapshot restore -n {0} takes it back, orlop snapshot delete -n {0} drops it",
                 restored.before
             ));
+            for note in &restored.notes {
+                console.note(note);
+            }
         }
     }
     Ok(Exit::Success)

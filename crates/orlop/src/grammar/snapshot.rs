@@ -80,8 +80,9 @@ Examples:
   orlop snapshot restore -n before-upgrade
 
 The volume must not be in use. What is in it until then is kept as a snapshot of its own, whose name is
-printed: restore that to take it back, or delete it. To look into a snapshot without touching its volume,
-make a new volume from it: `source: {snapshot: NAME}` in the manifest.")]
+printed: restore that to take it back, or delete it. A volume that has grown since keeps its size; one
+that has shrunk gets the size it had, where there is room for it, and that is said. To look into a snapshot
+without touching its volume, make a new volume from it: `source: {snapshot: NAME}` in the manifest.")]
     Restore {
         #[command(flatten)]
         which: WhichSnapshot,

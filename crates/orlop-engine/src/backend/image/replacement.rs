@@ -3,16 +3,17 @@
 
 use std::{fs::File, path::Path, time::Duration};
 
-use orlop_model::{Error, Result};
+use orlop_model::{Error, FilesystemKind, Result};
 use orlop_sys::{
     durable,
-    filesystem::{CheckMode, CheckOutcome, RepairOutcome, check, repair, resize_ext4},
+    filesystem::{CheckMode, CheckOutcome, RepairOutcome, check, grow_unmounted, repair, resize_ext4},
+    host::{Capability, has_capability},
     image as host_image,
 };
 
 use super::{Image, health};
 use crate::{
-    host::{On, ended},
+    host::{On, ended, failure},
     running::Meter,
 };
 
@@ -28,9 +29,7 @@ pub(crate) fn resized(image: &Image, path: &Path, size: u64, meter: &Meter<'_>) 
     if size > image.size {
         host_image::set_length(&made, size).on(object)?;
     }
-    sound(image, path, CheckMode::Full)?;
-    meter.advance(0)?;
-    resize_ext4(path, size, RESIZE_LIMIT).on(object)?;
+    resize(image, path, size, meter)?;
     host_image::set_length(&made, size).on(object)?;
     sound(image, path, CheckMode::ReadOnly)?;
     if image.placement.preallocated {
@@ -38,6 +37,37 @@ pub(crate) fn resized(image: &Image, path: &Path, size: u64, meter: &Meter<'_>) 
     }
     meter.advance(0)?;
     host_image::sync(&made, path).on(object)
+}
+
+/// Makes a copy as long as `copy` says, and the filesystem in it with it: by the kernel, where that
+/// lets us. Nobody has the copy yet. Not flushed.
+pub(crate) fn grown(copy: &Image, meter: &Meter<'_>) -> Result<()> {
+    let (object, placement) = (&copy.object, &copy.placement);
+    meter.phase("growing", None);
+    let made = host_image::open_existing(copy.path()).on(object)?;
+    host_image::set_length(&made, copy.size).on(object)?;
+    let by_kernel = match placement.filesystem {
+        FilesystemKind::Xfs => true,
+        FilesystemKind::Ext4 => has_capability(Capability::SysResource).on(object)?,
+    };
+    if !by_kernel {
+        resize(copy, copy.path(), copy.size, meter)?;
+        return sound(copy, copy.path(), CheckMode::ReadOnly);
+    }
+    let (block_size, loop_block_size) = (placement.filesystem_block_size, placement.loop_block_size);
+    grow_unmounted(copy.path(), copy.kind(), block_size, loop_block_size, copy.size).map_err(|error| {
+        if health::is_of_the_image(&error) {
+            return health::damaged(copy, &format!("a copy of it can't be mounted to grow: {error}"));
+        }
+        failure(&error, object)
+    })
+}
+
+/// Has `resize2fs` change the ext4 in a copy, which it finds whole.
+fn resize(image: &Image, path: &Path, size: u64, meter: &Meter<'_>) -> Result<()> {
+    sound(image, path, CheckMode::Full)?;
+    meter.advance(0)?;
+    resize_ext4(path, size, RESIZE_LIMIT).on(&image.object)
 }
 
 /// Makes a copy of the image at `path` in the same way and repairs the filesystem in it. Afterwards a

@@ -443,6 +443,6 @@ fn a_vacancy_is_no_change_of_the_record() {
     let mut changed = now;
     f.store.write(move |tx| volumes::update(tx, &mut changed)).unwrap();
     assert_eq!(vacant(), 1, "a change of the record leaves it");
-    f.store.write(move |tx| volumes::emptied(tx, id, None)).unwrap();
+    f.store.write(move |tx| volumes::renewed(tx, id, None)).unwrap();
     assert_eq!(vacant(), 0);
 }

@@ -29,10 +29,11 @@ pub fn vacate(tx: &Tx<'_>, id: VolumeId, at: Option<Timestamp>) -> Result<()> {
     tx.execute("record that a volume is vacant", sql, params![Word(&id), at.map(At)]).map(drop)
 }
 
-/// Records that a volume's data is new and empty, and takes so much.
-pub fn emptied(tx: &Tx<'_>, id: VolumeId, allocated: Option<Size>) -> Result<()> {
+/// Records that a volume has other data than was seen of it, which nobody has used yet and which takes
+/// so much.
+pub fn renewed(tx: &Tx<'_>, id: VolumeId, allocated: Option<Size>) -> Result<()> {
     let sql = "UPDATE volumes SET used_bytes = NULL, vacated_at = NULL WHERE id = ?1";
-    let what = "record that a volume is empty";
+    let what = "record that a volume's data is new";
     tx.execute(what, sql, [Word(&id)])?;
     tx.execute(what, "DELETE FROM usage WHERE volume_id = ?1", [Word(&id)])?;
     observe(tx, id, None, allocated)

@@ -3,16 +3,12 @@
 //! beside the old, which stays until the new one is whole, checked and flushed; then one rename swaps
 //! them, and the length of the image says which of the two it is.
 
-use orlop_model::{Error, ErrorKind, OperationId, Result, Size};
+use orlop_model::{OperationId, Result, Size};
 use orlop_sys::{durable, image as host_image};
 
 use super::{Settled, room_for};
 use crate::{
-    attachment::{
-        attach::users,
-        detach::{self, Released},
-        stale,
-    },
+    attachment::detach,
     backend::image::{Image, attach as image_attach, replacement},
     core::{Core, object},
     events::event,
@@ -23,8 +19,12 @@ use crate::{
     pool,
     request::Caller,
     store::{IncomingRow, Intent, VolumeRow, Way, events, incoming, operations, pools, volumes},
-    volume::{describe, transfer},
+    volume::{describe, transfer, unused::unused},
 };
+
+/// What to do about those who use a volume whose data is to be copied.
+pub(crate) const COPIED: &str =
+    "stop what uses it and try again: its data is copied, which can't be done under a writer";
 
 /// How the new image is made.
 pub(crate) enum Work {
@@ -61,7 +61,7 @@ pub(crate) fn replace(
 ) -> Result<VolumeRow> {
     let paths = pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
     let image = core.image(&row)?;
-    unused(core, caller, &row, &image)?;
+    unused(core, caller, &row, &image, COPIED)?;
     let (from, way) = (row.placement.size, work.way());
     let reserved = work.reserves(from, to);
     let (pool, figures) = room_for(core, &row, reserved)?;
@@ -98,22 +98,6 @@ pub(crate) fn replace(
     }
     fault::point(Point::ReplaceDone)?;
     core.again(row.id)
-}
-
-/// Refuses a volume that somebody uses; afterwards it is not mounted.
-pub(crate) fn unused(core: &Core, caller: &Caller, row: &VolumeRow, image: &Image) -> Result<()> {
-    let survey = stale::survey(core, Some(caller), row, image)?;
-    let held = if !survey.attachments.is_empty() || !survey.lingerers().is_empty() {
-        users(&survey)
-    } else {
-        match detach::take_down(core, row, image)? {
-            Released::Free => return Ok(()),
-            Released::Held(who) => who,
-        }
-    };
-    Err(Error::new(ErrorKind::InUse, format!("volume {} is in use by {held}", row.title()))
-        .object(object(row))
-        .hint("stop what uses it and try again: its data is copied, which can't be done under a writer"))
 }
 
 /// Makes the new image and puts it in the place of the old.

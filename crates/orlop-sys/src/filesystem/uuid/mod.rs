@@ -17,14 +17,10 @@ use std::time::Duration;
 use super::{FsKind, mkfs::format_uuid};
 use crate::error::{Result, SysError};
 use crate::image;
-use crate::loopdev::{self, LoopOptions};
-use crate::mount::{self, FilesystemMount, MountAttributes};
 use crate::process::Program;
 
 /// The programs rewrite the log, or all descriptors of block groups.
 const PROGRAM_LIMIT: Duration = Duration::from_secs(120);
-/// After the last unmount the kernel frees the device a moment later.
-const FREED_WITHIN: Duration = Duration::from_secs(5);
 
 /// A block to be written, and where.
 type Patch = (u64, Vec<u8>);
@@ -38,31 +34,6 @@ pub fn log_is_clean(path: &Path, kind: FsKind) -> Result<bool> {
         FsKind::Xfs => xfs::last_record(&file).map(|record| record.is_some()),
     };
     clean.map_err(|error| SysError::io("read the image", path, &error))
-}
-
-/// Replays the log of an image that is not attached, by mounting it where nobody sees it. A crash
-/// leaves nothing behind. The filesystem may have the UUID of another one that is mounted.
-///
-/// # Errors
-/// As [`mount::mount_filesystem`].
-pub fn replay_log(path: &Path, kind: FsKind, loop_block_size: u32) -> Result<()> {
-    let options = LoopOptions { block_size: loop_block_size, direct_io: true, read_only: false };
-    let device = loopdev::attach(path, options)?;
-    let (node, identity) = (device.node(), device.identity());
-    let mounted = mount::mount_unseen(FilesystemMount {
-        device: &node,
-        kind,
-        discard: false,
-        synchronous: false,
-        read_only: false,
-        attributes: MountAttributes::default(),
-    })?;
-    drop(mounted);
-    drop(device);
-    if loopdev::wait_gone(identity, FREED_WITHIN)? {
-        return Ok(());
-    }
-    Err(SysError::Busy { path: path.to_owned(), detail: "its loop device does not go".to_owned() })
 }
 
 /// Gives the filesystem in an image another UUID. The image is not attached, and its log is clean.
