@@ -14,8 +14,8 @@ use crate::error::{Result, SysError, Unfinished};
 
 /// What is skipped when it is all zeros, and hashed as one. Part of what a checksum means.
 const PIECE: usize = 64 << 10;
-/// How much is read at once: many pieces.
-const CHUNK: usize = 1 << 20;
+/// How much is read at once: many pieces, and enough for a disk to work on several parts of it.
+const CHUNK: usize = 4 << 20;
 /// What direct I/O asks of memory and offsets, on any disk.
 const ALIGNMENT: usize = 4096;
 
@@ -65,18 +65,20 @@ impl Buffer {
         Self { bytes, begin }
     }
 
-    fn get(&mut self, length: usize) -> &mut [u8] {
+    /// The first so many bytes, and never more than a chunk.
+    pub(crate) fn get(&mut self, length: usize) -> &mut [u8] {
         self.bytes.get_mut(self.begin..self.begin + length.min(CHUNK)).unwrap_or_default()
     }
 }
 
-/// Reads the data of `file`, up to `length`, and calls back with each chunk and where it begins. What
-/// chunks leave out is holes.
+/// Reads the data of `file`, up to `length`, and calls back with where each chunk begins, the buffer
+/// and how much of it is the chunk. The buffer may be taken, for another. What chunks leave out is
+/// holes.
 pub(crate) fn each_chunk<E>(
     file: impl AsFd,
     length: u64,
     buffer: &mut Buffer,
-    mut chunk: impl FnMut(u64, &[u8]) -> Result<(), Unfinished<E>>,
+    mut chunk: impl FnMut(u64, &mut Buffer, usize) -> Result<(), Unfinished<E>>,
 ) -> Result<(), Unfinished<E>> {
     let mut at = 0;
     while at < length {
@@ -95,7 +97,7 @@ pub(crate) fn each_chunk<E>(
                 }
                 .into());
             }
-            chunk(at, buffer.get(read))?;
+            chunk(at, buffer, read)?;
             at += read as u64;
         }
     }
@@ -146,9 +148,9 @@ pub(crate) fn sum<E>(
     summing: &mut Summing,
     mut advance: impl FnMut(u64) -> Result<(), E>,
 ) -> Result<(), Unfinished<E>> {
-    each_chunk(file, length, buffer, |at, chunk| {
-        add_chunk(summing, at, chunk);
-        advance(chunk.len() as u64).map_err(Unfinished::Stopped)
+    each_chunk(file, length, buffer, |at, buffer, read| {
+        add_chunk(summing, at, buffer.get(read));
+        advance(read as u64).map_err(Unfinished::Stopped)
     })?;
     summing.add_number(length);
     Ok(())

@@ -20,6 +20,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, WaitOptions, waitpid};
 
 use crate::error::{Result, SysError};
+use crate::grace::Expedited;
 use crate::syscall::{self, Forked};
 
 /// Before the freeze it is synced until that took no longer than this, so that little is left to
@@ -63,9 +64,14 @@ pub fn freeze(root: &Path, bound: Duration) -> Result<Frozen> {
             break;
         }
     }
-    let watchdog = Watchdog::start(&directory, bound)?;
+    let expedited = Expedited::open();
+    let watchdog = Watchdog::start(&directory, expedited.as_ref(), bound)?;
     let since = Instant::now();
-    match request_freeze(&directory) {
+    let requested = {
+        let _expedited = expedited.map(Expedited::begin);
+        request_freeze(&directory)
+    };
+    match requested {
         Ok(()) => Ok(Frozen { path: root.to_owned(), directory, watchdog: Some(watchdog), since }),
         Err(errno) => {
             watchdog.end();
@@ -126,17 +132,21 @@ impl Drop for Frozen {
 
 impl Watchdog {
     /// Only a forked child outlives a killed process, and it needs no program to be found.
-    fn start(directory: &OwnedFd, bound: Duration) -> Result<Self> {
+    fn start(directory: &OwnedFd, expedited: Option<&Expedited>, bound: Duration) -> Result<Self> {
         let failed = |errno| SysError::call("start the watchdog of a freeze", errno);
         let (held, lifeline) = pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
         let timeout = Timespec {
             tv_sec: i64::try_from(bound.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(bound.subsec_nanos()),
         };
-        match syscall::fork_keeping([held.as_fd(), directory.as_fd()]).map_err(failed)? {
+        let forked = match expedited {
+            Some(expedited) => syscall::fork_keeping([held.as_fd(), directory.as_fd(), expedited.as_fd()]),
+            None => syscall::fork_keeping([held.as_fd(), directory.as_fd()]),
+        };
+        match forked.map_err(failed)? {
             Forked::Parent(child) => Ok(Self { child, lifeline: File::from(lifeline) }),
             // Nothing here allocates or takes a lock: other threads of the parent may have held any.
-            Forked::Child => syscall::exit(watch(&held, directory, &timeout)),
+            Forked::Child => syscall::exit(watch(&held, directory, expedited, &timeout)),
         }
     }
 
@@ -155,7 +165,7 @@ impl Watchdog {
     }
 }
 
-fn watch(held: &OwnedFd, directory: &OwnedFd, timeout: &Timespec) -> i32 {
+fn watch(held: &OwnedFd, directory: &OwnedFd, expedited: Option<&Expedited>, timeout: &Timespec) -> i32 {
     let mut timeout = *timeout;
     loop {
         let mut polled = [PollFd::new(held, PollFlags::IN)];
@@ -168,6 +178,9 @@ fn watch(held: &OwnedFd, directory: &OwnedFd, timeout: &Timespec) -> i32 {
         // for the disk. Whoever waits for it holds the pipe, so without that it is complete or was never
         // made.
         if request_thaw(directory).is_ok() || !passed {
+            if let Some(expedited) = expedited {
+                expedited.end();
+            }
             return THAWED;
         }
         timeout = FREEZING;

@@ -18,6 +18,7 @@ pub mod durable;
 pub mod error;
 pub mod filesystem;
 pub mod freeze;
+mod grace;
 pub mod host;
 pub mod identity;
 pub mod image;

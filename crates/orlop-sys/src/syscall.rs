@@ -26,22 +26,20 @@ pub(crate) enum Forked {
 
 /// Forks. The child has no descriptors but those of `kept`, no terminal and no process group of
 /// ours, and no signal reaches it but the one that can't be caught.
-pub(crate) fn fork_keeping(kept: [BorrowedFd<'_>; 2]) -> Result<Forked, Errno> {
-    let [a, b] = kept.map(|fd| fd.as_raw_fd().cast_unsigned());
-    let (low, high) = (a.min(b), a.max(b));
+pub(crate) fn fork_keeping<const KEPT: usize>(kept: [BorrowedFd<'_>; KEPT]) -> Result<Forked, Errno> {
+    let mut kept = kept.map(|fd| fd.as_raw_fd().cast_unsigned());
+    kept.sort_unstable();
     let before = set_signal_mask(u64::MAX);
     // SAFETY: the child runs only the code below and what its caller promised, see `Forked::Child`.
     let pid = unsafe { fork() };
     if pid == 0 {
         let _ = setsid();
-        for (first, last) in
-            [(0, low.checked_sub(1)), (low + 1, high.checked_sub(1)), (high + 1, Some(c_uint::MAX))]
-        {
-            if let Some(last) = last.filter(|last| *last >= first) {
-                // SAFETY: the descriptors are the child's own copies, and nothing uses them there.
-                unsafe { syscall(c_long::from(__NR_close_range), first, last, 0 as c_uint) };
-            }
+        let mut first: c_uint = 0;
+        for fd in kept {
+            close_range(first, fd.checked_sub(1));
+            first = fd + 1;
         }
+        close_range(first, Some(c_uint::MAX));
         return Ok(Forked::Child);
     }
     let error = std::io::Error::last_os_error();
@@ -50,6 +48,14 @@ pub(crate) fn fork_keeping(kept: [BorrowedFd<'_>; 2]) -> Result<Forked, Errno> {
         .filter(|_| pid > 0)
         .map(Forked::Parent)
         .ok_or_else(|| Errno::from_io_error(&error).unwrap_or(Errno::AGAIN))
+}
+
+/// Closes the descriptors from `first` to `last` of a forked child, where there are any.
+fn close_range(first: c_uint, last: Option<c_uint>) {
+    if let Some(last) = last.filter(|last| *last >= first) {
+        // SAFETY: the descriptors are the child's own copies, and nothing uses them there.
+        unsafe { syscall(c_long::from(__NR_close_range), first, last, 0 as c_uint) };
+    }
 }
 
 /// Ends a forked child, and nothing else happens in it.

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use rustix::fs::{Mode, OFlags, fadvise, ioctl_ficlone, open};
 use rustix::io::Errno;
@@ -10,6 +11,9 @@ use rustix::io::Errno;
 use super::space_of;
 use crate::content::{self, Buffer, Checksum, Summing};
 use crate::error::{Result, SysError, Unfinished};
+
+/// One is read into, one written from, and one waits between.
+const BUFFERS: usize = 3;
 
 /// Makes `to`, a new and empty image, share all blocks of `from`: at once, whatever the size. Says
 /// whether the host's filesystem can; where it can't, nothing has happened.
@@ -38,11 +42,21 @@ pub fn copy<E>(
     let tail = super::open_existing(to)?;
     let length = space_of(&source)?.length;
     let mut summing = Summing::new();
-    content::each_chunk(&source, length, &mut Buffer::new(), |at, chunk| {
-        content::add_chunk(&mut summing, at, chunk);
-        let file = if content::is_aligned(chunk.len()) { &target } else { &tail };
-        content::write_sparse(file, at, chunk)?;
-        advance(chunk.len() as u64).map_err(Unfinished::Stopped)
+    // Read and written at the same time: either waits for the disk by itself.
+    std::thread::scope(|scope| {
+        let (filled, to_write) = sync_channel(BUFFERS);
+        let (written, empty) = sync_channel(BUFFERS);
+        let writer = scope.spawn(|| write(&target, &tail, to_write, written));
+        let read = content::each_chunk(&source, length, &mut Buffer::new(), |at, buffer, length| {
+            content::add_chunk(&mut summing, at, buffer.get(length));
+            // A writer that failed says so below.
+            let next = empty.recv().map_err(|_| writer_ended())?;
+            filled.send((at, std::mem::replace(buffer, next), length)).map_err(|_| writer_ended())?;
+            advance(length as u64).map_err(Unfinished::Stopped)
+        });
+        drop(filled);
+        writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        read
     })?;
     summing.add_number(length);
     super::sync(&tail, to)?;
@@ -62,6 +76,27 @@ pub fn checksum<E>(
     let mut summing = Summing::new();
     content::sum(&file, length, &mut Buffer::new(), &mut summing, advance)?;
     Ok(summing.finish())
+}
+
+/// Where a chunk begins, and the buffer with so many bytes of it.
+type Filled = (u64, Buffer, usize);
+
+/// Writes what it gets, and gives the buffers back.
+fn write(target: &File, tail: &File, filled: Receiver<Filled>, empty: SyncSender<Buffer>) -> Result<()> {
+    for _ in 1..BUFFERS {
+        let _ = empty.send(Buffer::new());
+    }
+    for (at, mut buffer, length) in filled {
+        let file = if content::is_aligned(length) { target } else { tail };
+        content::write_sparse(file, at, buffer.get(length))?;
+        // Where nobody takes it any more, there is no more to read.
+        let _ = empty.send(buffer);
+    }
+    Ok(())
+}
+
+fn writer_ended() -> SysError {
+    SysError::Invalid { what: "a copy", detail: "its writer ended".to_owned() }
 }
 
 fn open_uncached(path: &Path, access: OFlags) -> Result<File> {
@@ -123,6 +158,27 @@ mod tests {
         target.write_all_at(&[7], 6 * MIB).unwrap();
         target.set_len(length + 1).unwrap();
         assert_ne!(checksum(&to, |_| Ok::<_, Infallible>(())).unwrap(), read);
+    }
+
+    #[test]
+    fn a_disk_that_is_full_ends_it_with_the_reason() {
+        if !crate::testing::may_mount() {
+            return;
+        }
+        let scratch = crate::testing::Scratch::new();
+        let mounted = scratch.directory("mount");
+        let kind = crate::filesystem::FsKind::Ext4;
+        crate::testing::Volume::new(&scratch, "small", kind, 16 * MIB).mount(&mounted);
+        let from = scratch.directory("plain").join("from");
+        create(&from, 64 * MIB).unwrap().write_all_at(&vec![7; 64 * MIB as usize], 0).unwrap();
+        let to = mounted.join("to");
+        drop(create(&to, 64 * MIB).unwrap());
+        let Err(Unfinished::Failed(error)) = copy(&from, &to, |_| Ok::<_, Infallible>(())) else {
+            panic!("64 MiB went into 16");
+        };
+        assert_eq!(error.errno(), Some(Errno::NOSPC), "{error}");
+        drop(error);
+        crate::mount::unmount(&mounted).unwrap();
     }
 
     #[test]

@@ -119,13 +119,13 @@ impl Copying<'_> {
         let length = entry.found.stx_size;
         ftruncate(&made, length).map_err(|errno| SysError::on("give its length to", entry.path, errno))?;
         let tally = &mut self.tally;
-        content::each_chunk(&source, length, &mut self.buffer, |at, chunk| {
-            content::write_sparse(&made, at, chunk).map_err(|error| match error.errno() {
+        content::each_chunk(&source, length, &mut self.buffer, |at, buffer, read| {
+            content::write_sparse(&made, at, buffer.get(read)).map_err(|error| match error.errno() {
                 Some(errno) => SysError::on("write", entry.path, errno),
                 None => error,
             })?;
-            tally.bytes += chunk.len() as u64;
-            advance(chunk.len() as u64).map_err(Unfinished::Stopped)
+            tally.bytes += read as u64;
+            advance(read as u64).map_err(Unfinished::Stopped)
         })
     }
 }
