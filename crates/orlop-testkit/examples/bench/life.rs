@@ -98,7 +98,7 @@ fn pause(report: &mut Report, daemon: &OrlopDaemon) {
     let end = AtomicBool::new(false);
     let worst = std::sync::Mutex::new(Duration::ZERO);
     let mut pauses = Samples::default();
-    let mut alone = Samples::default();
+    let (mut alone, mut snapshots) = (Samples::default(), Samples::default());
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
             let file = File::create(dir.join("written")).expect("the volume takes a file");
@@ -119,7 +119,7 @@ fn pause(report: &mut Report, daemon: &OrlopDaemon) {
         for round in 0..ROUNDS {
             sleep(Duration::from_millis(200));
             alone.push(taken());
-            snap(daemon, &format!("busy-{round}"), "busy");
+            snapshots.time(|| snap(daemon, &format!("busy-{round}"), "busy"));
             pauses.push(taken());
         }
         end.store(true, Ordering::Relaxed);
@@ -137,6 +137,13 @@ fn pause(report: &mut Report, daemon: &OrlopDaemon) {
         (pauses.percentile(1.0), "ms"),
         Aim::AtMost(100.0),
         detail,
+    );
+    report.add(
+        SECTION,
+        "snapshot of a volume that a busy writer writes to",
+        (snapshots.median(), "ms"),
+        Aim::Told,
+        format!("all of its 256 MiB are written anew meanwhile; {}", snapshots.words()),
     );
     unmount(daemon, "busy", "bench");
 }
