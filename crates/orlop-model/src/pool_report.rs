@@ -3,7 +3,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{id::VolumeId, name::PoolName, resource::Pool};
+use crate::{
+    id::{SnapshotId, VolumeId},
+    name::{PoolName, VolumeName},
+    resource::Pool,
+};
 
 /// What became of a pool that was brought here.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -16,6 +20,17 @@ pub struct PoolImport {
     pub exported: bool,
     /// What was found in it, a volume each.
     pub volumes: Vec<ImportedVolume>,
+    /// The snapshots that were found in it.
+    #[serde(default)]
+    pub snapshots: Vec<ImportedSnapshot>,
+}
+
+impl PoolImport {
+    /// Whether something is wrong with anything that was found, and it was left alone.
+    pub fn left_any(&self) -> bool {
+        let fates = self.volumes.iter().map(|volume| volume.fate);
+        fates.chain(self.snapshots.iter().map(|snapshot| snapshot.fate)).any(|f| f == ImportFate::Refused)
+    }
 }
 
 /// One volume of an imported pool.
@@ -37,7 +52,29 @@ pub struct ImportedVolume {
     pub detail: Option<String>,
 }
 
-/// What became of a volume at an import.
+/// One snapshot of an imported pool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ImportedSnapshot {
+    /// The name of its directory: its id, where it is one.
+    pub directory: String,
+    /// `workspace/name`, as it is known now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// The volume it is of, as that is known now; it may be gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<VolumeName>,
+    /// The uid that owns it, kept from where it comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner_uid: Option<u32>,
+    /// What became of it. A snapshot is never released.
+    pub fate: ImportFate,
+    /// Why, and what to do, where that needs saying.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// What became of a volume or a snapshot at an import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum ImportFate {
@@ -74,7 +111,10 @@ pub struct PoolCheck {
     pub pool: PoolName,
     /// How many volumes were looked at.
     pub volumes: u64,
-    /// How many were being worked on and not looked at.
+    /// How many snapshots were looked at.
+    #[serde(default)]
+    pub snapshots: u64,
+    /// How many volumes and snapshots were being worked on and not looked at.
     pub busy: u64,
     /// Every difference between the store, the disk, the loop devices and the mounts.
     pub findings: Vec<Finding>,
@@ -86,11 +126,14 @@ pub struct PoolCheck {
 pub struct Finding {
     /// What kind of difference.
     pub difference: Difference,
-    /// What it concerns: a path, or a volume.
+    /// What it concerns: a path, a volume or a snapshot.
     pub subject: String,
     /// The volume, where it is one that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volume: Option<VolumeId>,
+    /// The snapshot, where it is one that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<SnapshotId>,
     /// What is different.
     pub detail: String,
     /// What to do.
@@ -109,12 +152,14 @@ pub enum Difference {
     PoolOpen,
     /// The sums that admission decides by are not the sums.
     WrongSums,
-    /// The image of a recorded volume is missing, too short or too long, or no file.
+    /// The image of a recorded volume or snapshot is missing, too short or too long, or no file.
     BadImage,
-    /// `volume.json` is missing, damaged or not what the record says.
+    /// `volume.json` or `snapshot.json` is missing, damaged or not what the record says.
     StaleDescription,
     /// A whole volume is in the pool and no record knows it.
     UnrecordedVolume,
+    /// A whole snapshot is in the pool and no record knows it.
+    UnrecordedSnapshot,
     /// Something else is in the pool and no record explains it.
     Unaccounted,
     /// What a crash left of something that was being written or made.
@@ -141,6 +186,7 @@ impl Difference {
             Self::BadImage => "bad image",
             Self::StaleDescription => "stale description",
             Self::UnrecordedVolume => "unrecorded volume",
+            Self::UnrecordedSnapshot => "unrecorded snapshot",
             Self::Unaccounted => "unaccounted",
             Self::Leftover => "leftover",
             Self::TwoLoopDevices => "two loop devices",
@@ -162,6 +208,7 @@ impl Difference {
             Self::PoolMissing
             | Self::BadImage
             | Self::UnrecordedVolume
+            | Self::UnrecordedSnapshot
             | Self::Unaccounted
             | Self::TwoLoopDevices
             | Self::HeldImage

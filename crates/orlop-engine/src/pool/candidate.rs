@@ -1,33 +1,67 @@
-//! A directory in a pool that no record knows: whether it holds a whole volume. What it says of itself
-//! is not believed: everything is parsed by the model, compared with what is there, and nothing in it
-//! is used as a path, as a mount option or as an argument of a program.
+//! A directory in a pool that no record knows: whether it holds a whole volume or snapshot. What it says
+//! of itself is not believed: everything is parsed by the model, compared with what is there, and nothing
+//! in it is used as a path, as a mount option or as an argument of a program.
 
-use std::{os::unix::fs::MetadataExt, path::Path};
+use std::{
+    collections::HashMap,
+    fs::Metadata,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
 
-use orlop_model::{PoolId, Size, VolumeId, resource::VolumeState};
+use orlop_model::{
+    PoolId, Size, SnapshotId, VolumeId,
+    resource::{SnapshotState, VolumeState},
+};
 use orlop_sys::{FileIdentity, loopdev};
 
-use crate::format::{ImageFormat, Placement, PoolPaths, VolumeFile};
+use super::{read_short, remove::entries};
+use crate::format::{ImageFormat, Placement, PoolPaths, SnapshotFile, VolumeFile};
 
 const ROOT: u32 = 0;
 /// The block sizes that we make filesystems and loop devices with.
 const BLOCK_SIZES: [u32; 4] = [512, 1024, 2048, 4096];
 
+/// The images of snapshots that have a second name, each with how many snapshots it is the image of. A
+/// restore gives a volume's image one, so that it is kept when the copy of the snapshot takes its place.
+#[derive(Debug, Default)]
+pub(crate) struct SecondNames(HashMap<FileIdentity, u64>);
+
+impl SecondNames {
+    pub(crate) fn of(paths: &PoolPaths) -> Self {
+        let mut found = HashMap::new();
+        for (_, name) in entries(&paths.snapshots()) {
+            let Some(id) = PoolPaths::snapshot_of(&name) else { continue };
+            let image = paths.snapshot_image(id);
+            if std::fs::symlink_metadata(&image).is_ok_and(|found| found.is_file() && found.nlink() > 1)
+                && let Ok(identity) = FileIdentity::of_path(&image)
+            {
+                *found.entry(identity).or_default() += 1;
+            }
+        }
+        Self(found)
+    }
+
+    fn of_image(&self, image: &Path) -> u64 {
+        FileIdentity::of_path(image).ok().and_then(|identity| self.0.get(&identity)).copied().unwrap_or(0)
+    }
+}
+
 /// Reads the description of the volume and looks at its image, without opening that. `Err` says, for
 /// people, why it is none that can be taken over.
-pub(crate) fn read(paths: &PoolPaths, pool: PoolId, id: VolumeId) -> Result<VolumeFile, String> {
-    own(&paths.volume(id), true)?;
-    own(&paths.record(id), false)?;
+pub(crate) fn volume(
+    paths: &PoolPaths,
+    pool: PoolId,
+    id: VolumeId,
+    second_names: &SecondNames,
+) -> Result<VolumeFile, String> {
     let record = paths.record(id);
-    let bytes =
-        super::read_short(&record).map_err(|error| format!("its volume.json can't be read: {error}"))?;
-    let file = VolumeFile::decode(&bytes, &record).map_err(|error| error.message)?;
+    let bytes = description(&paths.volume(id), &record)?;
+    let mut file = VolumeFile::decode(&bytes, &record).map_err(|error| error.message)?;
     if file.id != id {
         return Err(format!("its volume.json is of another volume, {}", file.id));
     }
-    if file.pool != pool {
-        return Err(format!("its volume.json was written in another pool, {}", file.pool));
-    }
+    of_this_pool(&record, file.pool, pool)?;
     if file.state.phase == VolumeState::Pending || !file.initialised {
         return Err("it was never finished".to_owned());
     }
@@ -35,35 +69,78 @@ pub(crate) fn read(paths: &PoolPaths, pool: PoolId, id: VolumeId) -> Result<Volu
         return Err("its volume.json contradicts itself about the size".to_owned());
     }
     file.manifest.volume.check().map_err(|error| error.message)?;
-    check_image(paths, id, &file)?;
-    Ok(disarmed(file))
+    let path = paths.image(id);
+    let found = image(&path, file.size_bytes, &file.placement)?;
+    // A restore that was cut short changed nothing of the volume.
+    if found.nlink() != 1 + second_names.of_image(&path) {
+        return Err("its image has another name elsewhere (a hard link)".to_owned());
+    }
+    disarm(&mut file.placement);
+    Ok(file)
 }
 
-fn check_image(paths: &PoolPaths, id: VolumeId, file: &VolumeFile) -> Result<(), String> {
-    let Placement::Image(placement) = &file.placement;
+/// The same of a snapshot.
+pub(crate) fn snapshot(paths: &PoolPaths, pool: PoolId, id: SnapshotId) -> Result<SnapshotFile, String> {
+    let record = paths.snapshot_record(id);
+    let bytes = description(&paths.snapshot(id), &record)?;
+    let mut file = SnapshotFile::decode(&bytes, &record).map_err(|error| error.message)?;
+    if file.id != id {
+        return Err(format!("its snapshot.json is of another snapshot, {}", file.id));
+    }
+    of_this_pool(&record, file.pool, pool)?;
+    match file.state {
+        SnapshotState::Pending => return Err("it was never finished".to_owned()),
+        SnapshotState::Active | SnapshotState::Deleting | SnapshotState::Error => {}
+    }
+    let path = paths.snapshot_image(id);
+    let found = image(&path, file.size_bytes, &file.placement)?;
+    if found.nlink() != 1 {
+        let same = |other: PathBuf| FileIdentity::of_path(&other).ok() == FileIdentity::of_path(&path).ok();
+        return Err(if same(paths.image(file.volume)) {
+            "its image is that of its volume by a second name: a restore was cut short, and the volume has all of it".to_owned()
+        } else {
+            "its image has another name elsewhere (a hard link)".to_owned()
+        });
+    }
+    disarm(&mut file.placement);
+    Ok(file)
+}
+
+fn description(directory: &Path, record: &Path) -> Result<Vec<u8>, String> {
+    own(directory, true)?;
+    own(record, false)?;
+    read_short(record).map_err(|error| format!("its {} can't be read: {error}", name(record)))
+}
+
+fn of_this_pool(record: &Path, said: PoolId, pool: PoolId) -> Result<(), String> {
+    if said == pool {
+        return Ok(());
+    }
+    Err(format!("its {} was written in another pool, {said}", name(record)))
+}
+
+/// What the file of the image is like, where it is as its description says and nobody has it.
+fn image(path: &Path, size_bytes: u64, placement: &Placement) -> Result<Metadata, String> {
+    let Placement::Image(placement) = placement;
     for size in [placement.filesystem_block_size, placement.loop_block_size] {
         if !BLOCK_SIZES.contains(&size) {
             return Err(format!("a block size of {size} bytes makes no sense"));
         }
     }
-    let image = paths.image(id);
-    let found = own(&image, false)?;
-    if found.nlink() != 1 {
-        return Err("its image has another name elsewhere (a hard link)".to_owned());
+    let found = own(path, false)?;
+    if found.len() != size_bytes {
+        return Err(format!("its image has {} bytes instead of {size_bytes}", found.len()));
     }
-    if found.len() != file.size_bytes {
-        return Err(format!("its image has {} bytes instead of {}", found.len(), file.size_bytes));
-    }
-    let identity = FileIdentity::of_path(&image).map_err(|error| error.to_string())?;
+    let identity = FileIdentity::of_path(path).map_err(|error| error.to_string())?;
     match loopdev::find_by_backing(identity).map_err(|error| error.to_string())? {
-        None => Ok(()),
+        None => Ok(found),
         Some(device) => Err(format!("its image is in use, on {}", device.node().display())),
     }
 }
 
 /// A real directory or file, and root's: nobody can exchange it while it is looked at.
-fn own(path: &Path, directory: bool) -> Result<std::fs::Metadata, String> {
-    let name = path.file_name().unwrap_or_default().display().to_string();
+fn own(path: &Path, directory: bool) -> Result<Metadata, String> {
+    let name = name(path);
     let found = match std::fs::symlink_metadata(path) {
         Ok(found) => found,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -80,10 +157,13 @@ fn own(path: &Path, directory: bool) -> Result<std::fs::Metadata, String> {
     Ok(found)
 }
 
-/// Without what would be given to a program: how it was made is history.
-fn disarmed(mut file: VolumeFile) -> VolumeFile {
-    let Placement::Image(placement) = &mut file.placement;
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().display().to_string()
+}
+
+/// Takes away what would be given to a program: how it was made is history.
+fn disarm(placement: &mut Placement) {
+    let Placement::Image(placement) = placement;
     placement.format =
         ImageFormat { rule: placement.format.rule, program: String::new(), arguments: Vec::new() };
-    file
 }

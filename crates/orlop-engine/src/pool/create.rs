@@ -101,7 +101,7 @@ pub(crate) fn clear(path: &Path, pool: PoolId, object: &str) -> Result<()> {
     let ours = super::read_short(&paths.marker())
         .is_ok_and(|bytes| PoolFile::decode(&bytes, &paths.marker()).is_ok_and(|file| file.id == pool));
     if ours {
-        for directory in [paths.volumes(), paths.blanks()] {
+        for directory in [paths.volumes(), paths.blanks(), paths.snapshots()] {
             durable::remove_dir(&directory).on(object)?;
         }
         // Last: without it a second attempt would not know that the rest is ours.

@@ -8,6 +8,7 @@ mod harness;
 mod adopt;
 mod aliases;
 mod capacity;
+mod carried;
 mod changes;
 mod fronts;
 mod fsck;

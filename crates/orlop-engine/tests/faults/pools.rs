@@ -110,6 +110,7 @@ pub const SCENARIOS: &[Scenario] = &[
             world.engine().create_pool(&ROOT, &on_image(world)).unwrap();
             world.apply("data", OTHER).unwrap();
             usable(world);
+            world.snapshot("s", "data").unwrap();
         },
         operate: |world| match world.engine().export_pool(&ROOT, &other()) {
             Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
@@ -118,7 +119,7 @@ pub const SCENARIOS: &[Scenario] = &[
         check: |world| {
             kept(world);
             assert!(world.engine().volume(&ROOT, &key("data")).is_err());
-            assert!(world.join("other.img").exists());
+            assert!(world.join("other.img").exists() && world.snapshots().is_empty());
         },
         end: |world| put_away(world, "keep"),
         ..BASIC
@@ -166,6 +167,7 @@ pub const SCENARIOS: &[Scenario] = &[
             world.engine().create_pool(&ROOT, &on_image(world)).unwrap();
             world.apply("data", OTHER).unwrap();
             usable(world);
+            world.snapshot("s", "data").unwrap();
             world.engine().export_pool(&ROOT, &other()).unwrap();
         },
         operate: |world| {
@@ -180,8 +182,10 @@ pub const SCENARIOS: &[Scenario] = &[
             usable(world);
             let report = world.engine().check_pool(&ROOT, &other(), false).unwrap();
             assert!(report.findings.is_empty(), "{:?}", report.findings);
+            assert_eq!((world.snapshot_names(), report.snapshots), (vec!["s".to_owned()], 1));
         },
         end: |world| {
+            world.delete_snapshot("s").unwrap();
             put_away(world, "data");
             put_away(world, "keep");
             world.engine().remove_pool(&ROOT, &other()).unwrap();

@@ -4,7 +4,6 @@ use jiff::Timestamp;
 use orlop_api::{AdoptRequest, CheckOptions, Client, GrowRequest, ImportRequest, PoolRequest};
 use orlop_model::{
     Error, ErrorKind, PoolName, Result, VolumeName,
-    pool_report::ImportFate,
     resource::{Medium, Outcome, Pool},
 };
 
@@ -47,7 +46,12 @@ pub(super) async fn run(command: PoolCommand, client: &Client, console: &mut Con
         PoolCommand::Export { name } => {
             let exported = client.export_pool(&name).await?;
             let (pool, from) = (&exported.pool, import(&exported.pool));
-            console.print(format!("pool {name}: exported, {} volumes stay in {}", pool.volumes, place(pool)));
+            console.print(format!(
+                "pool {name}: exported, {} volumes and {} snapshots stay in {}",
+                pool.volumes,
+                pool.snapshots,
+                place(pool)
+            ));
             console.note(&format!("bring it back, here or elsewhere: orlop pool import {from}"));
             if let Some(held) = &exported.held {
                 console.warning(
@@ -146,7 +150,6 @@ async fn bring(args: ImportArgs, client: &Client, console: &mut Console) -> Resu
     let name = request.name.as_ref().map_or("default", PoolName::as_str);
     let object = format!("pool {name}");
     let done = progress::follow(client, console, &object, client.import_pool(&request)).await?;
-    let refused = done.volumes.iter().any(|volume| volume.fate == ImportFate::Refused);
     let text = shape(&args.format, false).show(
         std::slice::from_ref(&done),
         true,
@@ -157,7 +160,7 @@ async fn bring(args: ImportArgs, client: &Client, console: &mut Console) -> Resu
     if !done.exported {
         console.note("it was not exported where it was used before: see that nobody uses it there any more");
     }
-    Ok(if refused { Exit::Differences } else { Exit::Success })
+    Ok(if done.left_any() { Exit::Differences } else { Exit::Success })
 }
 
 /// Makes a volume of a directory, or of a volume of Docker's own driver.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use orlop_model::{
     MANIFEST_VERSION, VolumeUsage,
-    pool_report::{PoolCheck, PoolImport},
+    pool_report::{ImportFate, PoolCheck, PoolImport},
     resource::{Attachment, Capacity, Consistency, Medium, Pool, Snapshot, Volume, Workspace},
 };
 
@@ -233,14 +233,15 @@ pub(crate) fn pool(pool: &Pool, now: Timestamp) -> String {
 pub(crate) fn pool_check(report: &PoolCheck) -> String {
     let left = report.findings.iter().filter(|finding| !finding.mended).count();
     let mut text = format!(
-        "pool {}: {} volumes looked at, {} differences, {} mended\n",
+        "pool {}: {} volumes and {} snapshots looked at, {} differences, {} mended\n",
         report.pool,
         report.volumes,
+        report.snapshots,
         report.findings.len(),
         report.findings.len() - left
     );
     if report.busy > 0 {
-        text.push_str(&format!("  {} volumes are being worked on and were not looked at\n", report.busy));
+        text.push_str(&format!("  {} are being worked on and were not looked at\n", report.busy));
     }
     for finding in &report.findings {
         let (what, subject) = (finding.difference.as_str(), plain(&finding.subject));
@@ -251,14 +252,22 @@ pub(crate) fn pool_check(report: &PoolCheck) -> String {
     text
 }
 
-/// What an import found: a line a volume.
+/// What an import found: a line a volume, then a line a snapshot.
 pub(crate) fn pool_import(done: &PoolImport) -> String {
     let mut text = format!("pool {}: imported, at {}\n", done.pool.name, done.pool.path);
+    let mut line = |what: String, fate: ImportFate, owner: Option<u32>, detail: Option<&String>| {
+        let owner = owner.map_or_else(String::new, |owner| format!(", of {}", table::uid(owner)));
+        let detail = detail.map_or_else(String::new, |detail| format!(": {detail}"));
+        text.push_str(&format!("  {}: {}{owner}{}\n", plain(&what), fate.as_str(), plain(&detail)));
+    };
     for volume in &done.volumes {
-        let title = volume.title.as_deref().unwrap_or(&volume.directory);
-        let owner = volume.owner_uid.map_or_else(String::new, |owner| format!(", of {}", table::uid(owner)));
-        let detail = volume.detail.as_ref().map_or_else(String::new, |detail| format!(": {detail}"));
-        text.push_str(&format!("  {}: {}{owner}{}\n", plain(title), volume.fate.as_str(), plain(&detail)));
+        let title = volume.title.clone().unwrap_or_else(|| volume.directory.clone());
+        line(title, volume.fate, volume.owner_uid, volume.detail.as_ref());
+    }
+    for snapshot in &done.snapshots {
+        let title = snapshot.title.as_deref().unwrap_or(&snapshot.directory);
+        let of = snapshot.volume.as_ref().map_or_else(String::new, |volume| format!(" of volume {volume}"));
+        line(format!("snapshot {title}{of}"), snapshot.fate, snapshot.owner_uid, snapshot.detail.as_ref());
     }
     text
 }

@@ -1,0 +1,138 @@
+//! What was found becomes records, in one write, and the descriptions follow them.
+
+use std::path::Path;
+
+use orlop_model::{
+    OperationId, PoolId, Result, WorkspaceName,
+    resource::{Medium, SnapshotState, VolumeState},
+};
+
+use super::rows::Rows;
+use crate::{
+    core::Core,
+    events::event,
+    fault::{self, Point},
+    format::{PoolPaths, SnapshotFile, VolumeFile},
+    locks::Lock,
+    pool::{confirm, create::described, medium, remove::mark},
+    request::Caller,
+    snapshot,
+    store::{PoolRow, events, operations, pools, snapshots, volumes, workspaces},
+    volume::describe,
+    workspace,
+};
+
+/// Everything in one write: the pool, the workspaces that are missing, volumes and snapshots.
+pub(super) fn record(core: &Core, caller: &Caller, pool: &PoolRow, fresh: bool, rows: Rows) -> Result<()> {
+    let message = format!(
+        "pool {} is imported from {}, with {} volumes and {} snapshots",
+        pool.name,
+        described(pool),
+        rows.volumes.len(),
+        rows.snapshots.len()
+    );
+    let mut told = vec![event("PoolImported", message).in_pool(&pool.name).by(caller)];
+    told.extend(rows.volumes.iter().map(|row| {
+        event("Imported", format!("volume {} is imported with pool {}", row.title(), pool.name))
+            .of(row)
+            .by(caller)
+    }));
+    told.extend(rows.snapshots.iter().map(|row| {
+        event("Imported", format!("snapshot {} is imported with pool {}", row.title(), pool.name))
+            .of_snapshot(row)
+            .by(caller)
+    }));
+    let (pool, recorded) = (pool.clone(), pool.clone());
+    // Who owned them elsewhere is not in the pool.
+    let space = |name: &WorkspaceName| workspace::new(core, name.clone(), caller.uid, Vec::new());
+    let spaces: Vec<_> = rows
+        .volumes
+        .iter()
+        .map(|row| space(&row.workspace))
+        .chain(rows.snapshots.iter().map(|row| space(&row.workspace)))
+        .collect();
+    core.store.write(move |tx| {
+        if fresh {
+            pools::insert(tx, &pool)?;
+        }
+        for space in &spaces {
+            if workspaces::by_name(tx, &space.name)?.is_none() {
+                workspaces::insert(tx, space)?;
+            }
+        }
+        rows.volumes.iter().try_for_each(|row| volumes::insert(tx, row))?;
+        rows.snapshots.iter().try_for_each(|row| snapshots::insert(tx, row))?;
+        told.iter().try_for_each(|told| events::append(tx, told).map(drop))
+    })?;
+    if fresh {
+        core.pools.add(&recorded);
+    }
+    Ok(())
+}
+
+/// What follows the records: descriptions that agree with them, and the mark of an export goes. Where
+/// nothing was recorded, what was mounted is unmounted. Repeated by recovery.
+pub(crate) fn settle(
+    core: &Core,
+    operation: OperationId,
+    id: PoolId,
+    path: &Path,
+    on: &Medium,
+) -> Result<()> {
+    let object = format!("pool at {}", path.display());
+    match core.store.read(|r| pools::by_id(r, id))? {
+        None => {
+            medium::release(path, on, &object)?;
+        }
+        Some(row) => {
+            if row.medium != *on {
+                // Known before: it may have another name by now.
+                medium::bring(core, &row)?;
+            }
+            core.pools.add_missing(&row);
+            let paths = confirm(core, row.id, &row.name)?;
+            describe_volumes(core, id, &paths)?;
+            describe_snapshots(core, id, &paths)?;
+            mark(&paths, None, &object)?;
+            fault::point(Point::PoolImportDescribed)?;
+        }
+    }
+    core.store.write(move |tx| operations::finish(tx, operation))
+}
+
+/// Of a pool that was known, others may be worked on meanwhile: whoever does so describes them. What is
+/// missing on the disk has nothing to be described; a check names it.
+fn describe_volumes(core: &Core, pool: PoolId, paths: &PoolPaths) -> Result<()> {
+    for id in core.store.read(|r| volumes::ids_in_pool(r, pool))? {
+        let Some(_held) = core.locks.try_take(Lock::Volume(id)) else { continue };
+        let (row, begun) =
+            core.store.read(|r| Ok((volumes::by_id(r, id)?, !operations::of_volume(r, id)?.is_empty())))?;
+        let Some(row) = row.filter(|row| !begun && row.state != VolumeState::Pending) else { continue };
+        if !paths.volume(id).is_dir() {
+            continue;
+        }
+        if describe::read(paths, &row).is_none_or(|file| file != VolumeFile::of(&row)) {
+            describe::write(paths, &row)?;
+        }
+    }
+    Ok(())
+}
+
+fn describe_snapshots(core: &Core, pool: PoolId, paths: &PoolPaths) -> Result<()> {
+    for id in core.store.read(|r| snapshots::ids_in_pool(r, pool))? {
+        let Some(_held) = core.locks.try_take(Lock::Snapshot(id)) else { continue };
+        let row = core.store.read(|r| snapshots::by_id(r, id))?;
+        let settled = |state| match state {
+            SnapshotState::Active | SnapshotState::Error => true,
+            SnapshotState::Pending | SnapshotState::Deleting => false,
+        };
+        let Some(row) = row.filter(|row| settled(row.state)) else { continue };
+        if !paths.snapshot(id).is_dir() {
+            continue;
+        }
+        if snapshot::describe::read(paths, &row).is_none_or(|file| file != SnapshotFile::of(&row)) {
+            snapshot::describe::write(paths, &row)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,149 @@
+//! What a pool says of its snapshots is not believed, and what is not whole costs nothing that is.
+
+use std::{fs, process::Command};
+
+use orlop_engine::ImportPlace;
+use orlop_model::pool_report::{Difference, ImportFate};
+use orlop_testkit::{Part, require, run};
+
+use super::*;
+
+#[test]
+fn what_a_snapshot_says_of_itself_is_not_believed() {
+    require!(Part::Loop);
+    let (_host, mut world) = sharing();
+    world.apply("data", KEPT).unwrap();
+    put(&world, "data", "cargo");
+    let names = [
+        "whole",
+        "longer",
+        "linked",
+        "damaged",
+        "foreign",
+        "other-id",
+        "other-owner",
+        "hard-link",
+        "text",
+        "bare",
+        "unfinished",
+        "odd",
+        "newer",
+    ];
+    for name in names {
+        world.snapshot(name, "data").unwrap();
+    }
+    let ids: Vec<_> = names.iter().map(|name| snapshot(&world, name).status.id).collect();
+    let directories: Vec<_> = ids.iter().map(|id| directory(&world, *id)).collect();
+    let of_name = |name: &str| &directories[names.iter().position(|known| *known == name).unwrap()];
+    let (image, record) =
+        (|name: &str| of_name(name).join("data.img"), |name: &str| of_name(name).join("snapshot.json"));
+    let (path, pool_id) = (world.pool_path(), pool(&world, "default").id.to_string());
+    lose_the_store(&mut world);
+    fs::OpenOptions::new().write(true).open(image("longer")).unwrap().set_len(17 * MIB).unwrap();
+    let secret = world.join("secret");
+    fs::write(&secret, vec![0; 16 << 20]).unwrap();
+    fs::remove_file(image("linked")).unwrap();
+    std::os::unix::fs::symlink(&secret, image("linked")).unwrap();
+    run(Command::new("dd")
+        .args(["if=/dev/urandom", "bs=64k", "count=32", "seek=1", "conv=notrunc", "status=none"])
+        .arg(format!("of={}", image("damaged").display())))
+    .ok();
+    let another = "019f0000-0000-7000-8000-0000000000a1";
+    edit(&record("foreign"), &pool_id, another);
+    edit(&record("other-id"), &ids[5].to_string(), another);
+    std::os::unix::fs::chown(image("other-owner"), Some(7), None).unwrap();
+    fs::hard_link(image("hard-link"), world.join("another")).unwrap();
+    edit(&record("text"), "\"name\": \"text\"", "\"name\": \"../text\"");
+    fs::remove_file(record("bare")).unwrap();
+    edit(&record("unfinished"), "\"state\": \"active\"", "\"state\": \"pending\"");
+    edit(&record("odd"), "\"loopBlockSize\": 1024", "\"loopBlockSize\": 1000");
+    edit(&record("newer"), "\"format\": 1", "\"format\": 99");
+    fs::create_dir(path.join("snapshots/not-an-id")).unwrap();
+
+    world.start();
+    let done = world.engine().import_pool(&ROOT, &of(ImportPlace::Directory(path), None)).unwrap();
+    for (name, needle) in [
+        ("longer", "bytes instead of"),
+        ("linked", "no file"),
+        ("damaged", "e2fsck"),
+        ("foreign", "another pool"),
+        ("other-id", "another snapshot"),
+        ("other-owner", "belongs to uid 7"),
+        ("hard-link", "hard link"),
+        ("text", "can't be read"),
+        ("bare", "no snapshot.json"),
+        ("unfinished", "never finished"),
+        ("odd", "makes no sense"),
+        ("newer", "has format 99"),
+    ] {
+        let id = ids[names.iter().position(|known| *known == name).unwrap()].to_string();
+        let shown = shown(&done, &id);
+        let why = shown.detail.as_ref().unwrap();
+        assert!(shown.fate == ImportFate::Refused && why.contains(needle), "{name}: {shown:?}");
+    }
+    assert!(shown(&done, "not-an-id").detail.as_ref().unwrap().contains("no id"));
+    assert_eq!(done.snapshots.len(), 14);
+    assert!(done.left_any());
+    assert_eq!((world.snapshot_names(), done.pool.snapshots), (vec!["whole".to_owned()], 1));
+    assert_eq!(done.volumes[0].fate, ImportFate::Imported, "the volume is none the worse");
+    world.restore("whole").unwrap();
+    holds(&world, "data", "cargo");
+    // A repair leaves alone what it can't account for.
+    let report = world.engine().check_pool(&ROOT, &default(), true).unwrap();
+    // What is damaged inside is seen by nobody but the checker of its filesystem.
+    let mut expected = vec![Difference::Unaccounted; 12];
+    expected.push(Difference::UnrecordedSnapshot);
+    assert_eq!(differences(&report), expected, "{:#?}", report.findings);
+    assert!(report.findings.iter().all(|finding| !finding.mended && !finding.remedy.is_empty()));
+    for directory in &directories {
+        assert!(directory.exists(), "what is bad is left alone");
+    }
+}
+
+#[test]
+fn what_ended_while_it_was_away_is_not_deleted_at_once() {
+    require!(Part::Loop);
+    let (_host, mut world) = sharing();
+    world.apply("data", KEPT).unwrap();
+    world.snapshot_as(&ROOT, "short", "data", "7d", false).unwrap();
+    let id = snapshot(&world, "short").status.id;
+    edit(&directory(&world, id).join("snapshot.json"), "\"retain\": \"7d\"", "\"retain\": \"1s\"");
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    let path = world.pool_path();
+    lose_the_store(&mut world);
+    world.start();
+    let done = world.engine().import_pool(&ROOT, &of(ImportPlace::Directory(path), None)).unwrap();
+    let detail = done.snapshots[0].detail.clone().unwrap();
+    assert!(detail.contains("stays until"), "{detail}");
+    let left = snapshot(&world, "short").status.expires_at.unwrap().duration_since(jiff::Timestamp::now());
+    assert_eq!(left.as_hours(), 23);
+    // Longer than the background takes to look.
+    std::thread::sleep(std::time::Duration::from_secs(5));
+    assert_eq!(world.snapshot_names(), ["short"]);
+}
+
+/// A crash between the two names of an image, and then the store was lost.
+#[test]
+fn a_restore_that_was_cut_short_costs_no_volume() {
+    require!(Part::Loop);
+    let (_host, mut world) = sharing();
+    world.apply("data", KEPT).unwrap();
+    put(&world, "data", "cargo");
+    world.snapshot("s", "data").unwrap();
+    world.snapshot("before", "data").unwrap();
+    let kept = directory(&world, snapshot(&world, "before").status.id).join("data.img");
+    let image = world.image(&world.volume("data"));
+    let path = world.pool_path();
+    lose_the_store(&mut world);
+    fs::remove_file(&kept).unwrap();
+    fs::hard_link(&image, &kept).unwrap();
+    world.start();
+    let done = world.engine().import_pool(&ROOT, &of(ImportPlace::Directory(path), None)).unwrap();
+    assert_eq!(done.volumes[0].fate, ImportFate::Imported, "{done:#?}");
+    let refused: Vec<_> =
+        done.snapshots.iter().filter(|snapshot| snapshot.fate == ImportFate::Refused).collect();
+    assert_eq!(refused.len(), 1);
+    assert!(refused[0].detail.as_ref().unwrap().contains("cut short"), "{done:#?}");
+    assert_eq!(world.snapshot_names(), ["s"]);
+    holds(&world, "data", "cargo");
+}
