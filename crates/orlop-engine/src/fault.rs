@@ -72,6 +72,8 @@ points! {
     AttachDone = "attach.done",
     /// The directory that an orchestrator wants a volume on is there.
     PublishMade = "publish.made",
+    /// The volume's directory is its group's to write; it is not yet mounted for who comes with one.
+    PublishShared = "publish.shared",
     /// The intent to detach is recorded.
     DetachRecorded = "detach.recorded",
     /// The consumer's target on the host is unmounted.

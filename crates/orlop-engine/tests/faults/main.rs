@@ -131,6 +131,7 @@ scenario_tests!(
     stage,
     publish,
     publish_read_only,
+    publish_for_a_group,
     unpublish,
     unstage,
 );
