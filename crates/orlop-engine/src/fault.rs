@@ -56,6 +56,8 @@ points! {
     ChangeRecorded = "change.recorded",
     /// `volume.json` has the new.
     ChangeDescribed = "change.described",
+    /// The `snapshot.json` of one of its snapshots has the volume's new name.
+    ChangeOfSnapshots = "change.of-snapshots",
     /// The intent to mount is recorded.
     AttachRecorded = "attach.recorded",
     /// The image has a loop device.

@@ -102,6 +102,7 @@ scenario_tests!(
     delete_temp,
     delete_persistent,
     undelete,
+    undelete_as,
     purge,
     wipe,
     rename,
