@@ -72,10 +72,16 @@ pub(crate) fn name(external: &str, unique: &str) -> Result<VolumeName> {
     if let Ok(name) = VolumeName::check(external) {
         return Ok(name);
     }
+    another(external, unique, VolumeName::MAX_LENGTH).parse()
+}
+
+/// A name like that one of at most `longest` characters, which ends with the first characters of
+/// `unique` (lower-case letters and digits).
+pub(crate) fn another(like: &str, unique: &str, longest: usize) -> String {
     let unique: String =
         unique.chars().filter(|c| matches!(c, 'a'..='z' | '0'..='9')).take(SHORT_ID).collect();
     let mut slug = String::new();
-    for c in external.chars().take(MOST) {
+    for c in like.chars().take(MOST) {
         let c = c.to_ascii_lowercase();
         if matches!(c, 'a'..='z' | '0'..='9') {
             slug.push(c);
@@ -83,10 +89,9 @@ pub(crate) fn name(external: &str, unique: &str) -> Result<VolumeName> {
             slug.push('-');
         }
     }
-    slug.truncate(VolumeName::MAX_LENGTH.saturating_sub(unique.len() + 1));
+    slug.truncate(longest.saturating_sub(unique.len() + 1));
     let slug = slug.trim_end_matches('-');
-    let text = if slug.is_empty() { unique } else { format!("{slug}-{unique}") };
-    text.parse()
+    if slug.is_empty() { unique } else { format!("{slug}-{unique}") }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod lifecycle;
 mod node;
 mod observation;
 mod pools;
+mod provision;
 mod snapshots;
 mod workspaces;
 

@@ -42,6 +42,8 @@ points! {
     CreateFrozen = "create.frozen",
     /// Its image is a copy of another one, with the same UUID.
     CreateCopied = "create.copied",
+    /// Its image is larger than the one that it is a copy of, and so is the filesystem in it.
+    CreateEnlarged = "create.enlarged",
     /// The image is flushed.
     CreateFlushed = "create.flushed",
     /// `volume.json` is durable; only the record is still pending.

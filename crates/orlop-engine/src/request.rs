@@ -1,10 +1,13 @@
 //! What fronts ask of the engine, and what it answers beyond the resources of `orlop-model`.
 
 mod node;
+mod provision;
 
 use std::{path::PathBuf, time::Duration};
 
 pub use node::{Form, NodeAccess, NodeUsage, PublishRequest, StageRequest, VolumeStatistics};
+pub use provision::{Amendment, ProvisionRequest, SizeRange, SourceId, TakeRequest};
+
 pub use orlop_model::MountAccess;
 use orlop_model::{
     Period, PoolName, Size, SnapshotManifest, SnapshotName, VolumeId, VolumeManifest, VolumeName,
@@ -108,13 +111,25 @@ pub struct VolumeQuery {
     pub pool: Option<PoolName>,
     /// Only made by apply, and last applied with that set of manifests.
     pub applied_set: Option<String>,
+    /// In which order.
+    pub order: Order,
     /// At most so many; the engine caps it at 1000, and 0 means the cap.
     pub limit: usize,
     /// The token of the page before.
     pub after: Option<String>,
 }
 
-/// One page of a list, ordered by workspace, name and id.
+/// The order of a list. Pages of one order don't go on with a token of the other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Order {
+    /// By workspace, name and id.
+    #[default]
+    ByName,
+    /// By id, which is by age: what is new comes last, and nothing moves when it is renamed.
+    ById,
+}
+
+/// One page of a list.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page<T> {
     /// What is on it.
@@ -239,6 +254,10 @@ pub struct SnapshotQuery {
     pub workspace: Option<WorkspaceName>,
     /// Only of the volume of that name, dead ones of the same name included.
     pub volume: Option<VolumeName>,
+    /// Only of that volume.
+    pub volume_id: Option<VolumeId>,
+    /// In which order.
+    pub order: Order,
     /// At most so many; the engine caps it at 1000, and 0 means the cap.
     pub limit: usize,
     /// The token of the page before.

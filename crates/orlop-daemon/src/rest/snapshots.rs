@@ -2,7 +2,7 @@
 
 use axum::{extract::State, http::StatusCode};
 use orlop_api::{Applied, Page, SnapshotFilter, SnapshotOptions};
-use orlop_engine::{SnapshotKey, SnapshotQuery, SnapshotRequest};
+use orlop_engine::{Order, SnapshotKey, SnapshotQuery, SnapshotRequest};
 use orlop_model::{
     Error, ErrorKind, SnapshotManifest, SnapshotName, WorkspaceName,
     resource::{Restored, Snapshot},
@@ -22,6 +22,8 @@ pub(super) async fn list(
     let query = SnapshotQuery {
         workspace: filter.workspace,
         volume: filter.volume,
+        volume_id: None,
+        order: Order::ByName,
         limit: filter.limit.map_or(0, |limit| usize::try_from(limit).unwrap_or(0)),
         after: filter.after,
     };

@@ -5,7 +5,7 @@ use orlop_api::{
     AdoptRequest, Applied, ApplyOptions, DeleteOptions, Deleted, List, MigrateRequest, Page, RenameRequest,
     VolumeCheckOptions, VolumeFilter,
 };
-use orlop_engine::{ApplyRequest, Caller, CheckRequest, VolumeKey, VolumeQuery, VolumeRef};
+use orlop_engine::{ApplyRequest, Caller, CheckRequest, Order, VolumeKey, VolumeQuery, VolumeRef};
 use orlop_model::{
     Error, ErrorKind, Result, UsageSample, VolumeId, VolumeManifest, VolumeName, WorkspaceName,
     resource::{Volume, VolumeCheck, VolumePlan},
@@ -31,6 +31,7 @@ pub(super) async fn list(
         released: filter.released,
         pool: filter.pool,
         applied_set: filter.applied_set,
+        order: Order::ByName,
         limit: filter.limit.map_or(0, |limit| usize::try_from(limit).unwrap_or(0)),
         after: filter.after,
     };

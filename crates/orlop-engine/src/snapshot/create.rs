@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use orlop_model::{
-    Error, ErrorKind, OperationId, Result, Size, SnapshotId, SnapshotManifest, WorkspaceName,
+    Error, ErrorKind, OperationId, Result, Size, SnapshotId, SnapshotManifest, VolumeId, WorkspaceName,
     resource::{Consistency, Front, Outcome, Snapshot, SnapshotState},
 };
 use orlop_sys::{durable, freeze, image as host_image, mount, reflink};
@@ -38,7 +38,10 @@ use crate::{
     reconcile,
     request::{Applied, Caller, SnapshotKey, SnapshotRequest, VolumeKey, VolumeRef},
     running::Meter,
-    store::{Intent, SnapshotRow, VolumeRow, events, operations, pools, snapshots},
+    store::{
+        Intent, OperationRow, SnapshotAliasRow, SnapshotRow, VolumeRow, events, operations, pools,
+        snapshot_aliases, snapshots,
+    },
 };
 
 /// What is to be made.
@@ -49,6 +52,8 @@ pub(crate) struct New {
     pub(crate) scheduled: bool,
     /// Whether writers may be made to wait for a copy of all data.
     pub(crate) pause_writers: bool,
+    /// What the caller's front calls it.
+    pub(crate) alias: Option<String>,
 }
 
 /// See [`crate::Engine::apply_snapshot`].
@@ -66,6 +71,7 @@ pub(crate) fn apply(core: &Core, caller: &Caller, request: &SnapshotRequest) -> 
                 manifest: request.manifest.clone(),
                 scheduled: false,
                 pause_writers: request.pause_writers,
+                alias: None,
             };
             let row = create(core, Some(caller), new)?;
             Ok(Applied { outcome: Outcome::Created, changes: Vec::new(), resource: view::one(row) })
@@ -76,13 +82,25 @@ pub(crate) fn apply(core: &Core, caller: &Caller, request: &SnapshotRequest) -> 
 /// Makes it. The caller holds the lock of the name.
 pub(crate) fn create(core: &Core, caller: Option<&Caller>, new: New) -> Result<SnapshotRow> {
     let key = VolumeKey { workspace: new.workspace.clone(), name: new.manifest.snapshot.volume.clone() };
-    let volume = core.row(&VolumeRef::Key(key))?;
+    let volume = core.row(&VolumeRef::Key(key))?.id;
+    create_of(core, caller, volume, new)
+}
+
+/// The same of a volume by id, whatever the manifest calls that.
+pub(crate) fn create_of(
+    core: &Core,
+    caller: Option<&Caller>,
+    volume: VolumeId,
+    mut new: New,
+) -> Result<SnapshotRow> {
+    let volume = core.row(&VolumeRef::Id(volume))?;
     if let Some(caller) = caller {
         core.authorise(caller, &volume)?;
     }
     let _volume = core.locks.take(Lock::Volume(volume.id), Deadline::usual())?;
     let volume = core.again(volume.id)?;
     core::usable(&volume)?;
+    new.manifest.snapshot.volume = volume.manifest.name.clone();
     let image = core.image(&volume)?;
     let paths = pool::confirm(core, volume.placement.pool, &volume.placement.pool_name)?;
     health::examine(&image)?;
@@ -192,12 +210,23 @@ fn record(
     };
     let operation = core.operation(caller, Some(volume.id), Intent::Snapshot { snapshot: id });
     let operation_id = operation.id;
-    reserve(core, &row, operation)?;
+    let alias = new.alias.map(|external| SnapshotAliasRow {
+        front: row.created_by,
+        external,
+        snapshot: id,
+        created_at: now,
+    });
+    reserve(core, &row, alias, operation)?;
     Ok((row, operation_id))
 }
 
 /// Writes a pending snapshot and the intent, where its pool has the room.
-fn reserve(core: &Core, row: &SnapshotRow, operation: crate::store::OperationRow) -> Result<()> {
+fn reserve(
+    core: &Core,
+    row: &SnapshotRow,
+    alias: Option<SnapshotAliasRow>,
+    operation: OperationRow,
+) -> Result<()> {
     let pool =
         core.store.read(|r| pools::by_id(r, row.pool))?.ok_or_else(|| pool::missing(&row.pool_name))?;
     let figures = room::gather(core, &pool)?;
@@ -208,6 +237,9 @@ fn reserve(core: &Core, row: &SnapshotRow, operation: crate::store::OperationRow
         figures.room(&pool).admit(&pool.name, row.reserved)?;
         limits::admit(tx, &row.workspace, More { volumes: 0, bytes: row.reserved.bytes() })?;
         snapshots::insert(tx, &row)?;
+        if let Some(alias) = &alias {
+            snapshot_aliases::insert(tx, alias)?;
+        }
         operations::begin(tx, &operation)
     })
 }

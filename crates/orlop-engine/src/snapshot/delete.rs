@@ -1,6 +1,6 @@
 //! Deleting a snapshot: marked and journaled first, its files, then its record.
 
-use orlop_model::{Error, ErrorKind, OperationId, Result, resource::SnapshotState};
+use orlop_model::{Error, ErrorKind, OperationId, Result, SnapshotId, resource::SnapshotState};
 use orlop_sys::durable;
 
 use super::{again, find, object};
@@ -19,12 +19,24 @@ use crate::{
 
 /// See [`crate::Engine::delete_snapshot`].
 pub(crate) fn delete(core: &Core, caller: &Caller, key: &SnapshotKey) -> Result<()> {
-    let row = find(core, key)?;
+    delete_row(core, caller, find(core, key)?, Deadline::usual())
+}
+
+/// See [`crate::Engine::delete_snapshot_by_id`].
+pub(crate) fn delete_by_id(core: &Core, caller: &Caller, id: SnapshotId, deadline: Deadline) -> Result<()> {
+    match core.store.read(|r| snapshots::by_id(r, id))? {
+        Some(row) => delete_row(core, caller, row, deadline),
+        None => Ok(()),
+    }
+}
+
+fn delete_row(core: &Core, caller: &Caller, row: SnapshotRow, deadline: Deadline) -> Result<()> {
     let workspace = core.workspace(&row.workspace)?;
     authority::rule_snapshot(caller, &rule(&workspace), row.owner_uid, &row.title())?;
-    let _name = core.locks.take(Lock::SnapshotName(key.clone()), Deadline::usual())?;
+    let key = SnapshotKey { workspace: row.workspace.clone(), name: row.manifest.name.clone() };
+    let _name = core.locks.take(Lock::SnapshotName(key), deadline)?;
     reconcile::operations::settle_snapshot(core, row.id)?;
-    let _held = core.locks.take(Lock::Snapshot(row.id), Deadline::usual())?;
+    let _held = core.locks.take(Lock::Snapshot(row.id), deadline)?;
     let row = match again(core, &row) {
         // What was unfinished of it was taken back just now.
         Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),

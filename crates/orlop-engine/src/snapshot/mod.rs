@@ -1,6 +1,7 @@
 //! Snapshots: making one (`create`), what is changed of it in place and how users see it (`view`),
 //! deleting (`delete`), putting a volume back to one (`restore`), what a new volume is made from
-//! (`source`), and those that are made by a schedule (`schedule`, `retention`).
+//! (`source`), those that an orchestrator asks for (`take`), and those that are made by a schedule
+//! (`schedule`, `retention`).
 //!
 //! An image is copied by sharing its blocks where the pool's filesystem can, which takes no longer for
 //! a larger one; else byte by byte (`copy`). What others do around it is in `hooks`, the file beside
@@ -17,9 +18,10 @@ pub(crate) mod retention;
 pub(crate) mod schedule;
 pub(crate) mod shared;
 pub(crate) mod source;
+pub(crate) mod take;
 pub(crate) mod view;
 
-use orlop_model::{Error, ErrorKind, Result, resource::SnapshotState};
+use orlop_model::{Error, ErrorKind, Result, SnapshotId, resource::SnapshotState};
 
 use crate::{
     core::Core,
@@ -34,6 +36,14 @@ use crate::{
 pub(crate) fn find(core: &Core, key: &SnapshotKey) -> Result<SnapshotRow> {
     let found = core.store.read(|r| snapshots::by_key(r, key))?;
     found.ok_or_else(|| missing(&format!("{}/{}", key.workspace, key.name)))
+}
+
+/// Any snapshot by id.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`].
+pub(crate) fn by_id(core: &Core, id: SnapshotId) -> Result<SnapshotRow> {
+    core.store.read(|r| snapshots::by_id(r, id))?.ok_or_else(|| missing(&id.to_string()))
 }
 
 /// The same again, after its lock was taken: it may have gone meanwhile.

@@ -89,8 +89,13 @@ fn make(core: &Core, volume: &VolumeRow, now: Timestamp) -> Result<()> {
             continue;
         }
         let manifest = SnapshotManifest::new(name, volume.manifest.name.clone(), Retain::Forever);
-        let new =
-            New { workspace: volume.workspace.clone(), manifest, scheduled: true, pause_writers: false };
+        let new = New {
+            workspace: volume.workspace.clone(),
+            manifest,
+            scheduled: true,
+            pause_writers: false,
+            alias: None,
+        };
         let begin = std::time::Instant::now();
         let made = create::create(core, None, new);
         return core.tally.count("snapshot.scheduled", begin.elapsed(), made).map(drop);

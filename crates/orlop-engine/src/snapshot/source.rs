@@ -11,7 +11,7 @@ use orlop_sys::{filesystem, freeze, image as host_image, reflink};
 use uuid::Uuid;
 
 use super::{
-    again,
+    again, by_id,
     copy::{self, Copy},
     find, object, usable,
 };
@@ -21,7 +21,7 @@ use crate::{
     backend::image::{
         Image,
         attach::{self as image_attach, Remaining, remaining},
-        health, kernel_kind,
+        health, kernel_kind, replacement,
     },
     core::{self, Core, rule},
     fault::{self, Point},
@@ -29,8 +29,8 @@ use crate::{
     host::On,
     locks::{Deadline, Held, Lock},
     pool,
-    request::{Caller, SnapshotKey, VolumeKey, VolumeRef},
-    store::{VolumeRow, volumes},
+    request::{Caller, SnapshotKey, SourceId, VolumeKey, VolumeRef},
+    store::{SnapshotRow, VolumeRow, volumes},
 };
 
 /// The data that a volume begins with. Nobody changes or deletes it while this lives.
@@ -58,74 +58,88 @@ pub(crate) fn look_up(
     match source {
         VolumeSource::Snapshot(name) => {
             let row = find(core, &SnapshotKey { workspace: workspace.clone(), name: name.clone() })?;
-            let workspace = core.workspace(&row.workspace)?;
-            authority::rule_snapshot(caller, &rule(&workspace), row.owner_uid, &row.title())?;
-            let held = core.locks.take(Lock::Snapshot(row.id), Deadline::usual())?;
-            let row = again(core, &row)?;
-            usable(&row)?;
-            let Placement::Image(placement) = row.detail.clone();
-            let path = pool::confirm(core, row.pool, &row.pool_name)?.snapshot_image(row.id);
-            let marks =
-                row.source.iter().flat_map(|origin| origin.marks.clone()).chain([row.volume]).collect();
-            Ok(Source {
-                origin: Origin {
-                    snapshot: Some(row.id),
-                    volume: row.volume,
-                    named: object(&row),
-                    at: Core::now(),
-                    marks,
-                },
-                placement,
-                pool: row.pool,
-                pool_name: row.pool_name,
-                created_size: core
-                    .store
-                    .read(|r| volumes::by_id(r, row.volume))?
-                    .map_or(row.size, |volume| volume.created_size.min(row.size)),
-                size: row.size,
-                path,
-                volume: None,
-                _held: held,
-            })
+            of_snapshot(core, caller, row)
         }
         VolumeSource::Volume(name) => {
             let key = VolumeKey { workspace: workspace.clone(), name: name.clone() };
-            let row = core.row(&VolumeRef::Key(key))?;
-            core.authorise(caller, &row)?;
-            let held = core.locks.take(Lock::Volume(row.id), Deadline::usual())?;
-            let row = core.again(row.id)?;
-            core::usable(&row)?;
-            pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
-            let image = core.image(&row)?;
-            health::examine(&image)?;
-            let mounted = image_attach::staged(&image, &core.places.base(row.id))?.is_some();
-            if !mounted && remaining(&image)? != Remaining::Nobody {
-                return Err(Error::new(
-                    ErrorKind::InUse,
-                    format!("volume {} was detached, but somebody still holds it", row.title()),
-                )
-                .object(&image.object)
-                .hint("end what holds it, then apply again"));
-            }
-            Ok(Source {
-                origin: Origin {
-                    snapshot: None,
-                    volume: row.id,
-                    named: image.object.clone(),
-                    at: Core::now(),
-                    marks: image.marks.iter().copied().chain([row.id]).collect(),
-                },
-                placement: image.placement.clone(),
-                pool: row.placement.pool,
-                pool_name: row.placement.pool_name.clone(),
-                size: row.placement.size,
-                created_size: row.created_size,
-                path: image.path,
-                volume: Some((row, mounted)),
-                _held: held,
-            })
+            of_volume(core, caller, core.row(&VolumeRef::Key(key))?)
         }
     }
+}
+
+/// The same by id.
+pub(crate) fn look_up_id(core: &Core, caller: &Caller, source: SourceId) -> Result<Source> {
+    match source {
+        SourceId::Snapshot(id) => of_snapshot(core, caller, by_id(core, id)?),
+        SourceId::Volume(id) => of_volume(core, caller, core.row(&VolumeRef::Id(id))?),
+    }
+}
+
+fn of_snapshot(core: &Core, caller: &Caller, row: SnapshotRow) -> Result<Source> {
+    let workspace = core.workspace(&row.workspace)?;
+    authority::rule_snapshot(caller, &rule(&workspace), row.owner_uid, &row.title())?;
+    let held = core.locks.take(Lock::Snapshot(row.id), Deadline::usual())?;
+    let row = again(core, &row)?;
+    usable(&row)?;
+    let Placement::Image(placement) = row.detail.clone();
+    let path = pool::confirm(core, row.pool, &row.pool_name)?.snapshot_image(row.id);
+    let marks = row.source.iter().flat_map(|origin| origin.marks.clone()).chain([row.volume]).collect();
+    Ok(Source {
+        origin: Origin {
+            snapshot: Some(row.id),
+            volume: row.volume,
+            named: object(&row),
+            at: Core::now(),
+            marks,
+        },
+        placement,
+        pool: row.pool,
+        pool_name: row.pool_name,
+        created_size: core
+            .store
+            .read(|r| volumes::by_id(r, row.volume))?
+            .map_or(row.size, |volume| volume.created_size.min(row.size)),
+        size: row.size,
+        path,
+        volume: None,
+        _held: held,
+    })
+}
+
+fn of_volume(core: &Core, caller: &Caller, row: VolumeRow) -> Result<Source> {
+    core.authorise(caller, &row)?;
+    let held = core.locks.take(Lock::Volume(row.id), Deadline::usual())?;
+    let row = core.again(row.id)?;
+    core::usable(&row)?;
+    pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
+    let image = core.image(&row)?;
+    health::examine(&image)?;
+    let mounted = image_attach::staged(&image, &core.places.base(row.id))?.is_some();
+    if !mounted && remaining(&image)? != Remaining::Nobody {
+        return Err(Error::new(
+            ErrorKind::InUse,
+            format!("volume {} was detached, but somebody still holds it", row.title()),
+        )
+        .object(&image.object)
+        .hint("end what holds it, then apply again"));
+    }
+    Ok(Source {
+        origin: Origin {
+            snapshot: None,
+            volume: row.id,
+            named: image.object.clone(),
+            at: Core::now(),
+            marks: image.marks.iter().copied().chain([row.id]).collect(),
+        },
+        placement: image.placement.clone(),
+        pool: row.placement.pool,
+        pool_name: row.placement.pool_name.clone(),
+        size: row.placement.size,
+        created_size: row.created_size,
+        path: image.path,
+        volume: Some((row, mounted)),
+        _held: held,
+    })
 }
 
 impl Source {
@@ -183,6 +197,22 @@ impl Source {
         fault::point(Point::CreateCopied)?;
         self.settle_log(image.path(), object)?;
         filesystem::set_uuid(image.path(), kind, Uuid::now_v7().into_bytes()).on(object)
+    }
+
+    /// Lets the copy grow to the size of its volume, where that is larger. Nobody knows the volume yet:
+    /// what breaks off here is taken back as a whole.
+    pub(crate) fn enlarge(
+        &self,
+        core: &Core,
+        caller: &Caller,
+        image: &Image,
+        operation: OperationId,
+    ) -> Result<()> {
+        if image.size <= self.size.bytes() {
+            return Ok(());
+        }
+        replacement::grown(image, &core.running.begin(operation, "clone", &image.object, Some(caller)))?;
+        fault::point(Point::CreateEnlarged)
     }
 
     fn pool_holds(&self, core: &Core, image: &Image) -> bool {

@@ -30,6 +30,7 @@ mod readers;
 pub mod samples;
 pub mod schedules;
 mod schema;
+pub mod snapshot_aliases;
 pub mod snapshots;
 #[cfg(test)]
 mod tests;
@@ -56,6 +57,7 @@ pub use open::PreviousRun;
 pub use operations::{Intent, OperationRow, Way};
 pub use pools::PoolRow;
 pub use schedules::ScheduleRow;
+pub use snapshot_aliases::SnapshotAliasRow;
 pub use snapshots::SnapshotRow;
 pub use volumes::{AttachedRow, NameRow, PlacementRow, VolumeRow};
 pub use workspaces::{ContentRow, Held, WorkspaceRow};

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     format::{Origin, Placement},
-    request::{Page, SnapshotKey, SnapshotQuery},
+    request::{Order, Page, SnapshotKey, SnapshotQuery},
 };
 
 /// No page is longer.
@@ -149,11 +149,11 @@ pub fn in_pool(r: &Reader<'_>, pool: PoolId) -> Result<Vec<SnapshotRow>> {
     r.all("list snapshots", &format!("{SELECT} WHERE s.pool_id = ?1 ORDER BY s.id"), [Word(&pool)], row)
 }
 
-/// One page of the snapshots that `query` asks for, ordered by workspace and name. Its token is the
-/// last key, so that it stays valid whatever comes and goes.
+/// One page of the snapshots that `query` asks for. Its token is the last key, so that it stays valid
+/// whatever comes and goes.
 pub fn page(r: &Reader<'_>, query: &SnapshotQuery) -> Result<Page<SnapshotRow>> {
     let limit = if query.limit == 0 { LONGEST } else { query.limit.min(LONGEST) };
-    let after = query.after.as_deref().map(token).transpose()?;
+    let after = query.after.as_deref().map(|text| Token::parse(query.order, text)).transpose()?;
     let mut terms = vec!["true"];
     let mut values: Vec<Box<dyn ToSql + '_>> = Vec::new();
     if let Some(workspace) = &query.workspace {
@@ -164,30 +164,60 @@ pub fn page(r: &Reader<'_>, query: &SnapshotQuery) -> Result<Page<SnapshotRow>> 
         terms.push("coalesce(v.name, s.volume_name) = ?");
         values.push(Box::new(volume.as_str()));
     }
-    if let Some(key) = &after {
-        terms.push("(s.workspace, s.name) > (?, ?)");
-        values.push(Box::new(key.workspace.as_str()));
-        values.push(Box::new(key.name.as_str()));
+    if let Some(volume) = &query.volume_id {
+        terms.push("s.volume_id = ?");
+        values.push(Box::new(Word(volume)));
+    }
+    match &after {
+        Some(Token::Name(key)) => {
+            terms.push("(s.workspace, s.name) > (?, ?)");
+            values.push(Box::new(key.workspace.as_str()));
+            values.push(Box::new(key.name.as_str()));
+        }
+        Some(Token::Id(id)) => {
+            terms.push("s.id > ?");
+            values.push(Box::new(Word(id)));
+        }
+        None => {}
     }
     values.push(Box::new(limit + 1));
-    let sql = format!("{SELECT} WHERE {} ORDER BY s.workspace, s.name LIMIT ?", terms.join(" AND "));
+    let order = match query.order {
+        Order::ByName => "s.workspace, s.name",
+        Order::ById => "s.id",
+    };
+    let sql = format!("{SELECT} WHERE {} ORDER BY {order} LIMIT ?", terms.join(" AND "));
     let mut items = r.all("list snapshots", &sql, params_from_iter(values), row)?;
     let more = items.len() > limit;
     items.truncate(limit);
-    let next = items.last().filter(|_| more).map(|last| format!("{}.{}", last.workspace, last.manifest.name));
+    let next = items.last().filter(|_| more).map(|last| match query.order {
+        Order::ByName => format!("{}.{}", last.workspace, last.manifest.name),
+        Order::ById => last.id.to_string(),
+    });
     Ok(Page { items, next })
 }
 
-fn token(text: &str) -> Result<SnapshotKey> {
-    let parse = || {
-        let (workspace, name) = text.split_once('.')?;
-        Some(SnapshotKey { workspace: workspace.parse().ok()?, name: name.parse::<SnapshotName>().ok()? })
-    };
-    parse().ok_or_else(|| {
-        Error::new(ErrorKind::InvalidArgument, format!("{text:?} is no token of a page"))
-            .object("after")
-            .hint("pass the token that the page before came with, unchanged")
-    })
+/// The key of the last snapshot of a page.
+enum Token {
+    Name(SnapshotKey),
+    Id(SnapshotId),
+}
+
+impl Token {
+    fn parse(order: Order, text: &str) -> Result<Self> {
+        let parse = || match order {
+            Order::ByName => {
+                let (workspace, name) = text.split_once('.')?;
+                let name = name.parse::<SnapshotName>().ok()?;
+                Some(Self::Name(SnapshotKey { workspace: workspace.parse().ok()?, name }))
+            }
+            Order::ById => text.parse().ok().map(Self::Id),
+        };
+        parse().ok_or_else(|| {
+            Error::new(ErrorKind::InvalidArgument, format!("{text:?} is no token of a page"))
+                .object("after")
+                .hint("pass the token that the page before came with, unchanged")
+        })
+    }
 }
 
 /// Adds a snapshot. [`ErrorKind::AlreadyExists`] where the name is taken.

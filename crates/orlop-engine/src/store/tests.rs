@@ -136,6 +136,7 @@ fn volume(pool: &PoolRow, workspace: &str, name: &str) -> VolumeRow {
         created_size: Size::from_bytes(16 * MIB),
         applied_set: None,
         source: None,
+        ephemeral: false,
         placement: PlacementRow {
             pool: pool.id,
             pool_name: pool.name.clone(),

@@ -72,6 +72,8 @@ pub struct VolumeRow {
     pub applied_set: Option<String>,
     /// What it was made from or put back to, where it was.
     pub source: Option<Origin>,
+    /// Whether it was made for one consumer and goes with it; never changes.
+    pub ephemeral: bool,
     /// Where its data is.
     pub placement: PlacementRow,
 }
@@ -134,7 +136,7 @@ const SELECT: &str =
     "SELECT v.id, v.node, v.workspace, v.manifest, v.state, v.reason, v.generation, v.owner_uid,
     v.created_by, v.created_at, v.updated_at, v.deleted_at, v.deleted_by, v.released_at, v.used_bytes,
     v.temp_grace_seconds, v.vacated_at, p.pool_id, o.name, p.size_bytes, p.allocated_bytes, p.initialised, p.detail,
-    coalesce(v.created_size, p.size_bytes), v.applied_set, v.source
+    coalesce(v.created_size, p.size_bytes), v.applied_set, v.source, v.ephemeral
     FROM volumes v CROSS JOIN placements p ON p.volume_id = v.id CROSS JOIN pools o ON o.id = p.pool_id";
 
 fn row(row: &Row<'_>) -> rusqlite::Result<VolumeRow> {
@@ -160,6 +162,7 @@ fn row(row: &Row<'_>) -> rusqlite::Result<VolumeRow> {
         created_size: Size::from_bytes(row.get(23)?),
         applied_set: row.get(24)?,
         source: row.get::<_, Option<Json<_>>>(25)?.map(|origin| origin.0),
+        ephemeral: row.get(26)?,
         placement: PlacementRow {
             pool: row.get::<_, Word<_>>(17)?.0,
             pool_name: row.get::<_, Word<_>>(18)?.0,
@@ -246,8 +249,8 @@ pub fn count_by_state(r: &Reader<'_>) -> Result<Vec<(VolumeState, u64)>> {
 pub fn insert(tx: &Tx<'_>, volume: &VolumeRow) -> Result<()> {
     let sql = "INSERT INTO volumes (id, node, workspace, manifest, state, reason, generation, owner_uid, created_by,
         created_at, updated_at, deleted_at, deleted_by, released_at, used_bytes, temp_grace_seconds, created_size,
-        applied_set, source)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
+        applied_set, source, ephemeral)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)";
     let params = params![
         Word(&volume.id),
         tx.node(),
@@ -267,7 +270,8 @@ pub fn insert(tx: &Tx<'_>, volume: &VolumeRow) -> Result<()> {
         volume.temp_grace.seconds(),
         volume.created_size.bytes(),
         volume.applied_set,
-        volume.source.as_ref().map(Json)
+        volume.source.as_ref().map(Json),
+        volume.ephemeral
     ];
     tx.try_execute(sql, params).map_err(|error| refused(tx, volume, "add a volume", &error))?;
     place(tx, volume)

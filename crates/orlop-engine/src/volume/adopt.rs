@@ -82,6 +82,8 @@ pub(crate) fn adopt(core: &Core, caller: &Caller, request: &AdoptRequest) -> Res
         manifest: manifest(request, size)?,
         alias: None,
         set: None,
+        source: None,
+        ephemeral: false,
     };
     let row = create::create_filled(core, caller, new, &|row, image| {
         fill(core, row, image, &source, &from, there.bytes, &meter)

@@ -87,6 +87,8 @@ pub(crate) fn create(
             manifest: VolumeManifest { name, ..manifest.clone() },
             alias: Some(request.external.clone()),
             set: None,
+            source: None,
+            ephemeral: false,
         };
         match create::create(core, caller, new) {
             Ok(row) => {
@@ -102,7 +104,7 @@ pub(crate) fn create(
 }
 
 /// One that is being made is waited for; what a failed attempt left is finished or taken back.
-fn made(core: &Core, found: Option<VolumeRow>, deadline: Deadline) -> Result<Option<VolumeRow>> {
+pub(super) fn made(core: &Core, found: Option<VolumeRow>, deadline: Deadline) -> Result<Option<VolumeRow>> {
     let Some(row) = found else { return Ok(None) };
     if row.state != VolumeState::Pending {
         return Ok(Some(row));
@@ -275,12 +277,12 @@ pub(crate) fn remove(core: &Core, caller: &Caller, external: &str, deadline: Dea
     }
 }
 
-fn lock(front: Front, external: &str) -> Lock {
+pub(super) fn lock(front: Front, external: &str) -> Lock {
     Lock::Alias(format!("{} {external}", front.as_str()))
 }
 
 /// Random letters and digits: the tail of an id, whose head is the time.
-fn unique() -> String {
+pub(crate) fn unique() -> String {
     let id = Uuid::now_v7().simple().to_string();
     id.chars().rev().collect()
 }

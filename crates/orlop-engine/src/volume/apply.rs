@@ -34,7 +34,6 @@ pub(crate) fn apply(core: &Core, caller: &Caller, request: &ApplyRequest) -> Res
     let make = || {
         authority::make_volume(caller, &rule(&workspace))?;
         let row = create::create(core, caller, new(request))?;
-        let row = grown(core, caller, row, request)?;
         Ok(Applied { outcome: Outcome::Created, changes: Vec::new(), resource: view::one(core, row)? })
     };
     let Some(row) = core.store.read(|r| volumes::by_key(r, &key))? else { return make() };
@@ -49,6 +48,11 @@ pub(crate) fn apply(core: &Core, caller: &Caller, request: &ApplyRequest) -> Res
         let id = row.id;
         core.store.write(move |tx| volumes::applied(tx, id, &set))?;
     }
+    carry_out(core, caller, row, plan)
+}
+
+/// Does what was planned. The caller holds the volume's lock.
+pub(super) fn carry_out(core: &Core, caller: &Caller, row: VolumeRow, plan: Plan) -> Result<Applied<Volume>> {
     match plan {
         Plan::Unchanged => {
             Ok(Applied { outcome: Outcome::Unchanged, changes: Vec::new(), resource: view::one(core, row)? })
@@ -66,29 +70,14 @@ pub(crate) fn apply(core: &Core, caller: &Caller, request: &ApplyRequest) -> Res
     }
 }
 
-/// What was made from something smaller has the size of that at first. A crash before it has grown
-/// leaves it so, and applied again it grows.
-fn grown(core: &Core, caller: &Caller, row: VolumeRow, request: &ApplyRequest) -> Result<VolumeRow> {
-    if row.manifest.volume.size == request.manifest.volume.size {
-        return Ok(row);
-    }
-    let _volume = core.locks.take(Lock::Volume(row.id), Deadline::usual())?;
-    let row = core.again(row.id)?;
-    match assess(core, caller, &row, &request.manifest)? {
-        Plan::Change(change) => match change.resize {
-            Some(wanted) => resize::resize(core, caller, row, wanted),
-            None => Ok(row),
-        },
-        Plan::Unchanged => Ok(row),
-    }
-}
-
 fn new(request: &ApplyRequest) -> New {
     New {
         workspace: request.workspace.clone(),
         manifest: request.manifest.clone(),
         alias: None,
         set: request.set.clone(),
+        source: None,
+        ephemeral: false,
     }
 }
 
@@ -128,7 +117,7 @@ fn foreseen(core: &Core, caller: &Caller, request: &ApplyRequest) -> Result<Opti
         if !request.create_workspace {
             return Err(no_workspace(&key.workspace));
         }
-        create::foresee(core, caller, &key.workspace, &request.manifest)?;
+        create::foresee(core, caller, &key.workspace, &request.manifest, None)?;
         return Ok(None);
     };
     let deadline = Deadline::usual();
@@ -142,7 +131,7 @@ fn foreseen(core: &Core, caller: &Caller, request: &ApplyRequest) -> Result<Opti
     };
     let Some((row, _held)) = held else {
         authority::make_volume(caller, &rule(&workspace))?;
-        create::foresee(core, caller, &key.workspace, &request.manifest)?;
+        create::foresee(core, caller, &key.workspace, &request.manifest, None)?;
         return Ok(None);
     };
     match row.state {
@@ -195,7 +184,7 @@ fn deleting(row: &VolumeRow) -> Error {
 
 /// What is to be done with a volume that is there, and whether that can be done now: the one answer
 /// that a preview shows and apply goes by. The caller holds the volume's lock.
-pub(crate) fn assess(core: &Core, caller: &Caller, row: &VolumeRow, wanted: &VolumeManifest) -> Result<Plan> {
+pub(super) fn assess(core: &Core, caller: &Caller, row: &VolumeRow, wanted: &VolumeManifest) -> Result<Plan> {
     let Placement::Image(placement) = &row.placement.detail;
     let (title, facts) = (row.title(), facts::gather(core, caller, row, wanted.volume.size)?);
     let existing = Existing {
@@ -221,7 +210,12 @@ pub(crate) fn assess(core: &Core, caller: &Caller, row: &VolumeRow, wanted: &Vol
 }
 
 /// The workspace, made if that is asked for.
-fn workspace(core: &Core, caller: &Caller, name: &WorkspaceName, make: bool) -> Result<WorkspaceRow> {
+pub(super) fn workspace(
+    core: &Core,
+    caller: &Caller,
+    name: &WorkspaceName,
+    make: bool,
+) -> Result<WorkspaceRow> {
     if let Some(found) = core.store.read(|r| workspaces::by_name(r, name))? {
         return Ok(found);
     }
@@ -252,15 +246,18 @@ fn workspace(core: &Core, caller: &Caller, name: &WorkspaceName, make: bool) -> 
     Ok(row)
 }
 
+/// What was begun of a change and broke off is done first.
+pub(super) fn resumed(core: &Core, row: VolumeRow) -> Result<VolumeRow> {
+    let row = resize::resume(core, row)?;
+    change::resume(core, &row)?;
+    Ok(row)
+}
+
 /// A volume whose state allows a change. One that a failed attempt left as pending is finished or
 /// taken back first.
 fn settled(core: &Core, caller: &Caller, row: VolumeRow, request: &ApplyRequest) -> Result<VolumeRow> {
     match row.state {
-        VolumeState::Active | VolumeState::Error => {
-            let row = resize::resume(core, row)?;
-            change::resume(core, &row)?;
-            Ok(row)
-        }
+        VolumeState::Active | VolumeState::Error => resumed(core, row),
         VolumeState::Pending => {
             reconcile::operations::settle_volume(core, &row)?;
             match core.store.read(|r| volumes::by_id(r, row.id))? {

@@ -28,7 +28,7 @@ use crate::{
         self,
         room::{self, Figures},
     },
-    request::Caller,
+    request::{Caller, SourceId},
     snapshot::source::{self, Source},
     store::{
         AliasRow, Intent, PlacementRow, PoolRow, VolumeRow, aliases, events, operations, pools, volumes,
@@ -44,6 +44,10 @@ pub(crate) struct New {
     pub(crate) alias: Option<String>,
     /// The set of manifests that it is of.
     pub(crate) set: Option<String>,
+    /// What it is made from, where that is said by id and not by the manifest.
+    pub(crate) source: Option<SourceId>,
+    /// Whether it is made for one consumer, and goes with it.
+    pub(crate) ephemeral: bool,
 }
 
 /// What a volume would be made with, and whether there is room for it now.
@@ -62,10 +66,12 @@ pub(crate) fn foresee(
     caller: &Caller,
     workspace: &WorkspaceName,
     manifest: &VolumeManifest,
+    source: Option<SourceId>,
 ) -> Result<Foreseen> {
-    let source = match &manifest.volume.source {
-        Some(source) => Some(source::look_up(core, caller, workspace, source)?),
-        None => None,
+    let source = match (source, &manifest.volume.source) {
+        (Some(id), _) => Some(source::look_up_id(core, caller, id)?),
+        (None, Some(source)) => Some(source::look_up(core, caller, workspace, source)?),
+        (None, None) => None,
     };
     // Where its source is it can share blocks with that.
     let usual = || source.as_ref().map_or_else(PoolName::default_pool, |source| source.pool_name.clone());
@@ -97,17 +103,15 @@ pub(crate) fn create(core: &Core, caller: &Caller, new: New) -> Result<VolumeRow
 pub(crate) fn create_filled(
     core: &Core,
     caller: &Caller,
-    mut new: New,
+    new: New,
     fill: &dyn Fn(&VolumeRow, &Image) -> Result<()>,
 ) -> Result<VolumeRow> {
     let Foreseen { pool, paths, placement, figures, source } =
-        foresee(core, caller, &new.workspace, &new.manifest)?;
+        foresee(core, caller, &new.workspace, &new.manifest, new.source)?;
     let id = VolumeId(Uuid::now_v7());
     // Whoever sees the pending record waits for what becomes of it.
     let _held = core.locks.take(Lock::Volume(id), Deadline::usual())?;
-    // A copy is as long as what it is of; it grows when it is there.
-    let size = source.as_ref().map_or(new.manifest.volume.size, |source| source.size);
-    new.manifest.volume.size = size;
+    let size = new.manifest.volume.size;
     let temp_grace = temp::recorded(&new.manifest.volume, core.config.temp_grace);
     let now = Core::now();
     let row = VolumeRow {
@@ -131,6 +135,7 @@ pub(crate) fn create_filled(
         created_size: source.as_ref().map_or(size, |source| source.created_size),
         applied_set: new.set,
         source: source.as_ref().map(|source| source.origin.clone()),
+        ephemeral: new.ephemeral,
         placement: PlacementRow {
             pool: pool.id,
             pool_name: pool.name.clone(),
@@ -212,7 +217,10 @@ fn effect(core: &Core, paths: &PoolPaths, row: &VolumeRow, begin: Begin<'_>) -> 
     }
     fault::point(Point::CreateDirectory)?;
     match begin {
-        Begin::From { source, caller, operation } => source.make(core, caller, &image, operation)?,
+        Begin::From { source, caller, operation } => {
+            source.make(core, caller, &image, operation)?;
+            source.enlarge(core, caller, &image, operation)?;
+        }
         Begin::Empty(Some(blank)) if take_blank(paths, &blank, &image)? => {}
         Begin::Empty(_) => image_format::make(image.path(), image.size, &image.placement, &image.object)?,
     }

@@ -22,6 +22,7 @@ mod modes;
 mod notify;
 mod observation;
 mod pools;
+mod provisioning;
 mod published;
 mod released;
 mod renames;

@@ -129,6 +129,7 @@ scenario_tests!(
     restore_into_larger,
     restore_into_smaller,
     clone,
+    clone_larger,
     stage,
     publish,
     publish_read_only,

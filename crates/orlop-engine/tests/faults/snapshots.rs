@@ -1,7 +1,7 @@
 //! The operations on snapshots: what is there before, what is done, and what holds after.
 
 use orlop_engine::{fault::Point::*, *};
-use orlop_model::ErrorKind;
+use orlop_model::{ErrorKind, resource::Outcome};
 
 use crate::{
     harness::*,
@@ -9,6 +9,7 @@ use crate::{
 };
 
 const CLONE: &str = "size: 16Mi, accessMode: ReadWriteMany, type: temp, source: snapshot s";
+const CLONE_LARGER: &str = "size: 24Mi, accessMode: ReadWriteMany, type: temp, source: volume data";
 const CLONE_IN_USE: &str = "size: 16Mi, accessMode: ReadWriteMany, type: temp, source: volume data";
 
 /// A volume in use with a file in it, on a pool that shares blocks.
@@ -161,6 +162,20 @@ pub const SCENARIOS: &[Scenario] = &[
             let path = world.attach("data", "one").unwrap().path;
             std::fs::write(path.join("file"), "later").unwrap();
             holds(world, "clone", "cargo");
+        },
+        ..IN_USE
+    },
+    Scenario {
+        name: "clone_larger",
+        points: &[CreateCopied, CreateEnlarged, CreateFormatted, CreateFlushed, CreateDescribed, CreateDone],
+        operate: |world| world.apply("clone", CLONE_LARGER).map(drop),
+        check: |world| {
+            holds(world, "clone", "cargo");
+            let size = |volume| world.volume(volume).manifest.volume.size.bytes();
+            world.inside("clone", |path| {
+                assert!(orlop_sys::space::usage(path).unwrap().capacity > size("data"));
+            });
+            assert_eq!(world.apply("clone", CLONE_LARGER).unwrap().outcome, Outcome::Unchanged);
         },
         ..IN_USE
     },

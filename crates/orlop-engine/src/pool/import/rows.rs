@@ -175,6 +175,7 @@ fn volume_row(core: &Core, pool: &PoolRow, file: VolumeFile) -> VolumeRow {
         created_size: Size::from_bytes(file.created_size_bytes.unwrap_or(file.size_bytes)),
         applied_set: None,
         source: file.source.clone(),
+        ephemeral: false,
         placement: PlacementRow {
             pool: pool.id,
             pool_name: pool.name.clone(),

@@ -1,4 +1,4 @@
--- Version 3: what orchestrators have on their nodes.
+-- Version 3: what orchestrators ask for, and what they have on their nodes.
 
 -- A scope may have a volume at several targets, so it is unique only among those without one.
 CREATE TABLE attachments_of_3 (
@@ -31,3 +31,18 @@ ALTER TABLE attachments_of_3 RENAME TO attachments;
 CREATE INDEX attachments_volume ON attachments (volume_id);
 CREATE UNIQUE INDEX attachments_scope ON attachments (volume_id, node, front, scope) WHERE target IS NULL;
 CREATE UNIQUE INDEX attachments_target ON attachments (node, target) WHERE target IS NOT NULL;
+
+-- Volumes that were made for one consumer, and go with it.
+ALTER TABLE volumes ADD COLUMN ephemeral INTEGER NOT NULL DEFAULT 0 CHECK (ephemeral IN (0, 1));
+
+-- The names by which orchestrators ask for snapshots; `aliases` has those of volumes.
+CREATE TABLE snapshot_aliases (
+    front       TEXT NOT NULL,
+    external    TEXT NOT NULL,
+    snapshot_id TEXT NOT NULL REFERENCES snapshots (id) ON DELETE CASCADE,
+    node        TEXT NOT NULL,
+    created_at  TEXT NOT NULL,
+    PRIMARY KEY (front, external)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX snapshot_aliases_snapshot ON snapshot_aliases (snapshot_id);

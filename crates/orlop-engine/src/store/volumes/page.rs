@@ -9,7 +9,7 @@ use rusqlite::{ToSql, params_from_iter};
 
 use super::{SELECT, VolumeRow, row};
 use crate::{
-    request::{Page, VolumeQuery},
+    request::{Order, Page, VolumeQuery},
     store::{
         Reader,
         value::{Json, Word},
@@ -19,24 +19,24 @@ use crate::{
 /// No page is longer.
 const LONGEST: usize = 1000;
 
-/// One page of the volumes that `query` asks for, ordered by workspace, name and id.
+/// One page of the volumes that `query` asks for.
 /// [`ErrorKind::InvalidArgument`] where its token is none of ours.
 pub fn page(r: &Reader<'_>, query: &VolumeQuery) -> Result<Page<VolumeRow>> {
     let limit = if query.limit == 0 { LONGEST } else { query.limit.min(LONGEST) };
-    let after = query.after.as_deref().map(Token::parse).transpose()?;
+    let after = query.after.as_deref().map(|text| Token::parse(query.order, text)).transpose()?;
     // One more than asked for tells whether there is a next page.
     let (sql, values) = statement(query, after.as_ref(), limit + 1);
     let mut items = r.all("list volumes", &sql, params_from_iter(values), row)?;
     let more = items.len() > limit;
     items.truncate(limit);
-    let next = items.last().filter(|_| more).map(|last| Token::of(last).to_string());
+    let next = items.last().filter(|_| more).map(|last| Token::of(query.order, last).to_string());
     Ok(Page { items, next })
 }
 
 /// How SQLite would read the page.
 #[cfg(test)]
 pub(in crate::store) fn plan_of_page(r: &Reader<'_>, query: &VolumeQuery) -> Result<Vec<String>> {
-    let after = query.after.as_deref().map(Token::parse).transpose()?;
+    let after = query.after.as_deref().map(|text| Token::parse(query.order, text)).transpose()?;
     let (sql, values) = statement(query, after.as_ref(), 1);
     r.all("explain", &format!("EXPLAIN QUERY PLAN {sql}"), params_from_iter(values), |row| row.get(3))
 }
@@ -85,37 +85,60 @@ fn statement<'q>(
         terms.push("EXISTS (SELECT 1 FROM json_each(v.manifest, '$.tags') t WHERE t.value = ?)");
         values.push(Box::new(tag.as_str()));
     }
-    if let Some(token) = after {
-        terms.push("(v.workspace, v.name, v.id) > (?, ?, ?)");
-        values.push(Box::new(token.workspace.as_str()));
-        values.push(Box::new(token.name.as_str()));
-        values.push(Box::new(Word(&token.id)));
+    match after {
+        Some(Token::Name { workspace, name, id }) => {
+            terms.push("(v.workspace, v.name, v.id) > (?, ?, ?)");
+            values.push(Box::new(workspace.as_str()));
+            values.push(Box::new(name.as_str()));
+            values.push(Box::new(Word(id)));
+        }
+        Some(Token::Id(id)) => {
+            terms.push("v.id > ?");
+            values.push(Box::new(Word(id)));
+        }
+        None => {}
     }
     values.push(Box::new(limit));
-    let sql = format!("{SELECT} WHERE {} ORDER BY v.workspace, v.name, v.id LIMIT ?", terms.join(" AND "));
+    let order = match query.order {
+        Order::ByName => "v.workspace, v.name, v.id",
+        Order::ById => "v.id",
+    };
+    let sql = format!("{SELECT} WHERE {} ORDER BY {order} LIMIT ?", terms.join(" AND "));
     (sql, values)
 }
 
-/// The key of the last volume of a page. Names have no dot, so that a dot can part them.
-struct Token {
-    workspace: WorkspaceName,
-    name: VolumeName,
-    id: VolumeId,
+/// The key of the last volume of a page.
+enum Token {
+    /// Names have no dot, so that a dot can part them.
+    Name {
+        workspace: WorkspaceName,
+        name: VolumeName,
+        id: VolumeId,
+    },
+    Id(VolumeId),
 }
 
 impl Token {
-    fn of(row: &VolumeRow) -> Self {
-        Self { workspace: row.workspace.clone(), name: row.manifest.name.clone(), id: row.id }
+    fn of(order: Order, row: &VolumeRow) -> Self {
+        match order {
+            Order::ByName => {
+                Self::Name { workspace: row.workspace.clone(), name: row.manifest.name.clone(), id: row.id }
+            }
+            Order::ById => Self::Id(row.id),
+        }
     }
 
-    fn parse(text: &str) -> Result<Self> {
-        let parse = || {
-            let mut parts = text.splitn(3, '.');
-            Some(Self {
-                workspace: parts.next()?.parse().ok()?,
-                name: parts.next()?.parse().ok()?,
-                id: parts.next()?.parse().ok()?,
-            })
+    fn parse(order: Order, text: &str) -> Result<Self> {
+        let parse = || match order {
+            Order::ByName => {
+                let mut parts = text.splitn(3, '.');
+                Some(Self::Name {
+                    workspace: parts.next()?.parse().ok()?,
+                    name: parts.next()?.parse().ok()?,
+                    id: parts.next()?.parse().ok()?,
+                })
+            }
+            Order::ById => text.parse().ok().map(Self::Id),
         };
         parse().ok_or_else(|| {
             Error::new(ErrorKind::InvalidArgument, format!("{text:?} is no token of a page"))
@@ -127,6 +150,9 @@ impl Token {
 
 impl std::fmt::Display for Token {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{}.{}", self.workspace, self.name, self.id)
+        match self {
+            Self::Name { workspace, name, id } => write!(f, "{workspace}.{name}.{id}"),
+            Self::Id(id) => write!(f, "{id}"),
+        }
     }
 }

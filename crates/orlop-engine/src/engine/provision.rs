@@ -1,0 +1,82 @@
+//! What an orchestrator makes, changes and deletes by names and ids of its own.
+
+use std::time::Duration;
+
+use orlop_model::{
+    Result, SnapshotId, VolumeId,
+    resource::{Snapshot, Volume},
+};
+
+use super::Engine;
+use crate::{
+    events::{self, About},
+    locks::Deadline,
+    request::*,
+    snapshot,
+    volume::{amend, provision},
+};
+
+impl Engine {
+    /// Makes the volume that an orchestrator asks for by its own name, or finds it again.
+    pub fn provision(
+        &self,
+        caller: &Caller,
+        request: &ProvisionRequest,
+        patience: Duration,
+    ) -> Result<Applied<Volume>> {
+        let deadline = Deadline::after(patience);
+        let made = self.run("provision", |core| provision::provision(core, caller, request, deadline));
+        self.noted(caller, &format!("provision of {}", request.external), made)
+    }
+
+    /// The live volume that was provisioned under that name.
+    pub fn provisioned(&self, caller: &Caller, external: &str) -> Result<Option<Volume>> {
+        provision::find(self.core(), caller, external)
+    }
+
+    /// Changes single fields of a volume, whatever the others are.
+    pub fn amend(
+        &self,
+        caller: &Caller,
+        volume: VolumeId,
+        amendment: &Amendment,
+        patience: Duration,
+    ) -> Result<Applied<Volume>> {
+        let deadline = Deadline::after(patience);
+        self.told("amend", caller, "change", &VolumeRef::Id(volume), |core| {
+            amend::amend(core, caller, volume, amendment, deadline)
+        })
+    }
+
+    /// Makes the snapshot that an orchestrator asks for by its own name, or finds it again.
+    pub fn take_snapshot(
+        &self,
+        caller: &Caller,
+        request: &TakeRequest,
+        patience: Duration,
+    ) -> Result<Applied<Snapshot>> {
+        let deadline = Deadline::after(patience);
+        self.told("snapshot", caller, "snapshot", &VolumeRef::Id(request.volume), |core| {
+            snapshot::take::take(core, caller, request, deadline)
+        })
+    }
+
+    /// Any snapshot by id.
+    pub fn snapshot_by_id(&self, _: &Caller, id: SnapshotId) -> Result<Snapshot> {
+        snapshot::by_id(self.core(), id).map(snapshot::view::one)
+    }
+
+    /// Deletes a snapshot by id; of one that is not there it succeeds. What was made from it stays.
+    pub fn delete_snapshot_by_id(&self, caller: &Caller, id: SnapshotId, patience: Duration) -> Result<()> {
+        let deadline = Deadline::after(patience);
+        self.run("snapshot.delete", |core| snapshot::delete::delete_by_id(core, caller, id, deadline))
+    }
+
+    /// Records a refusal that concerns no volume that is there.
+    fn noted<T>(&self, caller: &Caller, what: &str, result: Result<T>) -> Result<T> {
+        if let Err(error) = &result {
+            events::refusal(self.core(), caller, what, About::Nothing, error);
+        }
+        result
+    }
+}
