@@ -28,6 +28,7 @@ const FOR_TESTS: &[Package] = &[
     Package { name: "util-linux", programs: &["nsenter", "unshare", "losetup"] },
     Package { name: "mount", programs: &["mount", "umount"] },
     Package { name: "sqlite3", programs: &["sqlite3"] },
+    Package { name: "kubernetes-client", programs: &["kubectl"] },
     Package { name: "g++", programs: &["g++"] },
 ];
 

@@ -21,7 +21,6 @@ pub mod freeze;
 mod grace;
 pub mod host;
 pub mod identity;
-pub mod idmap;
 pub mod image;
 pub mod loopdev;
 pub mod mount;

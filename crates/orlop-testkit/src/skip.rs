@@ -29,6 +29,8 @@ pub enum Part {
     Podman,
     /// The `sqlite3` shell.
     Sqlite3,
+    /// `kubectl`, which needs no cluster for what it is asked.
+    Kubectl,
     /// A kernel that can run a virtual machine.
     Kvm,
 }
@@ -60,6 +62,7 @@ impl Part {
                 .or_else(|| missing_program("runc", "runc"))
                 .or_else(missing_busybox),
             Self::Sqlite3 => missing_program("sqlite3", "sqlite3"),
+            Self::Kubectl => missing_program("kubectl", "kubernetes-client"),
             Self::Kvm => missing_file("/dev/kvm", "use a machine with virtualisation"),
         }
     }
@@ -74,7 +77,8 @@ impl Part {
             | Self::Docker
             | Self::Compose
             | Self::Podman
-            | Self::Sqlite3 => true,
+            | Self::Sqlite3
+            | Self::Kubectl => true,
             Self::Kvm => false,
         }
     }

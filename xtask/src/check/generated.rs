@@ -45,7 +45,8 @@ pub(super) fn check_all() -> Result<Vec<Violation>, String> {
     Ok(violations)
 }
 
-fn compare(file: &str, stored: Option<&str>, now: &str) -> Option<Violation> {
+/// The first line in which a stored file differs from what it would be now.
+pub(super) fn compare(file: &str, stored: Option<&str>, now: &str) -> Option<Violation> {
     let remedy = "run `cargo xtask check --write` and commit it";
     let Some(stored) = stored else {
         return Some(Violation::new(file, "the generated file is missing", remedy));

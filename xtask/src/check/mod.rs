@@ -2,6 +2,7 @@
 //!
 //! Each module judges one thing and is pure; here the files are read and the verdicts printed.
 
+mod chart;
 mod generated;
 mod layering;
 mod locks;
@@ -41,6 +42,7 @@ impl fmt::Display for Violation {
 pub(crate) fn task(write: bool) -> Result<(), String> {
     if write {
         generated::write_all()?;
+        chart::write()?;
     }
     let workspace = Workspace::load()?;
     let mut violations = layering::check(&workspace.packages);
@@ -61,6 +63,7 @@ pub(crate) fn task(write: bool) -> Result<(), String> {
     violations.extend(tidy::check_presence(&workspace.files));
     violations.extend(locks::check()?);
     violations.extend(generated::check_all()?);
+    violations.extend(chart::check()?);
     for violation in &violations {
         println!("{violation}");
     }

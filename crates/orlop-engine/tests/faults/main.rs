@@ -102,7 +102,6 @@ scenario_tests!(
     delete_temp,
     delete_persistent,
     undelete,
-    undelete_as,
     purge,
     wipe,
     rename,
@@ -133,7 +132,6 @@ scenario_tests!(
     stage,
     publish,
     publish_read_only,
-    publish_for_a_group,
     unpublish,
     unstage,
 );
