@@ -3,12 +3,14 @@
 //! An engine may call a volume `[a-zA-Z0-9][a-zA-Z0-9_.-]*`. A name that is legal here is kept;
 //! another becomes a slug with a short id, which the caller makes unique.
 
-use orlop_model::{Error, ErrorKind, Result, VolumeName, WorkspaceName};
+use orlop_model::{Error, ErrorKind, Result, VolumeName, WorkspaceName, resource::Front};
 
 use crate::request::VolumeKey;
 
 /// The most bytes an engine's name may have; the engines allow 255 in a path of theirs.
 const MOST: usize = 255;
+/// The most bytes a name of the Container Storage Interface may have.
+const MOST_OF_CSI: usize = 128;
 /// How many characters of the short id a slug ends with.
 const SHORT_ID: usize = 8;
 
@@ -37,6 +39,38 @@ pub(crate) fn check(external: &str) -> Result<()> {
         .hint(
             "use letters, digits, `_`, `.` and `-`, beginning with a letter or digit, at most 255 characters",
         ))
+}
+
+/// Checks what any front calls a volume. The Container Storage Interface allows what engines do not.
+///
+/// # Errors
+/// As [`check`].
+pub(crate) fn check_of(front: Front, external: &str) -> Result<()> {
+    match front {
+        Front::Csi if !external.is_empty() && external.len() <= MOST_OF_CSI => {
+            match external.chars().find(|c| c.is_control()) {
+                None => Ok(()),
+                Some(_) => Err(Error::new(
+                    ErrorKind::InvalidArgument,
+                    format!("{external:?} can't be the name of a volume"),
+                )
+                .object("volume name")
+                .hint("leave control characters out")),
+            }
+        }
+        Front::Docker | Front::Podman | Front::Csi | Front::Manifest | Front::Host => check(external),
+    }
+}
+
+/// Whether a front finds the volume of that key under that name without an alias.
+pub(crate) fn is_own_name(front: Front, external: &str, key: &VolumeKey) -> bool {
+    match front {
+        Front::Docker | Front::Podman | Front::Manifest | Front::Host => {
+            meaning(external) == Meaning::Key(key.clone())
+        }
+        // Its names are keys of requests: nothing is found by another name of the volume.
+        Front::Csi => false,
+    }
 }
 
 /// Which volume the name means where no alias is recorded.
@@ -123,6 +157,35 @@ mod tests {
         assert_eq!(meaning("project_data"), Meaning::AliasOnly);
         assert!(is_anonymous(&"a1".repeat(32)));
         assert!(!is_anonymous(&"A1".repeat(32)));
+    }
+
+    #[test]
+    fn own_names_need_no_alias() {
+        let key = VolumeKey { workspace: "team".parse().unwrap(), name: "data".parse().unwrap() };
+        for (front, external, own) in [
+            (Front::Docker, "team.data", true),
+            (Front::Podman, "team.data", true),
+            (Front::Docker, "data", false),
+            (Front::Docker, "team_data", false),
+            (Front::Csi, "team.data", false),
+        ] {
+            assert_eq!(is_own_name(front, external, &key), own, "{front:?} {external}");
+        }
+    }
+
+    #[test]
+    fn fronts_allow_other_names() {
+        for (front, external, good) in [
+            (Front::Docker, "A_b.c", true),
+            (Front::Docker, "pvc a/b", false),
+            (Front::Csi, "pvc a/b", true),
+            (Front::Csi, "a\nb", false),
+            (Front::Csi, "", false),
+            (Front::Csi, &"é".repeat(64), true),
+            (Front::Csi, &"é".repeat(65), false),
+        ] {
+            assert_eq!(check_of(front, external).is_ok(), good, "{front:?} {external:?}");
+        }
     }
 
     #[test]

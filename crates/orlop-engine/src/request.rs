@@ -413,7 +413,7 @@ pub struct Aliased {
 }
 
 /// A manifest whose name is still to be found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AliasedManifest {
     /// What was asked for; fields that were not said are `None`, and match anything that exists.
     pub size: Option<Size>,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     id::{SnapshotId, VolumeId},
     name::{PoolName, VolumeName},
-    resource::Pool,
+    resource::{Alias, Pool},
 };
 
 /// What became of a pool that was brought here.
@@ -47,6 +47,9 @@ pub struct ImportedVolume {
     pub owner_uid: Option<u32>,
     /// What became of it.
     pub fate: ImportFate,
+    /// What engines call it, here as where it comes from, where that is not its own name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<Alias>,
     /// Why, and what to do, where that needs saying.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,

@@ -37,7 +37,7 @@ pub use paths::{BlankName, PoolPaths};
 pub use placement::{ImageFormat, ImagePlacement, Placement};
 pub use pool::PoolFile;
 pub use snapshot::SnapshotFile;
-pub use volume::{Origin, VolumeFile, VolumeFileState};
+pub use volume::{FileAlias, Origin, VolumeFile, VolumeFileState};
 
 /// The newest format of `orlop.pool`, `volume.json` and `snapshot.json` that this build reads, and the one it writes.
 pub const FORMAT: u32 = 1;

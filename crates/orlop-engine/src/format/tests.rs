@@ -78,6 +78,19 @@ fn unknown_fields_of_a_known_format_are_ignored() {
 }
 
 #[test]
+fn what_fronts_call_a_volume_is_kept_whatever_the_front() {
+    let aliases =
+        r#"{ "aliases": [{"front": "docker", "name": "my_data"}, {"front": "tomorrow", "name": "x y"}],"#;
+    let file = volume(&VOLUME.replacen('{', aliases, 1)).unwrap();
+    let words: Vec<_> =
+        file.aliases.iter().map(|alias| (alias.front.as_str(), alias.name.as_str())).collect();
+    assert_eq!(words, [("docker", "my_data"), ("tomorrow", "x y")]);
+    let read = VolumeFile::decode(&file.encode().unwrap(), Path::new("x")).unwrap();
+    assert_eq!(read, file);
+    assert_eq!(volume(VOLUME).unwrap().aliases, []);
+}
+
+#[test]
 fn paths_are_made_of_ids() {
     let id: VolumeId = "019f0000-0000-7000-8000-0000000000a1".parse().unwrap();
     let paths = PoolPaths::new("/pool");

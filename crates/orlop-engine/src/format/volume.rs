@@ -50,6 +50,20 @@ pub struct VolumeFile {
     pub initialised: bool,
     /// How its data is kept.
     pub placement: Placement,
+    /// What fronts call it, where they do not find it by its own name; of one whose data is retained,
+    /// all that they called it. In order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<FileAlias>,
+}
+
+/// A front's name for a volume, as `volume.json` has it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FileAlias {
+    /// The word of the front. Not an enumeration: a front of a later build damages no file.
+    pub front: String,
+    /// The name, verbatim.
+    pub name: String,
 }
 
 /// Where the data of a volume came from. The names are for people: they may be others' by now.
@@ -89,7 +103,7 @@ pub struct VolumeFileState {
 
 impl VolumeFile {
     /// What the file of that record says.
-    pub fn of(row: &VolumeRow) -> Self {
+    pub fn of(row: &VolumeRow, aliases: Vec<FileAlias>) -> Self {
         Self {
             format: super::FORMAT,
             id: row.id,
@@ -114,6 +128,7 @@ impl VolumeFile {
             created_size_bytes: (row.created_size != row.placement.size).then(|| row.created_size.bytes()),
             initialised: row.placement.initialised,
             placement: row.placement.detail.clone(),
+            aliases,
         }
     }
 

@@ -11,12 +11,15 @@ use std::{
 
 use orlop_model::{
     PoolId, Size, SnapshotId, VolumeId,
-    resource::{SnapshotState, VolumeState},
+    resource::{Front, SnapshotState, VolumeState},
 };
 use orlop_sys::{FileIdentity, loopdev};
 
 use super::{read_short, remove::entries};
-use crate::format::{ImageFormat, Placement, PoolPaths, SnapshotFile, VolumeFile};
+use crate::{
+    alias,
+    format::{ImageFormat, Placement, PoolPaths, SnapshotFile, VolumeFile},
+};
 
 const ROOT: u32 = 0;
 /// The block sizes that we make filesystems and loop devices with.
@@ -69,6 +72,12 @@ pub(crate) fn volume(
         return Err("its volume.json contradicts itself about the size".to_owned());
     }
     file.manifest.volume.check().map_err(|error| error.message)?;
+    for alias in &file.aliases {
+        // Of a front that this build does not know nothing is taken over.
+        if let Some(front) = front(&alias.front) {
+            alias::check_of(front, &alias.name).map_err(|error| error.message)?;
+        }
+    }
     let path = paths.image(id);
     let found = image(&path, file.size_bytes, &file.placement)?;
     // A restore that was cut short changed nothing of the volume.
@@ -104,6 +113,15 @@ pub(crate) fn snapshot(paths: &PoolPaths, pool: PoolId, id: SnapshotId) -> Resul
     }
     disarm(&mut file.placement);
     Ok(file)
+}
+
+/// The front of that word, where this build has it and it has names of its own for volumes.
+pub(crate) fn front(word: &str) -> Option<Front> {
+    let named = |front: &Front| match front {
+        Front::Docker | Front::Podman | Front::Csi => true,
+        Front::Manifest | Front::Host => false,
+    };
+    Front::ALL.into_iter().find(|front| front.as_str() == word).filter(named)
 }
 
 fn description(directory: &Path, record: &Path) -> Result<Vec<u8>, String> {

@@ -208,7 +208,7 @@ pub(crate) fn export(core: &Core, caller: &Caller, name: &PoolName) -> Result<Ex
     core.store.write(move |tx| operations::begin(tx, &operation))?;
     let forgotten = (|| {
         for volume in &rows {
-            describe::write(&paths, volume)?;
+            describe::write(core, &paths, volume)?;
         }
         for snapshot in &kept {
             snapshot::describe::write(&paths, snapshot)?;

@@ -293,7 +293,7 @@ fn complete(
         marks: snapshot.source.as_ref().map(|origin| origin.marks.clone()).unwrap_or_default(),
     });
     (before.state, before.updated_at) = (SnapshotState::Active, now);
-    volume_describe::write_ahead(paths, &row)?;
+    volume_describe::write_ahead(core, paths, &row)?;
     let sized = if is == was { String::new() } else { format!(", and has {is} instead of {was}") };
     let message = format!(
         "volume {} is put back to snapshot {}{sized}; what was in it is kept as snapshot {}",

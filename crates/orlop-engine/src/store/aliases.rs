@@ -105,6 +105,22 @@ pub fn set_aside(tx: &Tx<'_>, volume: VolumeId) -> Result<()> {
     delete_of_volume(tx, volume).map(drop)
 }
 
+/// The aliases of a volume that are set aside, by front and name.
+pub fn aside(r: &Reader<'_>, volume: VolumeId) -> Result<Vec<AliasRow>> {
+    let sql = "SELECT front, external, volume_id, node, created_at FROM released_aliases
+        WHERE volume_id = ?1 ORDER BY front, external";
+    r.all("list aliases", sql, [Word(&volume)], row)
+}
+
+/// Records an alias of a released volume as set aside.
+pub fn put_aside(tx: &Tx<'_>, alias: &AliasRow) -> Result<()> {
+    let sql = "INSERT OR REPLACE INTO released_aliases (volume_id, front, external, node, created_at)
+        VALUES (?1, ?2, ?3, ?4, ?5)";
+    let (volume, front, external) = (Word(&alias.volume), Word(&alias.front), alias.external.as_str());
+    tx.execute("set an alias aside", sql, params![volume, front, external, tx.node(), At(alias.created_at)])
+        .map(drop)
+}
+
 /// Gives a volume back the aliases that were set aside, where no other has them now.
 pub fn restore(tx: &Tx<'_>, volume: VolumeId) -> Result<()> {
     let sql = "INSERT OR IGNORE INTO aliases (front, external, volume_id, node, created_at)

@@ -8,6 +8,7 @@ use orlop_model::{
 use uuid::Uuid;
 
 use super::{
+    change,
     create::{self, New},
     delete, plan, view,
 };
@@ -16,11 +17,12 @@ use crate::{
     attachment::attach::is_open,
     authority,
     core::{Core, object, rule},
+    fault::{self, Point},
     format::Placement,
     locks::{Deadline, Lock},
     reconcile,
     request::{Aliased, AliasedManifest, AliasedRequest, Applied, Caller, VolumeKey, VolumeRef},
-    store::{NameRow, Reader, VolumeRow, aliases, volumes},
+    store::{Intent, NameRow, Reader, VolumeRow, aliases, operations, volumes},
 };
 
 /// Slugs are as good as unique; so often another is tried.
@@ -66,7 +68,7 @@ pub(crate) fn create(
         }
     })?;
     if let Some(row) = made(core, found, deadline)? {
-        return agree(core, caller, request, row);
+        return agree(core, caller, request, row, deadline);
     }
     authority::make_volume(caller, &rule(&workspace))?;
     let manifest = manifest(core, request)?;
@@ -80,7 +82,7 @@ pub(crate) fn create(
         if name.as_str() == request.external
             && let Some(row) = made(core, core.store.read(|r| volumes::by_key(r, &key))?, deadline)?
         {
-            return agree(core, caller, request, row);
+            return agree(core, caller, request, row, deadline);
         }
         let new = New {
             workspace: key.workspace,
@@ -119,7 +121,13 @@ pub(super) fn made(core: &Core, found: Option<VolumeRow>, deadline: Deadline) ->
 }
 
 /// Records the alias of a volume that is there, if it is what was asked for.
-fn agree(core: &Core, caller: &Caller, request: &AliasedRequest, row: VolumeRow) -> Result<Applied<Volume>> {
+fn agree(
+    core: &Core,
+    caller: &Caller,
+    request: &AliasedRequest,
+    row: VolumeRow,
+    deadline: Deadline,
+) -> Result<Applied<Volume>> {
     if !is_open(row.state) {
         crate::core::usable(&row)?;
     }
@@ -137,25 +145,51 @@ fn agree(core: &Core, caller: &Caller, request: &AliasedRequest, row: VolumeRow)
         .object(object(&row))
         .hint("leave those options out to use it as it is, or choose another name"));
     }
-    let alias = create::alias(core, caller.front, request.external.clone(), row.id);
     let known = core.store.read(|r| aliases::find(r, caller.front, &request.external))?;
     if known.as_ref().map(|known| known.volume) != Some(row.id) {
-        core.store.write(move |tx| {
-            // It may have gone since it was looked at; an alias of a released one is worth nothing.
-            let there = volumes::by_id(tx, alias.volume)?;
-            if there.is_none_or(|there| there.state == VolumeState::Released) {
-                return Err(Error::new(ErrorKind::Recovering, "the volume was deleted meanwhile")
-                    .object(format!("volume {}", alias.external))
-                    .hint("try again, and it is made anew"));
-            }
-            // One of a released volume is in the way of the new.
-            if known.is_some() {
-                aliases::delete(tx, alias.front, &alias.external)?;
-            }
-            aliases::insert(tx, &alias)
-        })?;
+        record(core, caller, &request.external, &row, known.is_some(), deadline)?;
+    } else if let Some(_held) = core.locks.try_take(Lock::Volume(row.id)) {
+        // An earlier attempt may have got no further.
+        change::resume(core, &row)?;
     }
     Ok(Applied { outcome: Outcome::Unchanged, changes: Vec::new(), resource: view::one(core, row)? })
+}
+
+/// Records the alias, and beside the data where it can't be told from the volume's own name. `known`:
+/// it was another volume's, which is released, and is in the way of this one.
+fn record(
+    core: &Core,
+    caller: &Caller,
+    external: &str,
+    row: &VolumeRow,
+    known: bool,
+    deadline: Deadline,
+) -> Result<()> {
+    let alias = create::alias(core, caller.front, external.to_owned(), row.id);
+    let described = !alias::is_own_name(caller.front, external, &row.key());
+    let _held = if described { Some(core.locks.take(Lock::Volume(row.id), deadline)?) } else { None };
+    let operation = described.then(|| core.operation(Some(caller), Some(row.id), Intent::Configure));
+    let operation_id = operation.as_ref().map(|operation| operation.id);
+    let row = core.store.write(move |tx| {
+        // It may have gone since it was looked at; an alias of a released one is worth nothing.
+        let there = volumes::by_id(tx, alias.volume)?.filter(|row| row.state != VolumeState::Released);
+        let row = there.ok_or_else(|| {
+            Error::new(ErrorKind::Recovering, "the volume was deleted meanwhile")
+                .object(format!("volume {}", alias.external))
+                .hint("try again, and it is made anew")
+        })?;
+        if known {
+            aliases::delete(tx, alias.front, &alias.external)?;
+        }
+        aliases::insert(tx, &alias)?;
+        if let Some(operation) = &operation {
+            operations::begin(tx, operation)?;
+        }
+        Ok(row)
+    })?;
+    let Some(operation) = operation_id else { return Ok(()) };
+    fault::point(Point::ChangeRecorded)?;
+    change::follow(core, &row, operation)
 }
 
 /// What was said and is otherwise, as `size (2Gi, not 1Gi)`.

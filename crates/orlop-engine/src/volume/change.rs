@@ -72,7 +72,7 @@ pub(crate) fn resume(core: &Core, row: &VolumeRow) -> Result<()> {
 /// What follows from a record that changed. Repeatable.
 pub(crate) fn follow(core: &Core, row: &VolumeRow, operation: OperationId) -> Result<()> {
     let paths = pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
-    describe::write(&paths, row)?;
+    describe::write(core, &paths, row)?;
     fault::point(Point::ChangeDescribed)?;
     let image = core.image(row)?;
     if image_attach::staged(&image, &core.places.base(row.id))?.is_some() {

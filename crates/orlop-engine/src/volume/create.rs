@@ -266,7 +266,7 @@ pub(crate) fn complete(
     row.placement.initialised = true;
     row.updated_at = Core::now();
     // Flushes the names of image and description; the flush after it, the name of their directory.
-    describe::write_ahead(paths, &row)?;
+    describe::write_ahead(core, paths, &row)?;
     durable::sync_directory(&paths.volumes()).on(&object(&row))?;
     fault::point(Point::CreateDescribed)?;
     // What one that was made from another has for itself is found out later.

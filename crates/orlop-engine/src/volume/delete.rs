@@ -224,7 +224,7 @@ fn attempt(
     row.released_at = Some(Core::now());
     row.updated_at = Core::now();
     if image.directory.is_dir() {
-        describe::write_ahead(&paths, &row)?;
+        describe::write_ahead(core, &paths, &row)?;
     }
     fault::point(Point::DeleteDescribed)?;
     let message = format!("volume {} is deleted, and its data is retained as {}", row.title(), row.id);

@@ -1,24 +1,25 @@
 //! `volume.json`, beside the data: never the truth, but enough to rebuild the record from.
 
-use orlop_model::Result;
+use orlop_model::{Result, resource::VolumeState};
 use orlop_sys::durable;
 
 use crate::{
-    core::object,
-    format::{PoolPaths, VolumeFile},
+    alias,
+    core::{Core, object},
+    format::{FileAlias, PoolPaths, VolumeFile},
     host::On,
-    store::VolumeRow,
+    store::{AliasRow, Reader, VolumeRow, aliases},
 };
 
 /// Writes what the file of that record says, durably and as a whole.
-pub(crate) fn write(paths: &PoolPaths, row: &VolumeRow) -> Result<()> {
-    let bytes = VolumeFile::of(row).encode()?;
+pub(crate) fn write(core: &Core, paths: &PoolPaths, row: &VolumeRow) -> Result<()> {
+    let bytes = file(core, row)?.encode()?;
     durable::write_file(&paths.record(row.id), &bytes, 0o600).on(&object(row))
 }
 
 /// The same for a record whose next change is about to be committed.
-pub(crate) fn write_ahead(paths: &PoolPaths, row: &VolumeRow) -> Result<()> {
-    write(paths, &VolumeRow { generation: row.generation + 1, ..row.clone() })
+pub(crate) fn write_ahead(core: &Core, paths: &PoolPaths, row: &VolumeRow) -> Result<()> {
+    write(core, paths, &VolumeRow { generation: row.generation + 1, ..row.clone() })
 }
 
 /// What the file says, if it is whole and of that volume.
@@ -26,4 +27,34 @@ pub(crate) fn read(paths: &PoolPaths, row: &VolumeRow) -> Option<VolumeFile> {
     let path = paths.record(row.id);
     let bytes = crate::pool::read_short(&path).ok()?;
     VolumeFile::decode(&bytes, &path).ok().filter(|file| file.id == row.id)
+}
+
+/// What the file of that record should say.
+pub(crate) fn file(core: &Core, row: &VolumeRow) -> Result<VolumeFile> {
+    let known = core.store.read(|r| known(r, row))?;
+    let mut names: Vec<_> = known
+        .into_iter()
+        .map(|alias| FileAlias { front: alias.front.as_str().to_owned(), name: alias.external })
+        .collect();
+    names.sort();
+    names.dedup();
+    Ok(VolumeFile::of(row, names))
+}
+
+/// The aliases that can't be told from its name. Those of a released volume are set aside, or about to
+/// be; of one that is about to be undeleted they are about to be its own again, where they are free.
+fn known(r: &Reader<'_>, row: &VolumeRow) -> Result<Vec<AliasRow>> {
+    let (mut known, aside) = (aliases::of_volume(r, row.id)?, aliases::aside(r, row.id)?);
+    if row.state == VolumeState::Released {
+        known.extend(aside);
+        return Ok(known);
+    }
+    for alias in aside {
+        if aliases::find(r, alias.front, &alias.external)?.is_none() {
+            known.push(alias);
+        }
+    }
+    let key = row.key();
+    known.retain(|alias| !alias::is_own_name(alias.front, &alias.external, &key));
+    Ok(known)
 }

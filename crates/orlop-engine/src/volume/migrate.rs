@@ -225,7 +225,7 @@ fn arrive(
     paths: &PoolPaths,
 ) -> Result<()> {
     moved.updated_at = Core::now();
-    describe::write_ahead(paths, &moved)?;
+    describe::write_ahead(core, paths, &moved)?;
     durable::sync_directory(&paths.volumes()).on(&object(&moved))?;
     fault::point(Point::MigrateDescribed)?;
     let allocated =

@@ -70,7 +70,7 @@ fn revive(
     row.state = VolumeState::Active;
     (row.reason, row.deleted_at, row.deleted_by, row.released_at) = (None, None, None, None);
     row.updated_at = Core::now();
-    describe::write_ahead(&paths, &row)?;
+    describe::write_ahead(core, &paths, &row)?;
     fault::point(Point::UndeleteDescribed)?;
     let from = if was == row.title() { String::new() } else { format!(", which was {was}") };
     let told =
@@ -90,7 +90,7 @@ pub(crate) fn undo(core: &Core, row: &VolumeRow, operation: OperationId) -> Resu
     let Some(now) = core.store.read(|r| volumes::by_id(r, row.id))? else { return Ok(()) };
     if now.state == VolumeState::Released {
         let paths = pool::confirm(core, now.placement.pool, &now.placement.pool_name)?;
-        describe::write(&paths, &now)?;
+        describe::write(core, &paths, &now)?;
         core.store.write(move |tx| operations::finish(tx, operation))?;
     }
     Ok(())

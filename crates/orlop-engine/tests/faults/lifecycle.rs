@@ -37,6 +37,43 @@ pub const SCENARIOS: &[Scenario] = &[
         ..BASIC
     },
     Scenario {
+        name: "learn_an_alias",
+        points: &[ChangeRecorded, ChangeDescribed],
+        prepare: |world| {
+            keep(world);
+            let team = WorkspaceRequest::default();
+            world.engine().put_workspace(&ROOT, &"team".parse().unwrap(), &team).unwrap();
+            let request = ApplyRequest {
+                workspace: "team".parse().unwrap(),
+                manifest: manifest("data", PLAIN),
+                create_workspace: false,
+                set: None,
+            };
+            world.engine().apply(&ROOT, &request).unwrap();
+        },
+        operate: |world| {
+            let request = AliasedRequest {
+                external: "data".to_owned(),
+                workspace: "team".parse().unwrap(),
+                manifest: AliasedManifest::default(),
+            };
+            world.engine().create_aliased(&DOCKER, &request, PATIENCE).map(drop)
+        },
+        check: |world| {
+            kept(world);
+            let found = world.engine().resolve(&DOCKER, "data").unwrap().unwrap();
+            assert_eq!(found.title(), "team/data");
+            let json = std::fs::read_to_string(world.directory(&found).join("volume.json")).unwrap();
+            assert!(json.contains("\"aliases\""), "{json}");
+        },
+        end: |world| {
+            let found = world.engine().resolve(&DOCKER, "data").unwrap().unwrap();
+            world.engine().delete(&ROOT, &VolumeRef::Id(found.status.id), false).unwrap();
+            put_away(world, "keep");
+        },
+        ..BASIC
+    },
+    Scenario {
         name: "purge",
         points: &[DeleteRecorded, DeleteDetached, DeleteDescribed, DeleteUnlinked, DeleteRemoved, DeleteDone],
         prepare: |world| {

@@ -105,6 +105,7 @@ scenario_tests!(
     purge,
     wipe,
     rename,
+    learn_an_alias,
     blank,
     pool,
     pool_on_an_image,

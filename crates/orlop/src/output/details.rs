@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use orlop_model::{
     MANIFEST_VERSION, VolumeUsage,
     pool_report::{ImportFate, PoolCheck, PoolImport},
-    resource::{Attachment, Capacity, Consistency, Medium, Pool, Snapshot, Volume, Workspace},
+    resource::{Alias, Attachment, Capacity, Consistency, Medium, Pool, Snapshot, Volume, Workspace},
 };
 
 use super::{plain, quantity, table};
@@ -255,19 +255,24 @@ pub(crate) fn pool_check(report: &PoolCheck) -> String {
 /// What an import found: a line a volume, then a line a snapshot.
 pub(crate) fn pool_import(done: &PoolImport) -> String {
     let mut text = format!("pool {}: imported, at {}\n", done.pool.name, done.pool.path);
-    let mut line = |what: String, fate: ImportFate, owner: Option<u32>, detail: Option<&String>| {
-        let owner = owner.map_or_else(String::new, |owner| format!(", of {}", table::uid(owner)));
-        let detail = detail.map_or_else(String::new, |detail| format!(": {detail}"));
-        text.push_str(&format!("  {}: {}{owner}{}\n", plain(&what), fate.as_str(), plain(&detail)));
-    };
+    let mut line =
+        |what: String, fate: ImportFate, owner: Option<u32>, names: &[Alias], detail: Option<&String>| {
+            let owner = owner.map_or_else(String::new, |owner| format!(", of {}", table::uid(owner)));
+            let known = |alias: &Alias| format!(", known to {} as {}", alias.front.as_str(), alias.name);
+            let names: String = names.iter().map(known).collect();
+            let detail = detail.map_or_else(String::new, |detail| format!(": {detail}"));
+            let (what, names, detail) = (plain(&what), plain(&names), plain(&detail));
+            text.push_str(&format!("  {what}: {}{owner}{names}{detail}\n", fate.as_str()));
+        };
     for volume in &done.volumes {
         let title = volume.title.clone().unwrap_or_else(|| volume.directory.clone());
-        line(title, volume.fate, volume.owner_uid, volume.detail.as_ref());
+        line(title, volume.fate, volume.owner_uid, &volume.aliases, volume.detail.as_ref());
     }
     for snapshot in &done.snapshots {
         let title = snapshot.title.as_deref().unwrap_or(&snapshot.directory);
         let of = snapshot.volume.as_ref().map_or_else(String::new, |volume| format!(" of volume {volume}"));
-        line(format!("snapshot {title}{of}"), snapshot.fate, snapshot.owner_uid, snapshot.detail.as_ref());
+        let (fate, owner) = (snapshot.fate, snapshot.owner_uid);
+        line(format!("snapshot {title}{of}"), fate, owner, &[], snapshot.detail.as_ref());
     }
     text
 }

@@ -150,3 +150,26 @@ fn docker_is_answered_in_order_by_a_daemon_that_starts_after_it() {
     drop(docker);
     daemon.assert_nothing_left();
 }
+
+/// The store is lost, and Compose's name for a volume is none of Orlop's: Docker finds it again all the same.
+#[test]
+fn docker_finds_a_volume_of_a_lost_store_under_its_name() {
+    require!(Part::Docker, Part::Loop);
+    let mut world = with_docker("");
+    let docker = &world.docker;
+    docker.run(["volume", "create", "-d", "orlop", "-o", "size=64Mi", "Web_data"]).ok();
+    docker.container(&["--rm", "-v", "Web_data:/data"], &["sh", "-c", "echo kept > /data/note"]).ok();
+    soon("nobody uses it", || orlop_testkit::mounts::loops_below(world.daemon.scratch().path()).is_empty());
+    world.daemon.kill9();
+    for file in ["orlop.db", "orlop.db-wal", "orlop.db-shm"] {
+        let _ = fs::remove_file(world.daemon.state_dir().join(file));
+    }
+    world.daemon.restart();
+    let pool = world.daemon.state_dir().join("pool");
+    let done = world.daemon.cli(["pool", "import", "--path", pool.to_str().unwrap()]).ok();
+    says(&done, &["imported, of", "known to docker as Web_data"]);
+    let read = world.docker.container(&["--rm", "-v", "Web_data:/data"], &["cat", "/data/note"]).ok();
+    assert_eq!(read, "kept");
+    let listed = world.docker.volume_ls();
+    assert_eq!(listed.iter().map(|volume| volume.name.as_str()).collect::<Vec<_>>(), ["Web_data"]);
+}

@@ -37,10 +37,11 @@ impl Check<'_> {
     }
 
     fn description(&mut self, row: &VolumeRow, title: &str) -> Result<()> {
-        let paths = self.paths.clone();
+        let (core, paths) = (self.core, self.paths.clone());
+        let wanted = describe::file(core, row)?;
         let detail = match describe::read(&paths, row) {
             None => "its volume.json is missing or damaged",
-            Some(file) if same(&file, row) => return Ok(()),
+            Some(file) if same(&file, &wanted) => return Ok(()),
             Some(_) => "its volume.json says something else than its record",
         };
         self.found(
@@ -48,7 +49,7 @@ impl Check<'_> {
             title.to_owned(),
             About::Volume(row.id),
             detail.to_owned(),
-            || describe::write(&paths, row).map(|()| true),
+            || describe::write(core, &paths, row).map(|()| true),
         )
     }
 
@@ -98,7 +99,7 @@ impl Check<'_> {
 }
 
 /// Whether the description says what the record says. What became of its image is the record's alone.
-fn same(file: &VolumeFile, row: &VolumeRow) -> bool {
+fn same(file: &VolumeFile, wanted: &VolumeFile) -> bool {
     let plain = |file: &VolumeFile| {
         let mut file = VolumeFile { generation: 0, ..file.clone() };
         if file.state.phase == VolumeState::Error {
@@ -106,5 +107,5 @@ fn same(file: &VolumeFile, row: &VolumeRow) -> bool {
         }
         file
     };
-    plain(file) == plain(&VolumeFile::of(row))
+    plain(file) == plain(wanted)
 }

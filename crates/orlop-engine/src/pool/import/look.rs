@@ -113,6 +113,7 @@ fn volumes(core: &Core, row: &PoolRow, paths: &PoolPaths, shown: &mut Shown) -> 
                 owner_uid: Some(known.owner_uid),
                 directory,
                 fate: ImportFate::Known,
+                aliases: Vec::new(),
                 detail: None,
             }),
             Some(known) => {
@@ -169,6 +170,7 @@ fn refused_volume(directory: &str, title: Option<String>, why: String) -> Import
         title,
         owner_uid: None,
         fate: ImportFate::Refused,
+        aliases: Vec::new(),
         detail: Some(why),
     }
 }

@@ -1,9 +1,10 @@
 //! A pool that was carried here, or whose store was lost, with all that is in it: where it is (`place`),
-//! what is in it (`look`), what that is called here (`naming`, `rows`), and the records (`record`).
+//! what is in it (`look`), what that is called here (`naming`, `aliases`, `rows`), and the records (`record`).
 //!
 //! What it holds is looked at first. What passed becomes records in one write; the rest is told of and
 //! left alone. The same again goes on where an earlier attempt ended, and finds what is still missing.
 
+mod aliases;
 mod look;
 mod naming;
 mod place;

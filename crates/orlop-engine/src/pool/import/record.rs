@@ -1,6 +1,6 @@
 //! What was found becomes records, in one write, and the descriptions follow them.
 
-use std::path::Path;
+use std::{collections::HashSet, path::Path};
 
 use orlop_model::{
     OperationId, PoolId, Result, WorkspaceName,
@@ -12,12 +12,12 @@ use crate::{
     core::Core,
     events::event,
     fault::{self, Point},
-    format::{PoolPaths, SnapshotFile, VolumeFile},
+    format::{PoolPaths, SnapshotFile},
     locks::Lock,
     pool::{confirm, create::described, medium, remove::mark},
     request::Caller,
     snapshot,
-    store::{PoolRow, events, operations, pools, snapshots, volumes, workspaces},
+    store::{PoolRow, aliases, events, operations, pools, snapshots, volumes, workspaces},
     volume::describe,
     workspace,
 };
@@ -60,7 +60,21 @@ pub(super) fn record(core: &Core, caller: &Caller, pool: &PoolRow, fresh: bool, 
                 workspaces::insert(tx, space)?;
             }
         }
-        rows.volumes.iter().try_for_each(|row| volumes::insert(tx, row))?;
+        let mut released = HashSet::new();
+        for row in &rows.volumes {
+            volumes::insert(tx, row)?;
+            if row.state == VolumeState::Released {
+                released.insert(row.id);
+            }
+        }
+        for alias in &rows.aliases {
+            if released.contains(&alias.volume) {
+                aliases::put_aside(tx, alias)?;
+            } else {
+                // One that somebody was faster to take stays theirs.
+                aliases::note(tx, alias)?;
+            }
+        }
         rows.snapshots.iter().try_for_each(|row| snapshots::insert(tx, row))?;
         told.iter().try_for_each(|told| events::append(tx, told).map(drop))
     })?;
@@ -111,8 +125,9 @@ fn describe_volumes(core: &Core, pool: PoolId, paths: &PoolPaths) -> Result<()> 
         if !paths.volume(id).is_dir() {
             continue;
         }
-        if describe::read(paths, &row).is_none_or(|file| file != VolumeFile::of(&row)) {
-            describe::write(paths, &row)?;
+        let wanted = describe::file(core, &row)?;
+        if describe::read(paths, &row).is_none_or(|file| file != wanted) {
+            describe::write(core, paths, &row)?;
         }
     }
     Ok(())

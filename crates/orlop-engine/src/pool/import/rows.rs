@@ -11,6 +11,7 @@ use orlop_model::{
 use orlop_sys::image as host_image;
 
 use super::{
+    aliases::Aliases,
     look::{Found, Shown},
     naming::suffixed,
 };
@@ -18,7 +19,7 @@ use crate::{
     core::Core,
     format::{PoolPaths, SnapshotFile, VolumeFile},
     request::SnapshotKey,
-    store::{PlacementRow, PoolRow, SnapshotRow, VolumeRow, snapshots, volumes},
+    store::{AliasRow, PlacementRow, PoolRow, SnapshotRow, VolumeRow, snapshots, volumes},
 };
 
 /// A snapshot whose time went by while the pool was away stays for so long: what was just brought back
@@ -29,6 +30,8 @@ const AT_LEAST: SignedDuration = SignedDuration::from_hours(24);
 #[derive(Debug, Default)]
 pub(super) struct Rows {
     pub(super) volumes: Vec<VolumeRow>,
+    /// Names of fronts; those of released volumes are set aside.
+    pub(super) aliases: Vec<AliasRow>,
     pub(super) snapshots: Vec<SnapshotRow>,
 }
 
@@ -47,13 +50,13 @@ impl Rows {
 
 /// The records, and what the report says of them.
 pub(super) fn rows(core: &Core, pool: &PoolRow, found: Found, shown: &mut Shown) -> Result<Rows> {
-    let volumes = volume_rows(core, pool, found.volumes, shown)?;
+    let (volumes, aliases) = volume_rows(core, pool, found.volumes, shown)?;
     let mut names = HashMap::new();
     for row in &volumes {
         names.insert(row.id, (row.workspace.clone(), row.manifest.name.clone()));
     }
     let snapshots = snapshot_rows(core, pool, found.snapshots, &names, shown)?;
-    Ok(Rows { volumes, snapshots })
+    Ok(Rows { volumes, aliases, snapshots })
 }
 
 fn volume_rows(
@@ -61,13 +64,14 @@ fn volume_rows(
     pool: &PoolRow,
     found: Vec<VolumeFile>,
     shown: &mut Shown,
-) -> Result<Vec<VolumeRow>> {
+) -> Result<(Vec<VolumeRow>, Vec<AliasRow>)> {
     let mut taken = BTreeSet::new();
-    let mut rows = Vec::new();
+    let (mut rows, mut aliases) = (Vec::new(), Aliases::default());
     for file in found {
+        let known_as = file.aliases.clone();
         let mut row = volume_row(core, pool, file);
         let key = row.key();
-        let (mut fate, mut detail) = (ImportFate::Imported, None);
+        let (mut fate, mut detail) = (ImportFate::Imported, Vec::new());
         if row.state == VolumeState::Released {
             fate = ImportFate::Released;
         } else {
@@ -76,20 +80,26 @@ fn volume_rows(
                 let name = suffixed(key.name.as_str(), row.id.0, VolumeName::MAX_LENGTH);
                 row.manifest.name = name.parse()?;
                 fate = ImportFate::Renamed;
-                detail = Some(format!("there is a volume {}/{} already", key.workspace, key.name));
+                detail.push(format!("there is a volume {}/{} already", key.workspace, key.name));
             }
             taken.insert((row.workspace.clone(), row.manifest.name.clone()));
         }
+        let names = aliases.give(core, &row, &known_as, &mut detail)?;
         shown.volumes.push(ImportedVolume {
             directory: row.id.to_string(),
             title: Some(row.title()),
             owner_uid: Some(row.owner_uid),
             fate,
-            detail,
+            aliases: names,
+            detail: joined(detail),
         });
         rows.push(row);
     }
-    Ok(rows)
+    Ok((rows, aliases.given))
+}
+
+fn joined(detail: Vec<String>) -> Option<String> {
+    (!detail.is_empty()).then(|| detail.join("; "))
 }
 
 fn snapshot_rows(
@@ -138,7 +148,7 @@ fn snapshot_rows(
             volume: Some(row.manifest.snapshot.volume.clone()),
             owner_uid: Some(row.owner_uid),
             fate,
-            detail: (!detail.is_empty()).then(|| detail.join("; ")),
+            detail: joined(detail),
         });
         rows.push(row);
     }

@@ -69,7 +69,7 @@ pub(super) fn forward(
     attach::stage(core, row, &image)?;
     image_grow::grow(&image, &core.places.base(row.id))?;
     fault::point(Point::GrowGrown)?;
-    describe::write(&paths, row)?;
+    describe::write(core, &paths, row)?;
     fault::point(Point::GrowDescribed)?;
     leave(core, row, &image)?;
     let allocated = host_image::space(image.path()).ok().map(|space| Size::from_bytes(space.allocated));

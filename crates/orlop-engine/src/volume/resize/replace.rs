@@ -149,7 +149,7 @@ fn complete(
     if way == Way::Anew {
         row.created_size = to;
     }
-    describe::write_ahead(paths, &row)?;
+    describe::write_ahead(core, paths, &row)?;
     fault::point(Point::ReplaceDescribed)?;
     let allocated =
         host_image::space(&paths.image(row.id)).ok().map(|space| Size::from_bytes(space.allocated));

@@ -1,7 +1,8 @@
 //! Snapshots in pools that were carried here or whose store was lost; those that may have been made to do
-//! harm are in `untrusted`, and pools that are compared with their records in `compared`.
+//! harm are in `untrusted`, names of engines in `known`, and pools that are compared with their records in `compared`.
 
 mod compared;
+mod known;
 mod untrusted;
 
 use std::{
