@@ -55,7 +55,7 @@ fn judge(error: &SysError) -> (ErrorKind, Option<&'static str>) {
             TargetRefusal::AlreadyMounted { .. } => {
                 (ErrorKind::InUse, Some("unmount it first, or name another directory"))
             }
-            TargetRefusal::NotEmpty => (ErrorKind::InvalidArgument, Some("name an empty directory")),
+            TargetRefusal::NotEmpty => (ErrorKind::InvalidArgument, Some("name an empty one")),
             TargetRefusal::Outside { .. } => (
                 ErrorKind::InvalidArgument,
                 Some("start the daemon with the orchestrator's own directory as --kubelet-root"),
@@ -63,9 +63,8 @@ fn judge(error: &SysError) -> (ErrorKind, Option<&'static str>) {
             TargetRefusal::NotAbsolute
             | TargetRefusal::SymbolicLink
             | TargetRefusal::NotADirectory
-            | TargetRefusal::Moved => {
-                (ErrorKind::InvalidArgument, Some("name a directory that is there and stays"))
-            }
+            | TargetRefusal::NotAFile
+            | TargetRefusal::Moved => (ErrorKind::InvalidArgument, Some("name one that is there and stays")),
         },
         SysError::WrongDevice { .. } | SysError::DeviceRecycled { .. } => {
             (ErrorKind::Host, Some("something else was mounted or attached there meanwhile; try again"))

@@ -162,6 +162,9 @@ pub enum TargetRefusal {
     /// It is a file or something else.
     #[error("it is not a directory")]
     NotADirectory,
+    /// It is a directory or something else, and a block device is mounted on a file.
+    #[error("it is not a file, which a block device is mounted on")]
+    NotAFile,
     /// Mounting would hide what is in it.
     #[error("it is not empty, and what is in it would be hidden")]
     NotEmpty,

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::str::FromStr;
 
-use rustix::fs::{AtFlags, CWD, Statx, StatxFlags, statx};
+use rustix::fs::{AtFlags, CWD, FileType, Statx, StatxFlags, statx};
 
 use crate::error::{Result, SysError};
 
@@ -28,6 +28,20 @@ impl DeviceNumber {
         let found = statx(CWD, path, AtFlags::STATX_DONT_SYNC, StatxFlags::empty())
             .map_err(|errno| SysError::on("look at", path, errno))?;
         Ok(Self { major: found.stx_dev_major, minor: found.stx_dev_minor })
+    }
+
+    /// Of the block device that a path names, or that the file is which a link in `/proc/PID/fd` leads
+    /// to; `None` where it is none.
+    pub fn of_node(path: &Path) -> Result<Option<Self>> {
+        let found = statx(CWD, path, AtFlags::STATX_DONT_SYNC, StatxFlags::TYPE)
+            .map_err(|errno| SysError::on("look at", path, errno))?;
+        Ok(Self::of_block_node(&found))
+    }
+
+    /// The same of what was looked at.
+    pub(crate) fn of_block_node(found: &Statx) -> Option<Self> {
+        let is_block = FileType::from_raw_mode(u32::from(found.stx_mode)) == FileType::BlockDevice;
+        is_block.then_some(Self { major: found.stx_rdev_major, minor: found.stx_rdev_minor })
     }
 
     /// From the kernel's 64-bit form, as in `st_dev` and `lo_device`.

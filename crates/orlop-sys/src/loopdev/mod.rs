@@ -3,7 +3,8 @@
 //! Every device made here has the autoclear flag: the kernel frees it when the last descriptor is
 //! closed and the last mount, in any mount namespace, is gone. A crash between attaching and
 //! mounting therefore leaks nothing. The price is that the [`LoopDevice`] must be kept until the
-//! filesystem on it is mounted.
+//! filesystem on it is mounted. What is had as a device has no mount: [`LoopDevice::keep`] takes the
+//! flag away for as long as somebody may come for it, and [`LoopDevice::let_go`] gives it back.
 //!
 //! A loop device is recycled for another file as soon as it is free, so a number or a path proves
 //! nothing: the backing file is confirmed on an open descriptor before a device is used or changed.
@@ -150,6 +151,42 @@ impl LoopDevice {
             Ok(()) | Err(Errno::NXIO) => Ok(()),
             Err(errno) => Err(SysError::on("detach", &self.node(), errno)),
         }
+    }
+
+    /// Has the device stay when nobody has it open or mounted.
+    pub fn keep(&self) -> Result<()> {
+        self.set_autoclear(false)
+    }
+
+    /// Has the kernel free the device when nobody has it open or mounted any more: at once, when this
+    /// is dropped and was the last.
+    pub fn let_go(&self) -> Result<()> {
+        self.set_autoclear(true)
+    }
+
+    fn set_autoclear(&self, wanted: bool) -> Result<()> {
+        self.confirm()?;
+        let failed = |errno| SysError::on("change the flags of", &self.node(), errno);
+        let mut info = ioctl::status(&self.fd).map_err(failed)?;
+        if has_flag(&info, Flags::LO_FLAGS_AUTOCLEAR) == wanted {
+            return Ok(());
+        }
+        info.lo_flags ^= Flags::LO_FLAGS_AUTOCLEAR as u32;
+        ioctl::set_status(&self.fd, info).map_err(failed)
+    }
+
+    /// Has the device refuse writes (EPERM), or take them again. Whoever may administer block devices
+    /// can change it back.
+    pub fn set_read_only(&self, read_only: bool) -> Result<()> {
+        self.confirm()?;
+        ioctl::set_read_only(&self.fd, read_only)
+            .map_err(|errno| SysError::on("make read-only", &self.node(), errno))
+    }
+
+    /// Brings to the image what was written to the device, by whomever and through whichever cache.
+    pub fn flush(&self) -> Result<()> {
+        self.confirm()?;
+        rustix::fs::fsync(&self.fd).map_err(|errno| SysError::on("flush", &self.node(), errno))
     }
 
     /// Makes the device as long as the image is now, after the image grew.

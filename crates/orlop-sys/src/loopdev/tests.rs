@@ -332,3 +332,68 @@ fn blocks_freed_inside_go_back_to_the_host() {
         mount::unmount(&target).unwrap();
     }
 }
+
+#[test]
+fn a_device_that_is_kept_stays_until_it_is_let_go() {
+    if !may_mount() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let image = blank(&scratch, "image");
+    let device = attach(&image, PLAIN).unwrap();
+    let (identity, number) = (device.identity(), device.number());
+    for _ in 0..2 {
+        device.keep().unwrap();
+    }
+    drop(device);
+    assert!(!wait_gone(identity, Duration::from_millis(100)).unwrap());
+    let info = info_of(identity).unwrap();
+    assert!(!info.autoclear && info.number == number);
+    // Somebody has it open when it is let go: it goes with him.
+    let other = File::open(format!("/dev/loop{number}")).unwrap();
+    let found = find_by_backing(identity).unwrap().unwrap();
+    for _ in 0..2 {
+        found.let_go().unwrap();
+    }
+    drop(found);
+    assert!(!wait_gone(identity, Duration::from_millis(100)).unwrap());
+    // Kept again meanwhile, it stays after all.
+    find_by_backing(identity).unwrap().unwrap().keep().unwrap();
+    drop(other);
+    assert!(!wait_gone(identity, Duration::from_millis(100)).unwrap());
+    find_by_backing(identity).unwrap().unwrap().let_go().unwrap();
+    assert!(wait_gone(identity, PATIENCE).unwrap());
+}
+
+#[test]
+fn a_device_grows_flushes_and_refuses_writes_under_those_who_have_it() {
+    use std::os::unix::fs::FileExt;
+    if !may_mount() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let image = blank(&scratch, "image");
+    let device = attach(&image, PLAIN).unwrap();
+    let node = format!("/dev/loop{}", device.number());
+    let user = File::options().read(true).write(true).open(&node).unwrap();
+    user.write_all_at(b"cargo", 8192).unwrap();
+    // What is in the cache of the device is in the image after a flush.
+    device.flush().unwrap();
+    let mut read = [0; 5];
+    File::open(&image).unwrap().read_exact_at(&mut read, 8192).unwrap();
+    assert_eq!(&read, b"cargo");
+
+    File::options().write(true).open(&image).unwrap().set_len(32 * MIB).unwrap();
+    assert!(user.write_all_at(b"x", 24 * MIB).is_err());
+    device.set_capacity().unwrap();
+    user.write_all_at(b"behind", 24 * MIB).unwrap();
+    user.sync_all().unwrap();
+
+    device.set_read_only(true).unwrap();
+    let refused = File::options().write(true).open(&node).and_then(|file| file.write_all_at(b"x", 0));
+    assert_eq!(refused.unwrap_err().raw_os_error(), Some(Errno::PERM.raw_os_error()));
+    user.read_exact_at(&mut read, 8192).unwrap();
+    assert_eq!(&read, b"cargo");
+    device.set_read_only(false).unwrap();
+    user.write_all_at(b"again", 0).unwrap();
+}

@@ -247,6 +247,24 @@ pub(crate) fn bind_tree(
     Ok((mounted, tree))
 }
 
+/// Mounts a device node on a file, both given by descriptors. The filesystem that the node is in may
+/// forbid devices, as that under `/run` does: this one mount allows them, and nothing else.
+pub(crate) fn bind_node(node: &OwnedFd, target: &OwnedFd) -> Result<()> {
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let tree =
+        open_tree(node, c"", flags).map_err(|errno| SysError::call("clone the mount of a node", errno))?;
+    let request = mount_attr {
+        attr_set: u64::from(MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC),
+        attr_clr: u64::from(MOUNT_ATTR_NODEV),
+        propagation: u64::from(MS_PRIVATE),
+        userns_fd: 0,
+    };
+    syscall::mount_setattr(tree.as_fd(), &request)
+        .map_err(|errno| SysError::call("set the attributes of the mount of a node", errno))?;
+    attach(&tree, target).map_err(|errno| SysError::call("mount on the target", errno))
+}
+
 /// Unmounts the mount that a descriptor of its root refers to. The descriptor itself keeps it busy,
 /// so it leaves the namespace now and is gone when the descriptor is closed.
 pub(crate) fn take_away(tree: &OwnedFd) -> Result<()> {

@@ -4,6 +4,7 @@
 //! else's directory above all. So the path is resolved once, following no link, and everything after
 //! that (checks, mount, undo) is done to what the descriptor refers to.
 
+mod device;
 mod root;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use crate::error::{Result, SysError, TargetRefusal};
 use crate::identity::{DeviceNumber, FileIdentity};
 use crate::mount;
 
+pub use device::{FileTarget, MountedNode, make_node};
 pub use root::TargetRoot;
 
 /// A directory that was opened and may be mounted on.

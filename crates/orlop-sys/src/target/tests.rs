@@ -260,3 +260,92 @@ fn below_a_root_nothing_leads_out_of_it() {
         assert_eq!(root.place(&root_path.join(below)).unwrap().remove_directory().unwrap(), was_there);
     }
 }
+
+#[test]
+fn a_node_is_mounted_on_a_file_and_opened_there() {
+    use std::os::unix::fs::{FileExt, MetadataExt};
+    if !may_mount() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let root = TargetRoot::open(&scratch.directory("root")).unwrap();
+    let device = Volume::small(&scratch, "image").attach();
+    // As in `/run`: no device can be opened where the node is.
+    let held = scratch.directory("held");
+    let mounted = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "nodev,size=64k", "tmpfs"])
+        .arg(&held)
+        .status();
+    assert!(mounted.unwrap().success());
+    let node = held.join("node");
+    for _ in 0..2 {
+        make_node(&node, device.device()).unwrap();
+    }
+    assert_eq!(std::fs::metadata(&node).unwrap().mode() & 0o7777, 0o600);
+    assert!(std::fs::File::open(&node).is_err(), "nodev");
+
+    let place = root.place(&root.path().join("target")).unwrap();
+    assert_eq!(place.mounted_node().unwrap(), None);
+    assert!(place.open_file().unwrap_err().is_not_found());
+    assert!(place.make_file(0o600).unwrap());
+    assert!(!place.make_file(0o600).unwrap());
+    let target = place.open_file().unwrap();
+    let other = DeviceNumber { major: 7, minor: 999_999 };
+    assert!(matches!(target.bind_node(&node, other), Err(SysError::WrongDevice { .. })));
+    target.bind_node(&node, device.device()).unwrap();
+    let found = place.mounted_node().unwrap().unwrap();
+    assert_eq!(found.device, device.device());
+    assert_eq!(DeviceNumber::of_node(place.path()).unwrap(), Some(device.device()));
+    let user = std::fs::File::options().read(true).write(true).open(place.path()).unwrap();
+    user.write_all_at(b"cargo", 4096).unwrap();
+
+    assert!(matches!(reason(place.open_file().unwrap_err()), TargetRefusal::AlreadyMounted { .. }));
+    assert!(matches!(place.remove_file(), Err(SysError::Busy { .. })));
+    let wrong = MountedNode { device: other, ..found };
+    assert!(matches!(place.unmount_node(wrong), Err(SysError::WrongDevice { .. })));
+    // Who opened it by this very mount keeps that busy; who came by another node does not.
+    assert!(matches!(place.unmount_node(found), Err(SysError::Busy { .. })));
+    drop(user);
+    let user = std::fs::File::open(device.node()).unwrap();
+    place.unmount_node(found).unwrap();
+    assert!(matches!(place.unmount_node(found), Err(SysError::NotMounted { .. })));
+    let mut read = [0; 5];
+    user.read_exact_at(&mut read, 4096).unwrap();
+    assert_eq!(&read, b"cargo");
+    assert!(place.remove_file().unwrap());
+    assert!(!place.remove_file().unwrap());
+}
+
+#[test]
+fn only_an_empty_file_is_mounted_on_and_removed() {
+    let scratch = Scratch::new();
+    let root = TargetRoot::open(&scratch.directory("root")).unwrap();
+    let at = |name: &str| root.place(&root.path().join(name)).unwrap();
+    std::fs::create_dir(root.path().join("directory")).unwrap();
+    std::fs::write(root.path().join("full"), "theirs").unwrap();
+    std::fs::write(root.path().join("empty"), "").unwrap();
+    std::os::unix::fs::symlink("empty", root.path().join("link")).unwrap();
+    for (name, expected) in [
+        ("directory", TargetRefusal::NotAFile),
+        ("full", TargetRefusal::NotEmpty),
+        ("link", TargetRefusal::SymbolicLink),
+    ] {
+        assert_eq!(reason(at(name).open_file().unwrap_err()), expected, "{name}");
+    }
+    for (name, expected) in [
+        ("directory", TargetRefusal::NotAFile),
+        ("full", TargetRefusal::NotEmpty),
+        ("link", TargetRefusal::NotAFile),
+    ] {
+        assert_eq!(reason(at(name).remove_file().unwrap_err()), expected, "{name}");
+    }
+    if may_mount() {
+        make_node(&root.path().join("node"), DeviceNumber { major: 7, minor: 999_999 }).unwrap();
+        assert_eq!(reason(at("node").open_file().unwrap_err()), TargetRefusal::NotAFile);
+        assert_eq!(reason(at("node").remove_file().unwrap_err()), TargetRefusal::NotAFile);
+        let node = std::fs::symlink_metadata(root.path().join("node")).unwrap();
+        assert!(std::os::unix::fs::FileTypeExt::is_block_device(&node.file_type()));
+    }
+    assert!(at("empty").remove_file().unwrap());
+    assert_eq!(std::fs::read_to_string(root.path().join("full")).unwrap(), "theirs");
+}
