@@ -58,6 +58,8 @@ points! {
     ChangeRecorded = "change.recorded",
     /// `volume.json` has the new.
     ChangeDescribed = "change.described",
+    /// The `snapshot.json` of one of its snapshots has the volume's new name.
+    ChangeOfSnapshots = "change.of-snapshots",
     /// The intent to mount is recorded.
     AttachRecorded = "attach.recorded",
     /// The image has a loop device.
@@ -74,6 +76,8 @@ points! {
     AttachDone = "attach.done",
     /// The directory that an orchestrator wants a volume on is there.
     PublishMade = "publish.made",
+    /// The volume's directory is its group's to write; it is not yet mounted for who comes with one.
+    PublishShared = "publish.shared",
     /// The intent to detach is recorded.
     DetachRecorded = "detach.recorded",
     /// The consumer's target on the host is unmounted.

@@ -21,6 +21,7 @@ pub mod freeze;
 mod grace;
 pub mod host;
 pub mod identity;
+pub mod idmap;
 pub mod image;
 pub mod loopdev;
 pub mod mount;

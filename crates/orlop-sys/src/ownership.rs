@@ -3,7 +3,7 @@
 
 use std::os::fd::AsFd;
 
-use rustix::fs::{Gid, Mode, Uid, fchmod, fchown};
+use rustix::fs::{Gid, Mode, Uid, fchmod, fchown, fstat};
 
 use crate::error::{Result, SysError};
 
@@ -42,6 +42,17 @@ pub fn apply(directory: impl AsFd, ownership: Ownership) -> Result<()> {
     Ok(())
 }
 
+/// What the directory or file behind a descriptor has.
+pub fn of(directory: impl AsFd) -> Result<Ownership> {
+    let found =
+        fstat(&directory).map_err(|errno| SysError::call("look at the owner of the volume's root", errno))?;
+    Ok(Ownership {
+        uid: Some(found.st_uid),
+        gid: Some(found.st_gid),
+        mode: Some(Mode::from_raw_mode(found.st_mode).as_raw_mode()),
+    })
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -60,6 +71,7 @@ mod tests {
         assert_eq!(found.mode() & 0o7777, 0o2770);
         let inside = std::fs::metadata(dir.path().join("file")).unwrap();
         assert_eq!(inside.uid(), rustix::process::geteuid().as_raw());
+        assert_eq!(of(&fd).unwrap(), wanted);
         apply(&fd, Ownership::default()).unwrap();
         assert_eq!(fd.metadata().unwrap().uid(), 1234);
         let invalid = Ownership { uid: Some(u32::MAX), ..Ownership::default() };

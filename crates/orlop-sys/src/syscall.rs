@@ -4,8 +4,8 @@ use std::ffi::{c_int, c_long, c_uint};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use linux_raw_sys::general::{
-    __NR_close_range, __NR_exit_group, __NR_mount_setattr, __NR_rt_sigprocmask, AT_EMPTY_PATH, SIG_SETMASK,
-    mount_attr,
+    __NR_close_range, __NR_exit_group, __NR_mount_setattr, __NR_rt_sigprocmask, __NR_unshare, AT_EMPTY_PATH,
+    CLONE_NEWUSER, SIG_SETMASK, mount_attr,
 };
 use rustix::io::Errno;
 use rustix::process::{Pid, setsid};
@@ -63,6 +63,15 @@ pub(crate) fn exit(status: i32) -> ! {
     loop {
         // SAFETY: it takes a number and does not return.
         unsafe { syscall(c_long::from(__NR_exit_group), status) };
+    }
+}
+
+/// Moves the process into a new user namespace. It must have one thread only: a forked child.
+pub(crate) fn enter_new_user_namespace() -> Result<(), Errno> {
+    // SAFETY: it takes a number, and changes what the process may do and nothing in its memory.
+    match unsafe { syscall(c_long::from(__NR_unshare), c_long::from(CLONE_NEWUSER)) } {
+        0 => Ok(()),
+        _ => Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL)),
     }
 }
 

@@ -22,7 +22,7 @@ use uuid::Uuid;
 use super::{
     access::{self, Access, Asked, Grant, Wish},
     detach::{self, Released},
-    publish,
+    node, publish,
     stale::{self, Survey},
 };
 use crate::{
@@ -338,8 +338,9 @@ fn show(
     let options = options(row, &consumer.form);
     let using = Use { options: &options, ownership: Ownership::default() };
     let root = mount::open_directory(&base).on(&image.object)?;
+    let ids = node::group::map(row, image, &root, &consumer.form, grant.read_only)?;
     let data = Path::new(DATA_DIRECTORY);
-    target.bind(root.as_fd(), data, using.attributes(grant.read_only)).on(&image.object)?;
+    target.bind(root.as_fd(), data, using.attributes(grant.read_only), ids.as_ref()).on(&image.object)?;
     Ok(target.path().to_owned())
 }
 

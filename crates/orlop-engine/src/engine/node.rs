@@ -3,9 +3,10 @@
 use std::{path::Path, time::Duration};
 
 use orlop_model::{Result, VolumeId};
+use orlop_sys::idmap::IdMap;
 
 use super::Engine;
-use crate::{attachment::node, locks::Deadline, request::*};
+use crate::{attachment::node, host::On, locks::Deadline, request::*};
 
 impl Engine {
     /// Keeps a volume ready for the consumers of this node, until [`Self::unstage`]. Asked again, it
@@ -60,6 +61,14 @@ impl Engine {
         self.told("unpublish", caller, &what, &VolumeRef::Id(volume), |core| {
             node::publish::unpublish(core, caller, volume, target, deadline)
         })
+    }
+
+    /// Whether a consumer may come with a group of its own; why not, where it may not.
+    ///
+    /// # Errors
+    /// [`orlop_model::ErrorKind::Host`] where the kernel makes no user namespace for us.
+    pub fn maps_groups(&self) -> Result<()> {
+        IdMap::exchanging_groups(0, 1).on("user namespace").map(drop)
     }
 
     /// How a volume stands that is staged or published at that path.

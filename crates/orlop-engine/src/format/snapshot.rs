@@ -32,7 +32,8 @@ pub struct SnapshotFile {
     pub created_at: Timestamp,
     /// When it is deleted by itself.
     pub expires_at: Option<Timestamp>,
-    /// What was asked for.
+    /// What was asked for. The volume's name in it may be one that it had before: `volume` says which it
+    /// is.
     pub manifest: SnapshotManifest,
     /// The volume that it is of.
     pub volume: VolumeId,

@@ -1,13 +1,17 @@
 //! `snapshot.json`, beside the image: never the truth, but enough to rebuild the record from.
 
-use orlop_model::Result;
+use orlop_model::{Result, VolumeId};
 use orlop_sys::durable;
 
 use super::object;
 use crate::{
+    core::Core,
+    fault::{self, Point},
     format::{PoolPaths, SnapshotFile},
     host::On,
-    store::SnapshotRow,
+    locks::Lock,
+    pool,
+    store::{SnapshotRow, snapshots},
 };
 
 /// Writes what the file of that record says, durably and as a whole.
@@ -19,6 +23,31 @@ pub(crate) fn write(paths: &PoolPaths, row: &SnapshotRow) -> Result<()> {
 /// The same for a record whose next change is about to be committed.
 pub(crate) fn write_ahead(paths: &PoolPaths, row: &SnapshotRow) -> Result<()> {
     write(paths, &SnapshotRow { generation: row.generation + 1, ..row.clone() })
+}
+
+/// Has the files of a volume's snapshots say its name. One that somebody works on goes another time:
+/// says whether none is left. The caller holds the volume's lock.
+pub(crate) fn follow(core: &Core, volume: VolumeId) -> Result<bool> {
+    let mut all = true;
+    let differs = |paths: &PoolPaths, row: &SnapshotRow| {
+        read(paths, row).is_some_and(|file| file.manifest.snapshot.volume != row.manifest.snapshot.volume)
+    };
+    for row in core.store.read(|r| snapshots::of_volume(r, volume))? {
+        let paths = pool::confirm(core, row.pool, &row.pool_name)?;
+        if !differs(&paths, &row) {
+            continue;
+        }
+        let Some(_held) = core.locks.try_take(Lock::Snapshot(row.id)) else {
+            all = false;
+            continue;
+        };
+        let now = core.store.read(|r| snapshots::by_id(r, row.id))?;
+        if let Some(now) = now.filter(|now| differs(&paths, now)) {
+            write(&paths, &now)?;
+            fault::point(Point::ChangeOfSnapshots)?;
+        }
+    }
+    Ok(all)
 }
 
 /// What the file says, if it is whole and of that snapshot.

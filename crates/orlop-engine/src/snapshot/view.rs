@@ -77,7 +77,7 @@ pub(crate) fn configure(
             ),
         )
         .object("snapshot.volume")
-        .hint("choose another name, or delete that snapshot first"));
+        .hint("choose another name, or delete that snapshot first; where its volume was renamed, say its new name"));
     }
     let changes = changes(&row.manifest, wanted);
     if changes.is_empty() {

@@ -30,7 +30,8 @@ pub struct SnapshotRow {
     pub node: String,
     /// The namespace of its name.
     pub workspace: WorkspaceName,
-    /// What was asked for; its name is unique in the workspace.
+    /// What was asked for; its name is unique in the workspace. The volume's name in it is the one that
+    /// the volume has, or had last.
     pub manifest: SnapshotManifest,
     /// The volume it is of, which may be gone.
     pub volume: VolumeId,
@@ -80,15 +81,19 @@ impl SnapshotRow {
 const SELECT: &str =
     "SELECT s.id, s.node, s.workspace, s.manifest, s.volume_id, s.state, s.reason, s.generation,
     s.owner_uid, s.created_by, s.created_at, s.updated_at, s.expires_at, s.scheduled, s.consistency, s.source,
-    s.pool_id, o.name, s.size_bytes, s.reserved_bytes, s.exclusive_bytes, s.detail
-    FROM snapshots s CROSS JOIN pools o ON o.id = s.pool_id";
+    s.pool_id, o.name, s.size_bytes, s.reserved_bytes, s.exclusive_bytes, s.detail, v.name
+    FROM snapshots s CROSS JOIN pools o ON o.id = s.pool_id LEFT JOIN volumes v ON v.id = s.volume_id";
 
 fn row(row: &Row<'_>) -> rusqlite::Result<SnapshotRow> {
+    let mut manifest: SnapshotManifest = row.get::<_, Json<_>>(3)?.0;
+    if let Some(name) = row.get::<_, Option<Word<_>>>(22)? {
+        manifest.snapshot.volume = name.0;
+    }
     Ok(SnapshotRow {
         id: row.get::<_, Word<_>>(0)?.0,
         node: row.get(1)?,
         workspace: row.get::<_, Word<_>>(2)?.0,
-        manifest: row.get::<_, Json<_>>(3)?.0,
+        manifest,
         volume: row.get::<_, Word<_>>(4)?.0,
         state: row.get::<_, Word<_>>(5)?.0,
         reason: row.get(6)?,
@@ -156,7 +161,7 @@ pub fn page(r: &Reader<'_>, query: &SnapshotQuery) -> Result<Page<SnapshotRow>> 
         values.push(Box::new(workspace.as_str()));
     }
     if let Some(volume) = &query.volume {
-        terms.push("s.volume_name = ?");
+        terms.push("coalesce(v.name, s.volume_name) = ?");
         values.push(Box::new(volume.as_str()));
     }
     if let Some(volume) = &query.volume_id {
@@ -291,6 +296,13 @@ pub fn update(tx: &Tx<'_>, snapshot: &mut SnapshotRow) -> Result<()> {
 pub fn observe(tx: &Tx<'_>, id: SnapshotId, exclusive: Size) -> Result<()> {
     let sql = "UPDATE snapshots SET exclusive_bytes = ?2 WHERE id = ?1";
     tx.execute("record the use of a snapshot", sql, params![Word(&id), exclusive.bytes()]).map(drop)
+}
+
+/// Has the snapshots of a volume, which is about to be forgotten, keep the name that it has.
+pub(super) fn keep_name(tx: &Tx<'_>, volume: VolumeId) -> Result<()> {
+    let sql = "UPDATE snapshots SET manifest = json_set(snapshots.manifest, '$.snapshot.volume', v.name)
+        FROM volumes v WHERE v.id = ?1 AND snapshots.volume_id = v.id AND volume_name != v.name";
+    tx.execute("keep the name of a volume", sql, [Word(&volume)]).map(drop)
 }
 
 /// Forgets a snapshot, and frees its reservation.

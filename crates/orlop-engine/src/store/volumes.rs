@@ -16,6 +16,7 @@ use rusqlite::{Row, params};
 use super::{
     Reader, Tx,
     failure::{is_duplicate, is_foreign_key},
+    snapshots,
     value::{At, Json, Word},
 };
 use crate::{
@@ -362,6 +363,7 @@ pub fn released_by_pool(r: &Reader<'_>) -> Result<HashMap<PoolId, u64>> {
 /// Forgets a volume with its placement and aliases, and says whether there was one; frees its
 /// reservation. [`ErrorKind::InUse`] where attachments are recorded.
 pub fn delete(tx: &Tx<'_>, id: VolumeId) -> Result<bool> {
+    snapshots::keep_name(tx, id)?;
     match tx.try_execute("DELETE FROM volumes WHERE id = ?1", [Word(&id)]) {
         Ok(rows) => Ok(rows > 0),
         Err(error) if is_foreign_key(&error) => {

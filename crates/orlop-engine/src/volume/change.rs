@@ -1,5 +1,5 @@
-//! A change in place: the record first, then what follows from it (`volume.json`, the mounted
-//! directory), which recovery repeats after a crash.
+//! A change in place: the record first, then what follows from it (`volume.json`, the mounted directory,
+//! what its snapshots say of it), which recovery repeats after a crash.
 
 use orlop_model::{OperationId, Result};
 
@@ -12,6 +12,7 @@ use crate::{
     fault::{self, Point},
     pool,
     request::Caller,
+    snapshot,
     store::{AttachmentRow, Intent, VolumeRow, events, operations, volumes},
 };
 
@@ -78,6 +79,11 @@ pub(crate) fn follow(core: &Core, row: &VolumeRow, operation: OperationId) -> Re
     if image_attach::staged(&image, &core.places.base(row.id))?.is_some() {
         // Applies ownership where it changed; mounted already, so nothing else happens.
         attachment_attach::stage(core, row, &image)?;
+    }
+    if !snapshot::describe::follow(core, row.id)? {
+        // The journal keeps it for the next change, or the next start.
+        tracing::info!(volume = row.title(), "the descriptions of its snapshots follow later");
+        return Ok(());
     }
     core.store.write(move |tx| operations::finish(tx, operation))
 }

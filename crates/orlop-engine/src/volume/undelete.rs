@@ -6,7 +6,7 @@ use orlop_model::{
     resource::{Outcome, Volume, VolumeState},
 };
 
-use super::{describe, view};
+use super::{change, describe, view};
 use crate::{
     admission::human,
     backend::image::health,
@@ -42,8 +42,11 @@ pub(crate) fn undelete(core: &Core, caller: &Caller, request: &UndeleteRequest) 
     let operation_id = operation.id;
     core.store.write(move |tx| operations::begin(tx, &operation))?;
     match revive(core, caller, row.clone(), key.name, operation_id) {
-        Ok(row) => {
+        Ok((row, follows)) => {
             fault::point(Point::UndeleteDone)?;
+            if let Some(follows) = follows {
+                change::follow(core, &row, follows)?;
+            }
             Ok(Applied { outcome: Outcome::Created, changes: Vec::new(), resource: view::one(core, row)? })
         }
         Err(error) => {
@@ -55,13 +58,14 @@ pub(crate) fn undelete(core: &Core, caller: &Caller, request: &UndeleteRequest) 
     }
 }
 
+/// Makes it live again. Where it has another name than before, what follows from that is begun.
 fn revive(
     core: &Core,
     caller: &Caller,
     mut row: VolumeRow,
     name: VolumeName,
     operation: OperationId,
-) -> Result<VolumeRow> {
+) -> Result<(VolumeRow, Option<OperationId>)> {
     fault::point(Point::UndeleteRecorded)?;
     let paths = pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
     let was = row.title();
@@ -75,12 +79,17 @@ fn revive(
     let from = if was == row.title() { String::new() } else { format!(", which was {was}") };
     let told =
         event("Undeleted", format!("volume {}{from} is back{deleted}", row.title())).of(&row).by(caller);
+    let renamed = was != row.title();
+    let follows = renamed.then(|| core.operation(Some(caller), Some(row.id), Intent::Configure));
     core.store.write(move |tx| {
         volumes::update(tx, &mut row)?;
         aliases::restore(tx, row.id)?;
         operations::finish(tx, operation)?;
+        if let Some(follows) = &follows {
+            operations::begin(tx, follows)?;
+        }
         events::append(tx, &told)?;
-        Ok(row)
+        Ok((row, follows.map(|follows| follows.id)))
     })
 }
 

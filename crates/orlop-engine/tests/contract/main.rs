@@ -12,6 +12,7 @@ mod carried;
 mod changes;
 mod fronts;
 mod fsck;
+mod groups;
 mod host_mounts;
 mod imports;
 mod lifecycle;

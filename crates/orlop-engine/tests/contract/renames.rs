@@ -84,3 +84,56 @@ fn an_engine_that_knows_the_name_is_in_the_way_until_it_is_told() {
     world.engine().remove_aliased(&DOCKER, "data", PATIENCE).unwrap();
     assert!(world.engine().resolve(&DOCKER, "new").unwrap().is_some());
 }
+
+/// A snapshot is of a volume, whatever that is called.
+#[test]
+fn snapshots_show_the_name_that_their_volume_has() {
+    require!(Part::Loop);
+    let mut world = World::new("rename-snapshots");
+    let old = world.make("old", "ReadWriteMany", "persistent");
+    world.inside("old", |path| std::fs::write(path.join("file"), "cargo").unwrap());
+    for name in ["a", "b"] {
+        world.snapshot(name, "old").unwrap();
+    }
+    let of = |world: &World, volume: &str| -> Vec<String> {
+        let query = SnapshotQuery { volume: Some(volume.parse().unwrap()), ..SnapshotQuery::default() };
+        let page = world.engine().snapshots(&ROOT, &query).unwrap();
+        for snapshot in &page.items {
+            assert_eq!(snapshot.manifest.snapshot.volume.as_str(), volume);
+            assert_eq!(snapshot.status.volume_id, old.status.id);
+            let file = world.pool_path().join("snapshots").join(snapshot.status.id.to_string());
+            let file = std::fs::read_to_string(file.join("snapshot.json")).unwrap();
+            assert!(file.contains(&format!("\"volume\": \"{volume}\"")), "{file}");
+        }
+        page.items.into_iter().map(|snapshot| snapshot.manifest.name.to_string()).collect()
+    };
+    rename(&world, "old", "new", &[]).unwrap();
+    assert_eq!((of(&world, "old"), of(&world, "new")), (vec![], vec!["a".to_owned(), "b".to_owned()]));
+    // Another volume gets the name; nothing of the first is its.
+    world.make("old", "ReadWriteMany", "persistent");
+    assert!(of(&world, "old").is_empty());
+    assert_eq!(world.snapshot("a", "new").unwrap().outcome, Outcome::Unchanged);
+    let error = fails(world.snapshot("a", "old"), ErrorKind::Immutable);
+    assert!(error.message.contains("is of volume new, and not of old"), "{error}");
+
+    let restored = world.restore("a").unwrap();
+    assert_eq!(restored.volume.title(), "public/new");
+    assert!(restored.before.as_str().starts_with("new-before-"), "{}", restored.before);
+    world.delete_snapshot(restored.before.as_str()).unwrap();
+
+    world.delete("new").unwrap();
+    assert_eq!(of(&world, "new"), ["a", "b"], "while it is released");
+    let back = UndeleteRequest { volume: key("new"), name: Some("newest".parse().unwrap()) };
+    world.engine().undelete(&ROOT, &back).unwrap();
+    world.restart();
+    assert_eq!((of(&world, "new"), of(&world, "newest")), (vec![], vec!["a".to_owned(), "b".to_owned()]));
+
+    // And the one that it had last, when it is gone for good.
+    world.delete("newest").unwrap();
+    world.engine().purge(&ROOT, old.status.id).unwrap();
+    assert_eq!(of(&world, "newest"), ["a", "b"]);
+    world.apply("copy", "size: 16Mi, accessMode: ReadWriteMany, type: temp, source: snapshot b").unwrap();
+    world.inside("copy", |path| {
+        assert_eq!(std::fs::read_to_string(path.join("file")).unwrap(), "cargo");
+    });
+}

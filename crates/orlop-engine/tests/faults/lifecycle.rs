@@ -74,6 +74,35 @@ pub const SCENARIOS: &[Scenario] = &[
         ..BASIC
     },
     Scenario {
+        name: "undelete_as",
+        points: &[UndeleteDescribed, UndeleteDone, ChangeDescribed, ChangeOfSnapshots],
+        prepare: |world| {
+            keep(world);
+            world.make("old", "ReadWriteMany", "persistent");
+            world.snapshot("s", "old").unwrap();
+            world.delete("old").unwrap();
+        },
+        operate: |world| {
+            let request = UndeleteRequest { volume: key("old"), name: Some("data".parse().unwrap()) };
+            match world.engine().undelete(&ROOT, &request) {
+                // It was back before the answer was lost.
+                Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
+                other => other.map(drop),
+            }
+        },
+        check: |world| {
+            kept(world);
+            usable(world);
+            snapshot_says(world, "data");
+        },
+        end: |world| {
+            world.delete_snapshot("s").unwrap();
+            assert_eq!(world.delete("data").unwrap(), Deletion::Released);
+            put_away(world, "keep");
+        },
+        ..BASIC
+    },
+    Scenario {
         name: "purge",
         points: &[DeleteRecorded, DeleteDetached, DeleteDescribed, DeleteUnlinked, DeleteRemoved, DeleteDone],
         prepare: |world| {
@@ -127,10 +156,11 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "rename",
-        points: &[ChangeRecorded, ChangeDescribed],
+        points: &[ChangeRecorded, ChangeDescribed, ChangeOfSnapshots],
         prepare: |world| {
             keep(world);
             world.apply("old", PLAIN).unwrap();
+            world.snapshot("s", "old").unwrap();
         },
         operate: |world| {
             let VolumeRef::Key(volume) = key("old") else { unreachable!() };
@@ -147,10 +177,24 @@ pub const SCENARIOS: &[Scenario] = &[
             let json =
                 std::fs::read_to_string(world.directory(&world.volume("data")).join("volume.json")).unwrap();
             assert!(json.contains("\"name\": \"data\""), "{json}");
+            snapshot_says(world, "data");
+        },
+        end: |world| {
+            world.delete_snapshot("s").unwrap();
+            (BASIC.end)(world);
         },
         ..BASIC
     },
 ];
+
+/// The one snapshot is of the volume of that name, also by its description.
+fn snapshot_says(world: &World, volume: &str) {
+    let snapshot = world.snapshots().remove(0);
+    assert_eq!(snapshot.manifest.snapshot.volume.as_str(), volume);
+    let directory = world.pool_path().join("snapshots").join(snapshot.status.id.to_string());
+    let json = std::fs::read_to_string(directory.join("snapshot.json")).unwrap();
+    assert!(json.contains(&format!("\"volume\": \"{volume}\"")), "{json}");
+}
 
 /// A deleted volume with a file in it.
 fn released(world: &World) {

@@ -102,6 +102,7 @@ scenario_tests!(
     delete_temp,
     delete_persistent,
     undelete,
+    undelete_as,
     purge,
     wipe,
     rename,
@@ -133,6 +134,7 @@ scenario_tests!(
     stage,
     publish,
     publish_read_only,
+    publish_for_a_group,
     unpublish,
     unstage,
 );

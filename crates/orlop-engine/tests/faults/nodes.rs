@@ -34,6 +34,10 @@ fn only_recorded(world: &World) {
     assert!(mounted.iter().all(|path| recorded.contains(path)), "{mounted:?} {recorded:?}");
 }
 
+fn for_group(request: &mut orlop_engine::PublishRequest) {
+    request.form = orlop_engine::Form::Filesystem { group: Some(2000), options: Vec::new() };
+}
+
 const NODE: Scenario = Scenario {
     configure: serve,
     prepare: |world| {
@@ -89,6 +93,18 @@ pub const SCENARIOS: &[Scenario] = &[
             only_recorded(world);
             assert!(std::fs::write(world.target("one").join("file"), "x").is_err());
             assert_eq!(world.volume("data").status.attachments.len(), 2);
+        },
+        ..NODE
+    },
+    Scenario {
+        name: "publish_for_a_group",
+        points: &[PublishMade, PublishShared, AttachBound, AttachDone],
+        operate: |world| world.publish_as(&world.volume("data"), "one", for_group).map(drop),
+        check: |world| {
+            use std::os::unix::fs::MetadataExt;
+            only_recorded(world);
+            let found = std::fs::metadata(world.target("one")).unwrap();
+            assert_eq!((found.gid(), found.mode() & 0o7777), (2000, 0o2775));
         },
         ..NODE
     },

@@ -94,6 +94,39 @@ fn a_pool_stays_while_a_volume_is_on_its_way() {
     assert!(!world.join("other/orlop.pool").exists());
 }
 
+/// Whoever reads a snapshot for long keeps nobody from giving its volume another name; what the
+/// snapshot's description says of it follows with the next change.
+#[test]
+fn a_volume_is_renamed_while_a_snapshot_of_it_is_read() {
+    require!(Part::Loop);
+    let world = World::new("reading");
+    world.make("old", "ReadWriteMany", "temp");
+    world.snapshot("s", "old").unwrap();
+    let id = world.snapshots()[0].status.id;
+    let file = world.pool_path().join("snapshots").join(id.to_string()).join("snapshot.json");
+    let says =
+        |name: &str| std::fs::read_to_string(&file).unwrap().contains(&format!("\"volume\": \"{name}\""));
+    std::thread::scope(|scope| {
+        let reading = scope.spawn(|| {
+            let _fault = fault::inject("create.copied=sleep:1500");
+            world.apply("copy", "size: 16Mi, accessMode: ReadWriteMany, type: temp, source: snapshot s")
+        });
+        let making = || world.engine().volumes(&ROOT, &VolumeQuery::default()).unwrap().items.len() == 2;
+        assert!(eventually(PATIENCE, making));
+        let VolumeRef::Key(volume) = key("old") else { unreachable!() };
+        let request = RenameRequest { volume, name: "new".parse().unwrap(), forget: Vec::new() };
+        let begin = Instant::now();
+        world.engine().rename(&ROOT, &request).unwrap();
+        assert!(begin.elapsed() < Duration::from_millis(1400), "{:?}", begin.elapsed());
+        assert_eq!(world.snapshots()[0].manifest.snapshot.volume.as_str(), "new");
+        assert!(says("old"));
+        reading.join().unwrap().unwrap();
+    });
+    let changed = "size: 16Mi, accessMode: ReadWriteMany, type: temp, uid: 1000";
+    world.apply("new", changed).unwrap();
+    assert!(says("new"));
+}
+
 #[test]
 fn before_recovery_nothing_is_done() {
     require!(Part::Root);

@@ -18,7 +18,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Snapshot {
-    /// What was asked for.
+    /// What was asked for. The name of the volume in it is the one that the volume has, or had last.
     #[serde(flatten)]
     pub manifest: SnapshotManifest,
     /// The namespace of its name.

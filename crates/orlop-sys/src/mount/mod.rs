@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use linux_raw_sys::general::{
-    MOUNT_ATTR__ATIME, MOUNT_ATTR_NOATIME, MOUNT_ATTR_NODEV, MOUNT_ATTR_NODIRATIME, MOUNT_ATTR_NOEXEC,
-    MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, MS_PRIVATE, mount_attr,
+    MOUNT_ATTR__ATIME, MOUNT_ATTR_IDMAP, MOUNT_ATTR_NOATIME, MOUNT_ATTR_NODEV, MOUNT_ATTR_NODIRATIME,
+    MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, MS_PRIVATE, mount_attr,
 };
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, Statx, StatxAttributes, StatxFlags, open, openat, statx};
 use rustix::io::Errno;
@@ -31,6 +31,7 @@ use crate::beneath;
 use crate::error::{Result, SysError};
 use crate::filesystem::FsKind;
 use crate::identity::DeviceNumber;
+use crate::idmap::IdMap;
 use crate::syscall;
 
 pub use condition::{Condition, condition};
@@ -209,7 +210,7 @@ pub fn bind(
     attributes: MountAttributes,
     target: impl AsFd,
 ) -> Result<Mounted> {
-    bind_tree(source, directory, attributes, target).map(|(mounted, _tree)| mounted)
+    bind_tree(source, directory, attributes, None, target).map(|(mounted, _tree)| mounted)
 }
 
 /// As [`bind`], and hands out the mount itself, by which it can be taken away again wherever it is.
@@ -217,6 +218,7 @@ pub(crate) fn bind_tree(
     source: impl AsFd,
     directory: &Path,
     attributes: MountAttributes,
+    ids: Option<&IdMap>,
     target: impl AsFd,
 ) -> Result<(Mounted, OwnedFd)> {
     let from = beneath::open_directory(&source, directory)?;
@@ -226,20 +228,21 @@ pub(crate) fn bind_tree(
         open_tree(&from, c"", flags).map_err(|errno| SysError::on("clone the mount of", directory, errno))?;
     // Without the time bits the clone keeps how its source updates access times.
     let sets_times = attributes.no_atime;
+    let maps_ids = if ids.is_some() { MOUNT_ATTR_IDMAP } else { 0 };
     let request = mount_attr {
-        attr_set: u64::from(attributes.bits()),
+        attr_set: u64::from(attributes.bits() | maps_ids),
         attr_clr: if sets_times { u64::from(MOUNT_ATTR__ATIME) } else { 0 },
         propagation: u64::from(MS_PRIVATE),
-        userns_fd: 0,
+        userns_fd: ids.map_or(0, |ids| u64::from(ids.as_fd().as_raw_fd().unsigned_abs())),
     };
     syscall::mount_setattr(tree.as_fd(), &request).map_err(|errno| SysError::Call {
         operation: "set the attributes of a mount",
         path: None,
         errno,
-        detail: if errno == Errno::NOSYS {
-            "Linux 5.12 or later is needed".to_owned()
-        } else {
-            String::new()
+        detail: match errno {
+            Errno::NOSYS => "Linux 5.12 or later is needed".to_owned(),
+            Errno::INVAL if ids.is_some() => "its filesystem can't show other ids".to_owned(),
+            _ => String::new(),
         },
     })?;
     let mounted = describe(&tree)?;

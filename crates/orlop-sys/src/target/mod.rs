@@ -21,6 +21,7 @@ use rustix::io::Errno;
 use crate::beneath::resolved;
 use crate::error::{Result, SysError, TargetRefusal};
 use crate::identity::{DeviceNumber, FileIdentity};
+use crate::idmap::IdMap;
 use crate::mount;
 
 pub use device::{FileTarget, MountedNode, make_node};
@@ -164,8 +165,9 @@ impl Target {
         self.identity
     }
 
-    /// Mounts a directory of a mounted filesystem here, and makes sure that it is found at the
-    /// path afterwards; where it isn't, as the directory was moved meanwhile, the mount is undone.
+    /// Mounts a directory of a mounted filesystem here, with `ids` in place of those on disk where a
+    /// table is given, and makes sure that it is found at the path afterwards; where it isn't, as the
+    /// directory was moved meanwhile, the mount is undone.
     ///
     /// # Errors
     /// As [`mount::bind`], and [`TargetRefusal::Moved`].
@@ -174,8 +176,9 @@ impl Target {
         source: impl AsFd,
         directory: &Path,
         attributes: mount::MountAttributes,
+        ids: Option<&IdMap>,
     ) -> Result<mount::Mounted> {
-        let (mounted, tree) = mount::bind_tree(source, directory, attributes, &self.fd)
+        let (mounted, tree) = mount::bind_tree(source, directory, attributes, ids, &self.fd)
             .map_err(|error| self.name_target(error))?;
         if self.shows(mounted) {
             return Ok(mounted);

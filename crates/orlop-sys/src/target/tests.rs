@@ -87,7 +87,7 @@ fn a_target_is_mounted_on_and_unmounted_by_its_place() {
     let path = scratch.directory("target");
 
     let target = open_target(&path, None).unwrap();
-    let bound = target.bind(&root, Path::new(DATA), MountAttributes::default()).unwrap();
+    let bound = target.bind(&root, Path::new(DATA), MountAttributes::default(), None).unwrap();
     assert_eq!(bound.device, mounted.device);
     let again = TargetRefusal::AlreadyMounted { device: mounted.device };
     assert_eq!(refusal(&path, None), again);
@@ -97,7 +97,7 @@ fn a_target_is_mounted_on_and_unmounted_by_its_place() {
     assert_eq!(place.mounted().unwrap(), None);
 
     let target = open_target(&path, None).unwrap();
-    target.bind(&root, Path::new(DATA), MountAttributes::default()).unwrap();
+    target.bind(&root, Path::new(DATA), MountAttributes::default(), None).unwrap();
     drop(target);
     let place = open_place(&path).unwrap();
     assert_eq!(place.mounted().unwrap().unwrap().device, mounted.device);
@@ -116,7 +116,7 @@ fn a_directory_moved_or_removed_before_the_mount_gets_none() {
     Volume::small(&scratch, "image").mount(&base);
     let root = open_directory(&base).unwrap();
     let before = scratch.mounts().len();
-    let bind = |target: &Target| target.bind(&root, Path::new(DATA), MountAttributes::default());
+    let bind = |target: &Target| target.bind(&root, Path::new(DATA), MountAttributes::default(), None);
 
     let path = scratch.directory("target");
     let target = open_target(&path, None).unwrap();
@@ -188,7 +188,7 @@ fn a_swapper_never_gets_a_mount_onto_what_a_link_points_to() {
         while done + moved < 300 {
             assert!(begin.elapsed() < PATIENCE, "{done} mounted, {moved} undone");
             let attempt = open_target(&dir, None)
-                .and_then(|target| target.bind(&root, Path::new(DATA), MountAttributes::default()));
+                .and_then(|target| target.bind(&root, Path::new(DATA), MountAttributes::default(), None));
             look();
             match attempt.map_err(reason) {
                 Ok(bound) => {

@@ -62,6 +62,10 @@ pub(crate) fn measure(report: &mut Report) {
     let found = listing.time(|| list_all(&daemon));
     let detail = format!("{found} volumes in pages of 1000");
     report.add(SECTION, "list all", (listing.median(), "ms"), Aim::Told, detail);
+    let mut scrapes = Samples::default();
+    let scraped = (0..5).map(|_| scrapes.time(|| ask(&daemon.socket(), "GET", "/metrics", "")).len()).max();
+    let detail = format!("{} KiB, {}", scraped.unwrap_or(0) >> 10, scrapes.words());
+    report.add(SECTION, "scrape of /metrics", (scrapes.median(), "ms"), Aim::Told, detail);
     report.add(SECTION, "memory, after all that", (resident(&daemon), "MiB"), Aim::AtMost(60.0), "resident");
 
     daemon.stop();

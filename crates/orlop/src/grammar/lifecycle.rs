@@ -73,7 +73,7 @@ Examples:
   orlop rename -n data --to archive
   orlop rename -n data --to archive -w team
 
-Its id, its data and its size stay. It is refused while the volume is in use, and while a container of
+Its id, its data and its size stay; its snapshots follow it. It is refused while the volume is in use, and while a container of
 Docker or Podman, also a stopped one, knows it by its old name; the engines then forget the old name and
 learn the new one. Change the name in its manifest too: the old manifest would make a new volume.")]
 pub(crate) struct RenameArgs {

@@ -1,9 +1,11 @@
 //! Volumes for an orchestrator of this node (CSI), which names every directory itself: `stage` keeps a
-//! volume ready, `publish` mounts it where one consumer gets it, and `statistics` tells how it stands.
+//! volume ready, `publish` mounts it where one consumer gets it, `group` shows that consumer's group
+//! in place of the volume's own, and `statistics` tells how it stands.
 //!
 //! All directories are below one root, found once. What is recorded of them begins with that root as
 //! it is, so that it can be compared with the mount table.
 
+pub(crate) mod group;
 pub(crate) mod publish;
 pub(crate) mod stage;
 pub(crate) mod statistics;
@@ -98,10 +100,10 @@ fn settled(row: &VolumeRow, form: &Form) -> Result<Form> {
         .object(object(row))
         .hint("sync holds for a whole filesystem: give it in the StorageClass or the volume's manifest"));
     }
-    if group.is_some() {
-        return Err(Error::new(ErrorKind::Unsupported, "a group of the consumer can't be mapped")
+    if group == Some(u32::MAX) {
+        return Err(Error::new(ErrorKind::InvalidArgument, format!("{} is not a valid gid", u32::MAX))
             .object(object(row))
-            .hint("give the volume a gid"));
+            .hint("give a gid from 0 to 4294967294"));
     }
     Ok(Form::Filesystem { group, options })
 }
