@@ -172,23 +172,31 @@ impl JsonSchema for Schedule {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SnapshotManifest {
-    /// The name of the snapshot, unique among the snapshots of its workspace.
+    /// The name of the snapshot, unique among the snapshots of its workspace. Lower-case letters, digits
+    /// and hyphens, beginning and ending with a letter or digit, at most 48 characters.
+    #[schemars(extend("x-change" = "never: another name is another snapshot", "examples" = ["before-upgrade"]))]
     pub name: SnapshotName,
     /// The version of the manifest's form.
+    #[schemars(extend("x-change" = "never"))]
     pub version: ManifestVersion,
     /// The type of the resource.
     #[serde(rename = "type")]
+    #[schemars(extend("x-change" = "never"))]
     pub resource_type: SnapshotResourceType,
     /// Words to find it by.
+    #[schemars(extend("x-change" = "in place", "examples" = [["dataos:volume", "example"]]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
     /// What it is for, in words for people.
+    #[schemars(extend("x-change" = "in place"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// A label that says whose it is. It grants nothing.
+    #[schemars(extend("x-change" = "in place"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
     /// Whether it is a user's resource or the platform's. A label as well.
+    #[schemars(extend("x-change" = "in place"))]
     #[serde(default)]
     pub layer: Layer,
     /// What it is of, and how long it is kept.
@@ -223,10 +231,13 @@ word!(SnapshotResourceType, "type of a snapshot's manifest");
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SnapshotSpec {
-    /// The volume it is of, by name, in the snapshot's own workspace.
+    /// The volume it is of, by name, in the snapshot's own workspace. It follows the volume: where that
+    /// is renamed, this is its new name.
+    #[schemars(extend("x-change" = "never: of another volume it is another snapshot", "examples" = ["persistent-v"]))]
     pub volume: VolumeName,
     /// How long it is kept from when it was made: a whole number with `s`, `m`, `h` or `d`, such as
-    /// `7d`; then it is deleted by itself. `forever` where nothing is said.
+    /// `7d`, of at most ten years; then it is deleted by itself. `forever` where nothing is said.
+    #[schemars(extend("x-change" = "in place: counted from when it was made"))]
     #[serde(default, skip_serializing_if = "Retain::is_forever")]
     pub retain: Retain,
 }

@@ -106,7 +106,7 @@ word!(ManifestVersion, "manifest version");
 /// The resource type of a volume's manifest.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub enum VolumeResourceType {
-    /// A volume. Files of other types are not applied.
+    /// A volume.
     #[default]
     #[serde(rename = "volume")]
     Volume,
@@ -194,7 +194,7 @@ pub struct VolumeSpec {
     pub temp_grace_period: Option<Period>,
     /// What the volume is made from: a snapshot or another volume of its workspace. It begins with
     /// the data of that, and is its own from then on.
-    #[schemars(extend("x-change" = "never: it says what the volume was made from"))]
+    #[schemars(extend("x-change" = "never: it says what the volume was made from", "examples" = [{"snapshot": "before-upgrade"}, {"volume": "persistent-v"}]))]
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use orlop_model::manifest::{Options, read, volume_reference, volume_schema};
+use orlop_model::manifest::{Options, read, snapshot_schema, volume_reference, volume_schema};
 
 #[test]
 fn the_reference_is_up_to_date() {
@@ -17,7 +17,7 @@ fn the_examples_of_the_reference_are_valid() {
     let reference = volume_reference();
     let examples: Vec<&str> =
         reference.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert_eq!(examples.len(), 2);
+    assert_eq!(examples.len(), 3);
     for example in examples {
         let parsed = read("example", example.into(), &Options::default());
         assert!(parsed.diagnostics.is_empty() && parsed.documents.len() == 1, "{parsed:?}");
@@ -27,4 +27,9 @@ fn the_examples_of_the_reference_are_valid() {
 #[test]
 fn the_schema() {
     insta::assert_snapshot!(serde_json::to_string_pretty(&volume_schema()).unwrap());
+}
+
+#[test]
+fn the_schema_of_a_snapshot() {
+    insta::assert_snapshot!(serde_json::to_string_pretty(&snapshot_schema()).unwrap());
 }

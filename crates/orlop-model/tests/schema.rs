@@ -1,15 +1,16 @@
-//! The JSON Schema accepts what the parser accepts, and refuses what an editor should mark.
+//! The JSON Schemas accept what the parser accepts, and refuse what an editor should mark.
 #![allow(clippy::unwrap_used)]
 
 use std::{fs, path::Path};
 
-use orlop_model::manifest::volume_schema;
+use orlop_model::manifest::{snapshot_schema, volume_schema};
 use orlop_testkit::json_schema;
 use saphyr_parser::{Event, Parser, ScalarStyle};
 use serde_json::{Map, Value, json};
 
+/// By the schema of its type; of volumes where it is of no type of ours.
 fn faults(value: &Value) -> Vec<String> {
-    let schema = volume_schema();
+    let schema = if value["type"] == "snapshot" { snapshot_schema() } else { volume_schema() };
     json_schema::faults(&schema, &schema, value)
 }
 
@@ -62,7 +63,16 @@ fn read(file: &str) -> String {
 #[test]
 fn good_manifests_are_accepted() {
     let samples = ["duckdb-vol", "email-attribution-vol", "persistent-v", "volumetest"];
-    let ours = ["every-field", "least", "json", "nothing-given", "sizes", "unicode", "temp-grace-period"];
+    let ours = [
+        "every-field",
+        "least",
+        "json",
+        "nothing-given",
+        "sizes",
+        "unicode",
+        "temp-grace-period",
+        "snapshots",
+    ];
     let samples = samples.iter().map(|name| format!("samples/{name}.yaml"));
     for file in samples.chain(ours.iter().map(|name| format!("manifests/ok/{name}.yaml"))) {
         let documents = documents(&read(&file));
@@ -71,8 +81,10 @@ fn good_manifests_are_accepted() {
             assert_eq!(faults(&document), [""; 0], "{file}");
         }
     }
-    for example in volume_schema()["examples"].as_array().unwrap() {
-        assert_eq!(faults(example), [""; 0]);
+    for schema in [volume_schema(), snapshot_schema()] {
+        for example in schema["examples"].as_array().unwrap() {
+            assert_eq!(faults(example), [""; 0]);
+        }
     }
     let other = documents(&read("samples/volume-mount-service.yaml"));
     assert!(!faults(&other[0]).is_empty());
@@ -135,4 +147,64 @@ fn bad_manifests_are_refused() {
     assert_eq!(faults(&document), [""; 0]);
     document["volume"]["type"] = json!("persistent");
     assert!(!faults(&document).is_empty(), "what is never wiped has no grace period");
+}
+
+#[test]
+fn bad_manifests_of_snapshots_are_refused() {
+    let good = json!({
+        "name": "a", "version": "v1beta", "type": "snapshot", "workspace": "team", "status": {"state": "active"},
+        "snapshot": {"volume": "data", "retain": "7d"},
+    });
+    assert_eq!(faults(&good), [""; 0]);
+    for (pointer, bad) in [
+        ("/name", json!("A")),
+        ("/name", json!("a".repeat(49))),
+        ("/version", json!("v1")),
+        ("/snapshot", json!({})),
+        ("/snapshot/volume", json!("Data")),
+        ("/snapshot/volume", json!(null)),
+        ("/snapshot/retain", json!("7")),
+        ("/snapshot/retain", json!("never")),
+        ("/workspace", json!("a.b")),
+    ] {
+        let mut document = good.clone();
+        *document.pointer_mut(pointer).unwrap() = bad.clone();
+        assert!(!faults(&document).is_empty(), "{pointer} = {bad}");
+    }
+    for (place, key) in [("", "volume"), ("/snapshot", "schedule")] {
+        let mut document = good.clone();
+        document.pointer_mut(place).unwrap()[key] = json!("x");
+        assert!(!faults(&document).is_empty(), "{place}/{key}");
+    }
+    for retain in [json!("forever"), json!(null)] {
+        let mut document = good.clone();
+        document["snapshot"]["retain"] = retain;
+        assert_eq!(faults(&document), [""; 0]);
+    }
+}
+
+#[test]
+fn bad_schedules_are_refused() {
+    let mut document = json!({
+        "name": "a", "version": "v1beta", "type": "volume",
+        "volume": {
+            "size": "1Gi", "accessMode": "ReadWriteOnce", "type": "persistent",
+            "source": {"snapshot": "s"},
+            "snapshots": {"schedule": "@daily", "keep": {"last": 3}},
+        },
+    });
+    assert_eq!(faults(&document), [""; 0]);
+    let volume = document["volume"].clone();
+    for (key, bad) in [
+        ("source", json!({})),
+        ("source", json!({"snapshot": "s", "volume": "v"})),
+        ("source", json!({"image": "x"})),
+        ("snapshots", json!({"keep": {"last": 3}})),
+        ("snapshots", json!({"schedule": "@daily", "keep": {"last": -1}})),
+        ("snapshots", json!({"schedule": "@daily", "keep": {"minutely": 1}})),
+    ] {
+        document["volume"] = volume.clone();
+        document["volume"][key] = bad.clone();
+        assert!(!faults(&document).is_empty(), "{key} = {bad}");
+    }
 }

@@ -36,6 +36,18 @@ fn a_reader_that_goes_away_is_no_failure() {
 }
 
 #[test]
+fn every_type_with_a_manifest_has_a_schema_that_shells_complete() {
+    let script = orlop(&["completions", "bash"]).output().unwrap().stdout;
+    assert!(String::from_utf8(script).unwrap().contains("volume snapshot"));
+    for word in ["volume", "snapshot"] {
+        let output = orlop(&["schema", word]).output().unwrap();
+        let schema: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(schema["$id"], format!("urn:orlop:schema:{word}:v1beta"));
+        assert_eq!(schema["examples"][0]["type"], word);
+    }
+}
+
+#[test]
 fn a_full_disk_behind_standard_output_is_said() {
     let full = fs::File::options().write(true).open("/dev/full").unwrap();
     let output = orlop(&["completions", "bash"]).stdout(full).stderr(Stdio::piped()).output().unwrap();

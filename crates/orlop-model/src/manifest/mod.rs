@@ -34,7 +34,7 @@ pub use interpolate::{Lookup, escape};
 pub use names::duplicate_names;
 pub use reference::volume_reference;
 pub use render::{Appearance, invalid_manifest, render};
-pub use schema::volume_schema;
+pub use schema::{snapshot_schema, volume_schema};
 pub use source::{At, Place, Source, Span};
 
 use crate::{SnapshotManifest, VolumeManifest, VolumeName, WorkspaceName};

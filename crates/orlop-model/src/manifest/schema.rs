@@ -1,12 +1,21 @@
-//! The JSON Schema of a volume's manifest, for editors: what it may hold, and what each word means.
-//! It is made from the model's own definitions; what the parser checks beyond a schema is in `rules`.
+//! The JSON Schemas of manifests, for editors: what they may hold, and what each word means. They are
+//! made from the model's own definitions; what the parser checks beyond a schema is in `rules`.
 
+use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 
-use crate::{VolumeManifest, WorkspaceName};
+use crate::{SnapshotManifest, VolumeManifest, WorkspaceName};
 
-/// Names the schema for good; it is not fetched from anywhere.
-const ID: &str = "urn:orlop:schema:volume:v1beta";
+/// What the schema of one type of resource says beside its model.
+struct Form {
+    /// The type.
+    word: &'static str,
+    /// What shows such a resource.
+    shown_by: &'static str,
+    example: Value,
+    /// The sections in which a field that is not required may be left without a value.
+    sections: &'static [&'static str],
+}
 
 /// An example that uses what most volumes need.
 pub(crate) fn example() -> Value {
@@ -24,32 +33,62 @@ pub(crate) fn example() -> Value {
 /// The JSON Schema (2020-12) of a manifest of type `volume`. Values filled in by variables are
 /// beyond a schema: an editor marks `size: ${SIZE}`.
 pub fn volume_schema() -> Value {
-    let mut schema = schemars::schema_for!(VolumeManifest).to_value();
+    let mut schema = schema::<VolumeManifest>(&Form {
+        word: "volume",
+        shown_by: "orlop get",
+        example: example(),
+        sections: &["VolumeSpec", "SnapshotPolicy"],
+    });
+    // Digits without quotes are a number to an editor, whose value depends on the editor.
+    if let Some(mode) = schema.pointer_mut("/$defs/DirectoryMode") {
+        mode["type"] = json!(["string", "integer"]);
+        mode["minimum"] = json!(0);
+        mode["maximum"] = json!(7777);
+    }
+    schema
+}
+
+/// The same of a manifest of type `snapshot`.
+pub fn snapshot_schema() -> Value {
+    schema::<SnapshotManifest>(&Form {
+        word: "snapshot",
+        shown_by: "orlop snapshot show",
+        example: json!({
+            "name": "before-upgrade",
+            "version": "v1beta",
+            "type": "snapshot",
+            "description": "The state before the upgrade",
+            "snapshot": {"volume": "persistent-v", "retain": "14d"},
+        }),
+        sections: &["SnapshotSpec"],
+    })
+}
+
+fn schema<Manifest: JsonSchema>(form: &Form) -> Value {
+    let Form { word, shown_by, example, sections } = form;
+    let mut schema = schemars::schema_for!(Manifest).to_value();
     tidy(&mut schema);
     let workspace = schemars::schema_for!(WorkspaceName).to_value();
     if let Some(object) = schema.as_object_mut() {
-        object.insert("$id".into(), ID.into());
-        object.insert("title".into(), "Orlop volume".into());
-        object.insert("description".into(), "A volume, as `orlop apply` takes it.".into());
-        object.insert("examples".into(), json!([example()]));
+        // Names the schema for good; it is not fetched from anywhere.
+        object.insert("$id".into(), format!("urn:orlop:schema:{word}:{}", crate::MANIFEST_VERSION).into());
+        object.insert("title".into(), format!("Orlop {word}").into());
+        object.insert("description".into(), format!("A {word}, as `orlop apply` takes it.").into());
+        object.insert("examples".into(), json!([example]));
         if let Some(properties) = object.get_mut("properties").and_then(Value::as_object_mut) {
-            properties.insert("workspace".into(), workspace_property(workspace));
-            properties.insert("status".into(), json!({
-                "description": "What `orlop get` shows of the volume. It is ignored, so that its output can be applied again.",
-                "readOnly": true,
-                "x-change": "ignored",
-            }));
+            properties.insert("workspace".into(), workspace_property(word, workspace));
+            let shown = format!(
+                "What `{shown_by}` shows of the {word}. It is ignored, so that its output can be applied again."
+            );
+            let status = json!({ "description": shown, "readOnly": true, "x-change": "ignored" });
+            properties.insert("status".into(), status);
         }
         without_values(object);
-        if let Some(Value::Object(defs)) = object.get_mut("$defs") {
-            if let Some(Value::Object(spec)) = defs.get_mut("VolumeSpec") {
-                without_values(spec);
-            }
-            // Digits without quotes are a number to an editor, whose value depends on the editor.
-            if let Some(mode) = defs.get_mut("DirectoryMode") {
-                mode["type"] = json!(["string", "integer"]);
-                mode["minimum"] = json!(0);
-                mode["maximum"] = json!(7777);
+        for section in *sections {
+            if let Some(Value::Object(section)) =
+                object.get_mut("$defs").and_then(|defs| defs.get_mut(section))
+            {
+                without_values(section);
             }
         }
     }
@@ -73,16 +112,16 @@ fn without_values(object: &mut Map<String, Value>) {
     }
 }
 
-fn workspace_property(name: Value) -> Value {
+fn workspace_property(word: &str, name: Value) -> Value {
     let mut property = Map::new();
-    property.insert(
-        "description".into(),
-        "The workspace of the volume, a namespace of names: a name without a dot, of at most 63 characters. \
+    let description = format!(
+        "The workspace of the {word}, a namespace of names: a name without a dot, of at most 63 characters. \
          Where `-w` is given too, the two must be the same."
-            .into(),
     );
+    property.insert("description".into(), description.into());
     property.insert("default".into(), WorkspaceName::public().as_str().into());
-    property.insert("x-change".into(), "never: in another workspace it is another volume".into());
+    let change = format!("never: in another workspace it is another {word}");
+    property.insert("x-change".into(), change.into());
     for key in ["type", "pattern", "maxLength"] {
         if let Some(value) = name.get(key) {
             property.insert(key.into(), value.clone());

@@ -17,10 +17,10 @@ use crate::{
 /// The keys of a snapshot's manifest. `status` is what `orlop snapshot show` adds; it is never read.
 const KEYS: [&str; 10] =
     ["name", "version", "type", "tags", "description", "owner", "layer", "workspace", "snapshot", "status"];
-const SNAPSHOT_KEYS: [&str; 2] = ["volume", "retain"];
+pub(super) const SNAPSHOT_KEYS: [&str; 2] = ["volume", "retain"];
 const SOURCE_KEYS: [&str; 2] = ["snapshot", "volume"];
-const POLICY_KEYS: [&str; 2] = ["schedule", "keep"];
-const KEEP_KEYS: [&str; 6] = ["last", "hourly", "daily", "weekly", "monthly", "yearly"];
+pub(super) const POLICY_KEYS: [&str; 2] = ["schedule", "keep"];
+pub(super) const KEEP_KEYS: [&str; 6] = ["last", "hourly", "daily", "weekly", "monthly", "yearly"];
 
 /// Reads a document of type `snapshot`.
 pub(super) fn decode(

@@ -90,6 +90,7 @@ pub(crate) fn man(directory: Option<&Path>, console: &mut Console) -> Result<Exi
 pub(crate) fn schema(kind: SchemaType, console: &mut Console) -> Result<Exit> {
     let schema = match kind {
         SchemaType::Volume => manifest::volume_schema(),
+        SchemaType::Snapshot => manifest::snapshot_schema(),
     };
     let text = serde_json::to_string_pretty(&schema)
         .map_err(|fault| Error::new(ErrorKind::Host, format!("the schema can't be written: {fault}")))?;

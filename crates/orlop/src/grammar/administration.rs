@@ -215,6 +215,7 @@ pub(crate) struct InstallArgs {
 #[command(after_help = "\
 Examples:
   orlop schema volume > volume.schema.json
+  orlop schema snapshot > snapshot.schema.json
 
 An editor with the YAML language server checks and completes a manifest that begins with
   # yaml-language-server: $schema=volume.schema.json")]
@@ -228,6 +229,8 @@ pub(crate) struct SchemaArgs {
 pub(crate) enum SchemaType {
     /// The manifest of a volume
     Volume,
+    /// The manifest of a snapshot
+    Snapshot,
 }
 
 /// `orlop completions`.

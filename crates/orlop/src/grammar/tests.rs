@@ -119,6 +119,7 @@ fn the_other_commands() {
         "install --dry-run --root /tmp/x",
         "install --uninstall",
         "schema volume",
+        "schema snapshot",
         "completions bash",
         "man --dir /tmp/x",
         "version",
@@ -149,7 +150,7 @@ fn what_is_refused_and_how_it_is_said() {
         ("workspace create team -n team", "cannot be used with"),
         ("mount -n data /a --read-only --read-write", "cannot be used with"),
         ("mount /a", "--name"),
-        ("schema service", "possible values: volume"),
+        ("schema service", "possible values: volume, snapshot"),
         ("aply -f x", "apply"),
     ] {
         let error = parse(line).expect_err(line);
