@@ -1,14 +1,21 @@
-//! A word without its flag, as other tools take it: which flag was meant.
+//! A word without its flag, as other tools take it: which flag was meant. Told by the definition of the
+//! command, so that a new command has it too.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, path::Path};
 
 use clap::{
-    ValueEnum,
+    Arg, ArgGroup, Command, ValueEnum,
     builder::StyledStr,
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
-use super::identifier::ResourceType;
+use super::{Cli, identifier::ResourceType};
+
+/// What a word alone may be meant for, by the long names of flags: the first that the command has and
+/// that is not given yet.
+const MEANT: [&str; 8] = ["name", "manifestFile", "to", "volume", "as", "pool", "path", "dir"];
+/// The same for a word that names a file.
+const MEANT_FOR_FILES: [&str; 3] = ["manifestFile", "path", "dir"];
 
 /// Adds to the complaint about such a word what to write instead.
 pub(crate) fn with_tip(mut error: clap::Error, words: &[OsString]) -> clap::Error {
@@ -16,55 +23,201 @@ pub(crate) fn with_tip(mut error: clap::Error, words: &[OsString]) -> clap::Erro
         Some(ContextValue::String(stray)) if error.kind() == ErrorKind::UnknownArgument => stray.clone(),
         _ => return error,
     };
-    let mut verbs = words.iter().skip(1).filter_map(|word| word.to_str()).filter(|word| *word != "resource");
-    if let Some(tip) = verbs.next().and_then(|verb| tip(verb, &stray)) {
+    let words: Vec<&str> = words.iter().skip(1).filter_map(|word| word.to_str()).collect();
+    let definition = Cli::definition();
+    let (command, rest) = asked(&definition, &words);
+    if let Some(tip) = tip(command, rest, &stray) {
         let tip = StyledStr::from(format!("write {tip}"));
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
     }
     error
 }
 
-fn tip(verb: &str, stray: &str) -> Option<String> {
+/// The command that the words ask for, and the words behind its name.
+fn asked<'d, 'w>(root: &'d Command, words: &'w [&'w str]) -> (&'d Command, &'w [&'w str]) {
+    let (mut command, mut rest) = (root, words);
+    loop {
+        match rest {
+            // The one flag before a command is `--socket`.
+            [flag, _value, after @ ..] if flag.starts_with("--") && !flag.contains('=') => rest = after,
+            [flag, after @ ..] if flag.starts_with('-') => rest = after,
+            [word, after @ ..] => match command.find_subcommand(word) {
+                Some(found) => (command, rest) = (found, after),
+                None => return (command, rest),
+            },
+            [] => return (command, rest),
+        }
+        if !command.has_subcommands() {
+            return (command, rest);
+        }
+    }
+}
+
+fn tip(command: &Command, given: &[&str], stray: &str) -> Option<String> {
     if stray.starts_with('-') {
         return None;
     }
-    match verb {
-        "apply" => Some(format!("-f {stray}")),
-        "get" | "delete" | "log" => {
-            let one = stray.strip_suffix('s').unwrap_or(stray);
-            Some(match ResourceType::from_str(one, true) {
-                Ok(kind) => format!("-t {kind}"),
-                Err(_) => format!("-n {stray}"),
-            })
-        }
-        "mount" => Some("-n NAME DIR".to_owned()),
-        _ => None,
+    let flag = |long: &str| command.get_arguments().find(|arg| arg.get_long() == Some(long));
+    let one = stray.strip_suffix('s').unwrap_or(stray);
+    if let (Some(arg), Ok(kind)) = (flag("type"), ResourceType::from_str(one, true)) {
+        return Some(format!("{} {kind}", written(arg)));
     }
+    let files: &[&str] = if is_file(stray) { &MEANT_FOR_FILES } else { &[] };
+    let meant =
+        files.iter().chain(&MEANT).find_map(|long| flag(long).filter(|arg| may_be(command, arg, given)))?;
+    // What was meant for the flag may have been taken for the word that belongs there.
+    let places: Vec<&str> = command
+        .get_positionals()
+        .filter(|place| place.is_required_set())
+        .flat_map(|place| place.get_value_names().unwrap_or_default())
+        .map(|name| name.as_str())
+        .collect();
+    if places.is_empty() || !meant.is_required_set() {
+        return Some(format!("{} {stray}", written(meant)));
+    }
+    let value = meant.get_value_names().unwrap_or_default().first().map_or("NAME", |name| name.as_str());
+    Some(format!("{} {value} {}", written(meant), places.join(" ")))
+}
+
+/// Whether that flag can still be given.
+fn may_be(command: &Command, arg: &Arg, given: &[&str]) -> bool {
+    let is_given = |arg: &Arg| {
+        let long = arg.get_long().map(|long| format!("--{long}"));
+        let short = arg.get_short().map(|short| format!("-{short}"));
+        given.iter().any(|word| {
+            long.as_ref().is_some_and(|long| word == long || word.starts_with(&format!("{long}=")))
+                || short
+                    .as_ref()
+                    .is_some_and(|short| word.starts_with(short.as_str()) && !word.starts_with("--"))
+        })
+    };
+    let alternatives = command
+        .get_groups()
+        .filter(|group| !is_multiple(group) && group.get_args().any(|id| id == arg.get_id()))
+        .flat_map(|group| group.get_args())
+        .filter_map(|id| command.get_arguments().find(|arg| arg.get_id() == id));
+    let conflict = |one: &Arg, other: &Arg| {
+        command.get_arg_conflicts_with(one).iter().any(|found| found.get_id() == other.get_id())
+    };
+    let conflicts = command.get_arguments().filter(|other| conflict(arg, other) || conflict(other, arg));
+    let mut others = alternatives.chain(conflicts).filter(|other| other.get_id() != arg.get_id());
+    // A word that is left over was left by all that take one.
+    !is_given(arg) && others.all(|other| !other.is_positional() && !is_given(other))
+}
+
+/// clap asks a group through a change.
+fn is_multiple(group: &ArgGroup) -> bool {
+    group.clone().is_multiple()
+}
+
+/// As it is written: short where it can be.
+fn written(arg: &Arg) -> String {
+    match (arg.get_short(), arg.get_long()) {
+        (Some(short), _) => format!("-{short}"),
+        (None, long) => format!("--{}", long.unwrap_or_default()),
+    }
+}
+
+fn is_file(word: &str) -> bool {
+    let extension = Path::new(word).extension().and_then(|extension| extension.to_str());
+    word.contains('/') || matches!(extension, Some("yaml" | "yml" | "json"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::grammar::Cli;
+
+    fn said(line: &str) -> String {
+        let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        let error = Cli::definition().try_get_matches_from(&words).expect_err(line);
+        with_tip(error, &words).to_string()
+    }
 
     #[test]
     fn the_flag_that_was_meant_is_told() {
         for (line, expected) in [
-            ("orlop apply data.yaml", Some("tip: write -f data.yaml")),
-            ("orlop get data", Some("tip: write -n data")),
-            ("orlop get volumes", Some("tip: write -t volume")),
-            ("orlop resource log pool", Some("tip: write -t pool")),
-            ("orlop delete -w team data", Some("tip: write -n data")),
-            ("orlop mount data /mnt", Some("tip: write -n NAME DIR")),
+            ("orlop apply data.yaml", Some("-f data.yaml")),
+            ("orlop apply manifests", Some("-f manifests")),
+            ("orlop diff manifests/", Some("-f manifests/")),
+            ("orlop get data", Some("-n data")),
+            ("orlop get volumes", Some("-t volume")),
+            ("orlop --socket /x get data", Some("-n data")),
+            ("orlop --socket=/x get data", Some("-n data")),
+            ("orlop resource log pool", Some("-t pool")),
+            ("orlop delete -w team data", Some("-n data")),
+            ("orlop delete data.yaml", Some("-f data.yaml")),
+            ("orlop events data", Some("-n data")),
+            ("orlop mount data /mnt", Some("-n NAME DIR")),
+            ("orlop undelete data", Some("-n data")),
+            ("orlop undelete -n data old", Some("--as old")),
+            ("orlop undelete --id 019a0000-0000-7000-8000-000000000000 old", Some("--as old")),
+            ("orlop purge data", Some("-n data")),
+            ("orlop rename data archive", Some("-n data")),
+            ("orlop rename -n data archive", Some("--to archive")),
+            ("orlop snapshot create monday", Some("-n monday")),
+            ("orlop snapshot create -n monday data", Some("--volume data")),
+            ("orlop snapshot create --name=monday data", Some("--volume data")),
+            ("orlop snapshot list data", Some("--volume data")),
+            ("orlop snapshot restore -w team monday", Some("-n monday")),
+            ("orlop volume show data", Some("-n data")),
+            ("orlop volume migrate data fast", Some("-n data")),
+            ("orlop volume migrate -ndata fast", Some("--pool fast")),
+            ("orlop pool create fast /srv/fast", Some("--path /srv/fast")),
+            ("orlop pool import /srv/fast", Some("--path /srv/fast")),
+            ("orlop man /tmp/pages", Some("--dir /tmp/pages")),
+            ("orlop pool create fast --device /dev/sdx /srv/fast", None),
+            ("orlop workspace create team other", None),
+            ("orlop get -n data other", None),
+            ("orlop mount -n data /mnt /mnt", None),
             ("orlop status data", None),
         ] {
-            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-            let error = Cli::definition().try_get_matches_from(&words).unwrap_err();
-            let text = with_tip(error, &words).to_string();
+            let text = said(line);
             match expected {
-                Some(expected) => assert!(text.contains(expected), "{line}: {text}"),
+                Some(expected) => {
+                    assert!(text.contains(&format!("tip: write {expected}\n")), "{line}: {text}")
+                }
                 None => assert!(!text.contains("tip:"), "{line}: {text}"),
             }
         }
+    }
+
+    /// Each command that takes no word alone, with one: it says which flag was meant, or none could be.
+    #[test]
+    fn every_command_tells_it_or_has_nothing_that_a_word_could_mean() {
+        const NOTHING: [&str; 8] =
+            ["operation list", "pool list", "status", "serve", "install", "version", "reference", "unmount"];
+        fn leaves(command: &Command, path: &str, found: &mut Vec<String>) {
+            for sub in command.get_subcommands() {
+                let path = format!("{path}{} ", sub.get_name());
+                if sub.has_subcommands() {
+                    leaves(sub, &path, found);
+                } else {
+                    found.push(path.trim_end().to_owned());
+                }
+            }
+        }
+        let mut found = Vec::new();
+        leaves(&Cli::definition(), "", &mut found);
+        assert!(found.len() > 40, "{found:?}");
+        let mut told = 0;
+        for path in found {
+            let line = format!("orlop {path} word");
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            let Err(error) = Cli::definition().try_get_matches_from(&words) else { continue };
+            if error.kind() != ErrorKind::UnknownArgument {
+                // It takes a word, which is another than this.
+                assert!(command_at(&path).get_positionals().next().is_some(), "{line}: {error}");
+                continue;
+            }
+            let text = with_tip(error, &words).to_string();
+            assert_eq!(text.contains("tip: write -"), !NOTHING.contains(&path.as_str()), "{line}: {text}");
+            told += 1;
+        }
+        assert!(told > 25, "{told}");
+    }
+
+    fn command_at(path: &str) -> Command {
+        path.split(' ')
+            .fold(Cli::definition(), |command, word| command.find_subcommand(word).unwrap().clone())
     }
 }
