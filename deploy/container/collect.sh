@@ -12,8 +12,9 @@ for directory in bin sbin lib lib64; do
     ln -sfn "usr/$directory" "$root/$directory"
 done
 # What the daemon is given is mounted here; a read-only root can't make it.
-mkdir -p "$root/etc/orlop" "$root/var/lib/orlop" "$root/var/lib/kubelet" "$root/run/orlop" \
-    "$root/dev" "$root/proc" "$root/sys"
+for directory in etc/orlop var/lib/orlop var/lib/orlop-pools var/lib/kubelet run/orlop dev proc sys; do
+    mkdir -p "$root/$directory"
+done
 # For messages that name an owner.
 echo 'root:x:0:0::/:/usr/sbin/nologin' >"$root/etc/passwd"
 echo 'root:x:0:' >"$root/etc/group"

@@ -48,7 +48,7 @@ impl Node {
         let scratch = Scratch::new("node");
         let docker = Docker::start();
         docker.import_busybox();
-        for below in ["state", "run", "targets"] {
+        for below in ["state", "pools", "run", "targets"] {
             scratch.mkdir(below);
         }
         // As systemd makes `/` of a node: what is mounted here is passed on.
@@ -70,8 +70,8 @@ impl Node {
     /// Starts the daemon's container as the DaemonSet does, and waits until the daemon is ready.
     fn daemon(&self, name: &str) {
         let path = |below: &str| self.scratch.join(below).display().to_string();
-        let volume = |below: &str, how: &str| format!("--volume={0}:{0}:{how}", path(below));
-        let volumes = [volume("state", "rslave"), volume("run", "rshared"), volume("targets", "rshared")];
+        let volume = |below: &str| format!("--volume={0}:{0}:rshared", path(below));
+        let volumes = ["state", "pools", "run", "targets"].map(volume);
         let fixed = ["run", "-d", "--network=none", "--pid=host", "--read-only", "--hostname=node"];
         let named = [format!("--name={name}"), format!("--env=ORLOP_SOCKET={}", path("run/orlop.sock"))];
         let flags = [format!("--state-dir={}", path("state")), format!("--run-dir={}", path("run"))];
@@ -113,10 +113,10 @@ impl Node {
     }
 }
 
-fn manifest(name: &str, size: &str) -> String {
+fn manifest(name: &str, size: &str, pool: &str) -> String {
     format!(
         "name: {name}\nversion: v1beta\ntype: volume\n\
-         volume: {{size: {size}, accessMode: ReadWriteMany, type: persistent}}\n"
+         volume: {{size: {size}, accessMode: ReadWriteMany, type: persistent, pool: {pool}}}\n"
     )
 }
 
@@ -146,11 +146,15 @@ fn a_container_takes_over_what_another_mounted() {
     require!(Part::Loop, Part::Xfs, Part::Docker);
     let node = Node::start();
     node.daemon("first");
+    // A pool with a filesystem of its own, which the daemon mounts.
+    let image = node.scratch.join("pools/own.img").display().to_string();
+    node.orlop("first", &["pool", "create", "own", "--image", &image, "--size", "512Mi"]).ok();
     let file = node.scratch.join("targets/volumes.yaml").display().to_string();
-    fs::write(&file, [manifest("small", "64Mi"), manifest("large", "1Gi")].join("---\n")).unwrap();
+    let both = [manifest("small", "64Mi", "own"), manifest("large", "1Gi", "default")];
+    fs::write(&file, both.join("---\n")).unwrap();
     node.orlop("first", &["apply", "-f", &file]).ok();
     // Made, grown and checked by the programs of the image alone.
-    fs::write(&file, manifest("small", "128Mi")).unwrap();
+    fs::write(&file, manifest("small", "128Mi", "own")).unwrap();
     node.orlop("first", &["apply", "-f", &file]).ok();
     for name in ["small", "large"] {
         node.orlop("first", &["volume", "fsck", "-n", name]).ok();
@@ -161,7 +165,11 @@ fn a_container_takes_over_what_another_mounted() {
         node.orlop("first", &["mount", "-n", name, target]).ok();
     }
     let mounts = node.mounts();
-    assert!(mounts.len() >= 4, "a base and a target for each are seen by the node: {mounts:?}");
+    assert_eq!(
+        mounts.len(),
+        5,
+        "the pool, and a base and a target for each are seen by the node: {mounts:?}"
+    );
     let volumes: Vec<String> =
         ["a", "b"].iter().zip(&targets).map(|(at, from)| format!("-v={from}:/{at}")).collect();
     let write = "while :; do echo x >>/a/log; echo x >>/b/log; sleep 0.1; done";
@@ -184,7 +192,7 @@ fn a_container_takes_over_what_another_mounted() {
     for target in &targets {
         node.orlop("third", &["unmount", target]).ok();
     }
-    assert!(eventually(START, || node.mounts().is_empty()), "{:?}", node.mounts());
+    assert!(eventually(START, || node.mounts().len() == 1), "all but the pool: {:?}", node.mounts());
     let shown = node.orlop("third", &["get", "-t", "volume"]).ok();
     assert_eq!(shown.matches("idle").count(), 2, "{shown}");
 }

@@ -112,13 +112,15 @@ fn the_daemon_and_its_neighbours_mean_the_same_socket_and_directories() {
         assert_eq!(host_path(volume), flag(daemon, named));
         assert_eq!(mount(volume)["mountPath"], host_path(volume));
     }
-    assert_eq!(mount("dev")["mountPath"], host_path("dev"));
-    let both = ["run", "kubelet"];
+    for volume in ["dev", "pools"] {
+        assert_eq!(mount(volume)["mountPath"], host_path(volume));
+    }
+    assert_eq!(mount("pools")["mountPropagation"], "HostToContainer");
+    let both = ["state", "run", "kubelet"];
     for mount in list(&daemon["volumeMounts"]) {
         let expected = both.contains(&text(&mount["name"]));
         assert_eq!(mount["mountPropagation"] == "Bidirectional", expected, "{}", mount["name"]);
     }
-    assert_eq!(mount("state")["mountPropagation"], "HostToContainer");
     assert_eq!(pod["hostPID"], true);
 
     let socket = flag(daemon, "csi-endpoint");

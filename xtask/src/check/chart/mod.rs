@@ -176,7 +176,7 @@ fn about() -> String {
     let version = env!("CARGO_PKG_VERSION");
     format!(
         "{MADE}apiVersion: v2\nname: orlop\ndescription: Orlop's CSI driver, volumes on the disks of each node\n\
-         type: application\nversion: {version}\nappVersion: \"{version}\"\nkubeVersion: \">=1.27.0-0\"\n"
+         type: application\nversion: {version}\nappVersion: \"{version}\"\nkubeVersion: \">=1.29.0-0\"\n"
     )
 }
 

@@ -74,6 +74,12 @@ pub(super) const VALUES: &[Value] = &[
         about: "The kubelet's --root-dir, the same on all nodes.",
         says: Says::Word("/var/lib/kubelet"),
     },
+    // Before the one that it begins with.
+    Value {
+        path: "poolsDir",
+        about: "Where other pools can be made, in directories and image files, and disks be mounted.",
+        says: Says::Word("/var/lib/orlop-pools"),
+    },
     Value {
         path: "stateDir",
         about: "Where volumes are kept on each node. Another filesystem than the node's own is better.",
