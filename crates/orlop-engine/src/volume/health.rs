@@ -4,7 +4,7 @@
 //! where the volume is in `error` and its file changed for the better.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -25,12 +25,25 @@ pub(crate) struct Watch {
     /// Volumes in `error` whose file is whole and whose filesystem would not mount: another attempt
     /// would take as long and end the same.
     unmountable: Mutex<BTreeSet<VolumeId>>,
+    /// Why volumes whose time is over could not be purged, as it was told.
+    unpurged: Mutex<BTreeMap<VolumeId, String>>,
 }
 
 impl Watch {
     /// It may mount now.
     pub(crate) fn forget(&self, id: VolumeId) {
         self.unmountable().remove(&id);
+    }
+
+    /// It could not be purged for that reason; says whether that is news.
+    pub(super) fn unpurged(&self, id: VolumeId, why: &str) -> bool {
+        let mut told = self.unpurged.lock().unwrap_or_else(PoisonError::into_inner);
+        told.insert(id, why.to_owned()).as_deref() != Some(why)
+    }
+
+    /// It is being purged.
+    pub(super) fn purged(&self, id: VolumeId) {
+        self.unpurged.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
 
     fn unmountable(&self) -> MutexGuard<'_, BTreeSet<VolumeId>> {

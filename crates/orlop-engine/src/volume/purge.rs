@@ -45,9 +45,14 @@ pub(crate) fn expire(core: &Core) -> Result<()> {
             continue;
         }
         let why = format!("deleted more than {} ago", core.config.released_retention);
-        if let Err(error) = locked(core, None, row.clone(), &why) {
-            let message = format!("the data of volume {} was not purged: {error}", row.title());
-            note(core, event("PurgeFailed", message).of(&row).warning());
+        match locked(core, None, row.clone(), &why) {
+            Ok(_) => core.watch.purged(row.id),
+            Err(error) => {
+                let message = format!("the data of volume {} was not purged: {error}", row.title());
+                if core.watch.unpurged(row.id, &message) {
+                    note(core, event("PurgeFailed", message).of(&row).warning());
+                }
+            }
         }
     }
     Ok(())

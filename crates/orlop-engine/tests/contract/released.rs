@@ -172,6 +172,26 @@ fn retention_purges_what_is_older_and_nothing_else() {
 }
 
 #[test]
+fn what_can_not_be_purged_is_told_once() {
+    require!(Part::Loop);
+    let mut world = World::new("retention-fails");
+    let old = deleted(&world, "old", "cargo");
+    let marker = world.pool_path().join("orlop.pool");
+    std::fs::rename(&marker, marker.with_extension("away")).unwrap();
+    world.crash();
+    world.config.released_retention = Period::After(1);
+    std::thread::sleep(Duration::from_secs(2));
+    world.start();
+    let told = || world.events().iter().filter(|event| event.reason == "PurgeFailed").count();
+    assert!(eventually(PATIENCE, || told() > 0), "{:?}", world.events());
+    // It is tried every ten seconds.
+    std::thread::sleep(Duration::from_secs(12));
+    assert_eq!(told(), 1);
+    std::fs::rename(marker.with_extension("away"), &marker).unwrap();
+    assert!(eventually(PATIENCE, || world.by_id(&old).is_err()));
+}
+
+#[test]
 fn a_large_share_of_released_data_is_told_once_and_when_it_is_over() {
     require!(Part::Loop);
     let mut world = World::with("share", |config| config.released_warn_percent = 0);
