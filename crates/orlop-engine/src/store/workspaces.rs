@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use orlop_model::{Error, ErrorKind, Result, Size, WorkspaceName};
-use rusqlite::{Row, params};
+use rusqlite::{Row, params, params_from_iter};
 
 use super::{
     Reader, Tx,
@@ -77,14 +77,42 @@ pub fn all(r: &Reader<'_>) -> Result<Vec<WorkspaceRow>> {
     r.all("list workspaces", &format!("{SELECT} ORDER BY w.name"), [], row)
 }
 
+/// The sums of one workspace, or of each: two statements, as no index serves a condition that may hold
+/// for all. Live and released volumes have an index each.
+fn sums(of_one: bool) -> &'static str {
+    macro_rules! sums {
+        ($volumes:literal, $snapshots:literal) => {
+            concat!(
+                "SELECT v.workspace, 0, count(*), sum(p.size_bytes)
+                 FROM volumes v CROSS JOIN placements p ON p.volume_id = v.id
+                 WHERE v.released_at IS NULL ",
+                $volumes,
+                " GROUP BY v.workspace
+                 UNION ALL SELECT v.workspace, 1, count(*), sum(p.size_bytes)
+                 FROM volumes v CROSS JOIN placements p ON p.volume_id = v.id
+                 WHERE v.released_at IS NOT NULL ",
+                $volumes,
+                " GROUP BY v.workspace
+                 UNION ALL SELECT s.workspace, 2, count(*), sum(s.reserved_bytes)
+                 FROM snapshots s ",
+                $snapshots,
+                " GROUP BY s.workspace"
+            )
+        };
+    }
+    if of_one { sums!("AND v.workspace = ?1", "WHERE s.workspace = ?1") } else { sums!("", "") }
+}
+
+/// How SQLite would read the sums of one workspace.
+#[cfg(test)]
+pub(super) fn plan_of_content(r: &Reader<'_>) -> Result<Vec<String>> {
+    r.all("explain", &format!("EXPLAIN QUERY PLAN {}", sums(true)), [""], |row| row.get(3))
+}
+
 /// What each workspace holds, by name; one without anything is missing.
 pub fn content(r: &Reader<'_>, only: Option<&WorkspaceName>) -> Result<BTreeMap<WorkspaceName, ContentRow>> {
-    let sql = "SELECT v.workspace, v.released_at IS NOT NULL AS kind, count(*), sum(p.size_bytes)
-        FROM volumes v CROSS JOIN placements p ON p.volume_id = v.id
-        WHERE ?1 IS NULL OR v.workspace = ?1 GROUP BY v.workspace, kind
-        UNION ALL SELECT workspace, 2, count(*), sum(reserved_bytes)
-        FROM snapshots WHERE ?1 IS NULL OR workspace = ?1 GROUP BY workspace";
-    let rows = r.all("count a workspace", sql, [only.map(WorkspaceName::as_str)], |row| {
+    let values = params_from_iter(only.map(WorkspaceName::as_str));
+    let rows = r.all("count a workspace", sums(only.is_some()), values, |row| {
         let held = Held { count: row.get(2)?, bytes: row.get(3)? };
         Ok((row.get::<_, Word<_>>(0)?.0, row.get::<_, u8>(1)?, held))
     })?;

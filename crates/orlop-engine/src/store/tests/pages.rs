@@ -151,3 +151,12 @@ fn a_page_is_read_in_the_order_of_an_index() {
         }
     }
 }
+
+/// The limits of a workspace are asked in every write that adds to it.
+#[test]
+fn what_a_workspace_holds_is_read_without_reading_the_others() {
+    let f = filled();
+    let plan = f.store.read(workspaces::plan_of_content).unwrap();
+    assert!(plan.iter().any(|step| step.contains("volumes_live")), "{plan:#?}");
+    assert!(plan.iter().all(|step| !step.starts_with("SCAN") && !step.contains("TEMP B-TREE")), "{plan:#?}");
+}
