@@ -49,7 +49,8 @@ pub(crate) struct Blanks {
 #[derive(Debug, Default)]
 struct State {
     ready: HashMap<Kind, Vec<BlankName>>,
-    wanted: HashMap<Kind, (Instant, ImagePlacement)>,
+    /// When it was last asked for, and how it is made; nothing of those that are there from before.
+    wanted: HashMap<Kind, (Instant, Option<ImagePlacement>)>,
 }
 
 impl Blanks {
@@ -60,14 +61,15 @@ impl Blanks {
     /// Takes a blank of that kind, if there is one, and remembers that it was wanted.
     pub(crate) fn take(&self, kind: Kind, placement: &ImagePlacement) -> Option<BlankName> {
         let mut state = self.state();
-        state
-            .wanted
-            .insert(kind, (Instant::now(), ImagePlacement { preallocated: false, ..placement.clone() }));
-        while state.wanted.len() > KINDS {
-            let oldest = state.wanted.iter().min_by_key(|(_, (at, _))| *at).map(|(kind, _)| *kind);
-            oldest.and_then(|kind| state.wanted.remove(&kind));
-        }
+        state.want(kind, Some(ImagePlacement { preallocated: false, ..placement.clone() }));
         state.ready.get_mut(&kind)?.pop()
+    }
+
+    /// One that was there at the start: it was wanted before.
+    fn found(&self, kind: Kind, name: BlankName) {
+        let mut state = self.state();
+        state.want(kind, None);
+        state.ready.entry(kind).or_default().push(name);
     }
 
     /// A blank that was taken and not used.
@@ -97,8 +99,9 @@ impl Blanks {
     fn lacking(&self, most: usize) -> Option<(Kind, ImagePlacement)> {
         let state = self.state();
         let lacks = |kind: &Kind| state.ready.get(kind).map_or(0, Vec::len) < most;
-        let found = state.wanted.iter().filter(|(kind, _)| lacks(kind)).max_by_key(|(_, (at, _))| *at);
-        found.map(|(kind, (_, placement))| (*kind, placement.clone()))
+        let wanted = state.wanted.iter().filter(|(kind, _)| lacks(kind));
+        let made = wanted.filter_map(|(kind, (at, placement))| Some((kind, at, placement.as_ref()?)));
+        made.max_by_key(|(_, at, _)| **at).map(|(kind, _, placement)| (*kind, placement.clone()))
     }
 
     /// Blanks that nobody wants any more; they are forgotten here.
@@ -118,6 +121,16 @@ impl Blanks {
     }
 }
 
+impl State {
+    fn want(&mut self, kind: Kind, placement: Option<ImagePlacement>) {
+        self.wanted.insert(kind, (Instant::now(), placement));
+        while self.wanted.len() > KINDS {
+            let oldest = self.wanted.iter().min_by_key(|(_, (at, _))| *at).map(|(kind, _)| *kind);
+            oldest.and_then(|kind| self.wanted.remove(&kind));
+        }
+    }
+}
+
 /// Reads which blanks there are, at start. What a crash left half-made is removed: it is ours by its
 /// place and its name, and was never anybody's.
 pub(crate) fn load(core: &Core) -> Result<()> {
@@ -130,7 +143,7 @@ pub(crate) fn load(core: &Core) -> Result<()> {
             match name.parse::<BlankName>() {
                 Ok(blank) if core.config.blanks > 0 && blank.rule == image_format::RULE => {
                     let kind = Kind { pool: row.id, filesystem: blank.filesystem, size: blank.size };
-                    core.blanks.state().ready.entry(kind).or_default().push(blank);
+                    core.blanks.found(kind, blank);
                 }
                 Ok(blank) => remove(&paths, &blank),
                 Err(_)

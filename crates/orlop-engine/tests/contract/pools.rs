@@ -206,6 +206,17 @@ fn blanks_make_volumes_and_count_against_nobody() {
     assert_eq!(world.engine().statistics().created_from_blank, 1, "blanks are found again after a restart");
     assert!(!world.attach("third", "one").unwrap().path.join("file").exists());
     world.detach("third", "one").unwrap();
+    assert!(orlop_testkit::command::eventually(PATIENCE, || ready() == 2));
+    world.restart();
+    // What is wanted is known from before the restart, also when something else is wanted now.
+    world.apply("fourth", "size: 48Mi, accessMode: ReadWriteMany, type: temp").unwrap();
+    let of_size = |bytes: u64| {
+        let names =
+            std::fs::read_dir(&blanks).unwrap().flatten().map(|e| e.file_name().into_string().unwrap());
+        names.filter(|name| name.contains(&format!("-{bytes}-"))).count()
+    };
+    assert!(orlop_testkit::command::eventually(PATIENCE, || of_size(48 * MIB) == 2));
+    assert!(of_size(32 * MIB) > 0);
     world.config.blanks = 0;
     world.restart();
     assert_eq!(ready(), 0, "none are kept where none are wanted");
