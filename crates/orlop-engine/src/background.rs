@@ -1,9 +1,9 @@
 //! Work that nobody waits for: volumes that were marked as deleting, mounts that linger, the health of
-//! attached images, the room of pools, how full all of it is, what is to be wiped or purged, blanks, and
+//! attached images, what stuck half-way, the room of pools, how full all of it is, what is to be wiped or purged, blanks, and
 //! snapshots; and whom events are told to. A few threads; each sleeps until there is something to do.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -19,6 +19,7 @@ use crate::{
     notify,
     observation::watch,
     pool::{medium, room, share},
+    reconcile::operations,
     request::VolumeQuery,
     snapshot,
     store::{attachments, volumes},
@@ -29,6 +30,8 @@ const RETRY: Duration = Duration::from_secs(5);
 const CAPACITY: Duration = Duration::from_secs(10);
 /// A minute is the shortest time between two snapshots of a schedule.
 const SCHEDULES: Duration = Duration::from_secs(2);
+/// XFS gives up the blocks of a removed file some time after it: what shared them is looked at again.
+const FREED_WITHIN: Duration = Duration::from_secs(3);
 const HEALTH: Duration = Duration::from_secs(30);
 /// So often the use of volumes is recorded: 288 times a day.
 const SAMPLE: Duration = Duration::from_secs(300);
@@ -174,7 +177,8 @@ fn tend_all(core: &Core) {
     logged("looking at all images", look_at_all(core));
     loop {
         logged("finishing deletions", finish_deletions(core));
-        logged("taking down what lingers", take_down_lingering(core));
+        logged("settling what stuck", operations::tend(core));
+        take_down_lingering(core);
         for (period, work, at) in &mut watches {
             if at.is_none_or(|at| at.elapsed() >= *period) {
                 logged("watching", work(core));
@@ -192,9 +196,15 @@ fn tend_all(core: &Core) {
 }
 
 fn tend_snapshots(core: &Core) {
+    let mut again: BTreeMap<VolumeId, Instant> = BTreeMap::new();
     loop {
         logged("making and deleting snapshots", snapshot::schedule::tend(core));
-        let shared = std::mem::take(&mut core.signal.state().shared);
+        let mut shared = std::mem::take(&mut core.signal.state().shared);
+        let now = Instant::now();
+        let due: Vec<VolumeId> = again.iter().filter(|(_, at)| **at <= now).map(|(id, _)| *id).collect();
+        again.retain(|_, at| *at > now);
+        again.extend(shared.iter().map(|id| (*id, now + FREED_WITHIN)));
+        shared.extend(due);
         logged("looking at shared blocks", snapshot::shared::refresh(core, shared));
         if !core.signal.sleep(SCHEDULES, |state| !state.shared.is_empty()) {
             return;
@@ -243,23 +253,27 @@ fn finish_deletions(core: &Core) -> Result<()> {
     Ok(())
 }
 
-fn take_down_lingering(core: &Core) -> Result<()> {
+fn take_down_lingering(core: &Core) {
     let lingering = core.signal.state().lingering.clone();
     for id in lingering {
         let Some(_held) = core.locks.try_take(Lock::Volume(id)) else { continue };
-        let (row, left) =
-            core.store.read(|r| Ok((volumes::by_id(r, id)?, attachments::of_volume(r, id)?)))?;
-        match row {
-            Some(row) if left.is_empty() => {
-                detach::take_down(core, &row, &core.image(&row)?)?;
-            }
-            Some(row) => {
-                if detach::trim(core, &row, &core.image(&row)?, &left)? == Released::Free {
-                    core.signal.forget(id);
-                }
-            }
-            None => core.signal.forget(id),
+        // One that fails keeps no other mounted.
+        logged("taking down what lingers", take_down_one(core, id));
+    }
+}
+
+fn take_down_one(core: &Core, id: VolumeId) -> Result<()> {
+    let (row, left) = core.store.read(|r| Ok((volumes::by_id(r, id)?, attachments::of_volume(r, id)?)))?;
+    match row {
+        Some(row) if left.is_empty() => {
+            detach::take_down(core, &row, &core.image(&row)?)?;
         }
+        Some(row) => {
+            if detach::trim(core, &row, &core.image(&row)?, &left)? == Released::Free {
+                core.signal.forget(id);
+            }
+        }
+        None => core.signal.forget(id),
     }
     Ok(())
 }

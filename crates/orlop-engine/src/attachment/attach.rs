@@ -282,14 +282,8 @@ fn perform(
 /// not finish them.
 fn abandoned(core: &Core, row: &VolumeRow, consumer: &Consumer<'_>) -> Result<Vec<OperationId>> {
     let node = &core.config.node;
-    let (found, journal) = core.store.read(|r| {
-        let found = attachments::find(r, row.id, node, consumer.front, consumer.scope)?;
-        Ok((found, operations::of_volume(r, row.id)?))
-    })?;
-    let Some(found) = found else { return Ok(Vec::new()) };
-    let of_it =
-        |intent: &Intent| matches!(intent, Intent::Detach { attachment, .. } if *attachment == found.id);
-    Ok(journal.into_iter().filter(|entry| of_it(&entry.intent)).map(|entry| entry.id).collect())
+    let found = core.store.read(|r| attachments::find(r, row.id, node, consumer.front, consumer.scope))?;
+    found.map_or(Ok(Vec::new()), |found| detach::attempts(core, row.id, found.id))
 }
 
 /// Makes sure that the volume is on its base mount.

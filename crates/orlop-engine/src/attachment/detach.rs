@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use orlop_model::{OperationId, Result, Size, VolumeId, VolumeUsage, resource::VolumeState};
+use orlop_model::{AttachmentId, OperationId, Result, Size, VolumeId, VolumeUsage, resource::VolumeState};
 use orlop_sys::{SysError, mount};
 
 use super::{kernel, publish, stale};
@@ -72,12 +72,19 @@ pub(crate) fn end(
     leave: Leave,
     unbind: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
-    let target = attachment.target.as_ref().filter(|_| !attachment.staged);
-    let target = target.map(|target| target.display().to_string());
-    let intent = Intent::Detach { attachment: attachment.id, target };
-    let operation = core.operation(Some(caller), Some(row.id), intent);
-    let operation_id = operation.id;
-    core.store.write(move |tx| operations::begin(tx, &operation))?;
+    // An attempt that failed before has left its entry.
+    let operation_id = match attempts(core, row.id, attachment.id)?.first() {
+        Some(begun) => *begun,
+        None => {
+            let target = attachment.target.as_ref().filter(|_| !attachment.staged);
+            let target = target.map(|target| target.display().to_string());
+            let intent = Intent::Detach { attachment: attachment.id, target };
+            let operation = core.operation(Some(caller), Some(row.id), intent);
+            let id = operation.id;
+            core.store.write(move |tx| operations::begin(tx, &operation))?;
+            id
+        }
+    };
     let unbound = fault::point(Point::DetachRecorded).and_then(|()| unbind());
     if let Err(error) = unbound {
         core.store.write(move |tx| operations::finish(tx, operation_id))?;
@@ -91,6 +98,14 @@ pub(crate) fn end(
     }
     done?;
     fault::point(Point::DetachDone)
+}
+
+/// What the journal has of attempts to end that attachment.
+pub(super) fn attempts(core: &Core, volume: VolumeId, attachment: AttachmentId) -> Result<Vec<OperationId>> {
+    let journal = core.store.read(|r| operations::of_volume(r, volume))?;
+    let of_it =
+        |intent: &Intent| matches!(intent, Intent::Detach { attachment: ended, .. } if *ended == attachment);
+    Ok(journal.into_iter().filter(|entry| of_it(&entry.intent)).map(|entry| entry.id).collect())
 }
 
 /// What remains of a detach after the consumer's own mount is gone. Also what recovery does.

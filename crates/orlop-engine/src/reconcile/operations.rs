@@ -67,6 +67,46 @@ pub(crate) fn recover(core: &Core, recovery: &mut Recovery) -> Result<()> {
     Ok(())
 }
 
+/// The same while the engine runs, of what a failed attempt could neither finish nor take back: until
+/// it is settled, its volume is taken for one that is worked on.
+pub(crate) fn tend(core: &Core) -> Result<()> {
+    for operation in core.store.read(operations::unfinished)? {
+        // Whoever has the lock is at it.
+        let Some(_held) = lock_of(&operation).and_then(|lock| core.locks.try_take(lock)) else { continue };
+        if core.store.read(|r| operations::is_open(r, operation.id))?
+            && let Err(error) = settle(core, &operation)
+        {
+            tracing::debug!(operation = %operation.id, %error, "it can't be settled yet");
+        }
+    }
+    Ok(())
+}
+
+/// What is locked while an operation is under way. None of those that are not settled while the engine
+/// runs: deletions of volumes, which others go on with, and what is done to pools as a whole.
+fn lock_of(operation: &OperationRow) -> Option<Lock> {
+    match operation.intent {
+        Intent::DeleteSnapshot { snapshot } => Some(Lock::Snapshot(snapshot)),
+        Intent::Create { .. }
+        | Intent::Configure
+        | Intent::Attach { .. }
+        | Intent::Detach { .. }
+        | Intent::Resize { .. }
+        | Intent::Migrate { .. }
+        | Intent::Undelete
+        | Intent::Wipe { .. }
+        | Intent::Repair
+        | Intent::Snapshot { .. }
+        | Intent::Restore { .. } => operation.volume.map(Lock::Volume),
+        Intent::Delete { .. }
+        | Intent::CreatePool { .. }
+        | Intent::RemovePool { .. }
+        | Intent::ImportPool { .. }
+        | Intent::GrowPool { .. }
+        | Intent::ExportPool { .. } => None,
+    }
+}
+
 /// What is in the journal for a volume that a failed attempt left as it is. The caller holds its lock.
 pub(crate) fn settle_volume(core: &Core, row: &VolumeRow) -> Result<()> {
     for operation in core.store.read(|r| operations::of_volume(r, row.id))? {

@@ -29,8 +29,8 @@ pub(crate) fn apply(core: &Core, caller: &Caller, request: &ApplyRequest) -> Res
     plan::check(&request.manifest.volume)?;
     let key = VolumeKey { workspace: request.workspace.clone(), name: request.manifest.name.clone() };
     let deadline = Deadline::usual();
-    let _name = core.locks.take(Lock::name(&key), deadline)?;
     let workspace = workspace(core, caller, &request.workspace, request.create_workspace)?;
+    let _name = core.locks.take(Lock::name(&key), deadline)?;
     let make = || {
         authority::make_volume(caller, &rule(&workspace))?;
         let row = create::create(core, caller, new(request))?;
@@ -42,7 +42,7 @@ pub(crate) fn apply(core: &Core, caller: &Caller, request: &ApplyRequest) -> Res
     // While this waited, a deletion may have ended and freed the name.
     let now = core.store.read(|r| volumes::by_id(r, row.id))?;
     let Some(row) = now.filter(|now| now.state != VolumeState::Released) else { return make() };
-    let row = settled(core, caller, row, request)?;
+    let Some(row) = settled(core, row)? else { return make() };
     let plan = assess(core, caller, &row, &request.manifest)?;
     if let Some(set) = request.set.clone().filter(|set| row.applied_set.as_ref() != Some(set)) {
         let id = row.id;
@@ -254,21 +254,21 @@ pub(super) fn resumed(core: &Core, row: VolumeRow) -> Result<VolumeRow> {
 }
 
 /// A volume whose state allows a change. One that a failed attempt left as pending is finished or
-/// taken back first.
-fn settled(core: &Core, caller: &Caller, row: VolumeRow, request: &ApplyRequest) -> Result<VolumeRow> {
+/// taken back first: then there is none.
+fn settled(core: &Core, row: VolumeRow) -> Result<Option<VolumeRow>> {
     match row.state {
-        VolumeState::Active | VolumeState::Error => resumed(core, row),
+        VolumeState::Active | VolumeState::Error => resumed(core, row).map(Some),
         VolumeState::Pending => {
             reconcile::operations::settle_volume(core, &row)?;
             match core.store.read(|r| volumes::by_id(r, row.id))? {
-                Some(row) if row.state == VolumeState::Active => Ok(row),
+                Some(row) if row.state == VolumeState::Active => Ok(Some(row)),
                 Some(_) => Err(Error::new(
                     ErrorKind::Recovering,
                     format!("an unfinished volume {} could not be taken back yet", row.title()),
                 )
                 .object(core::object(&row))
                 .hint("see orlop log for the reason, then apply again")),
-                None => create::create(core, caller, new(request)),
+                None => Ok(None),
             }
         }
         VolumeState::Deleting => Err(deleting(&row)),

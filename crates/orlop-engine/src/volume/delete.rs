@@ -215,6 +215,7 @@ fn attempt(
             events::append(tx, &told)
         })?;
         core.signal.forget(row.id);
+        core.signal.shares(row.id);
         fault::point(Point::DeleteDone)?;
         return Ok(Attempt::Done(Deletion::Destroyed));
     }

@@ -116,6 +116,7 @@ fn repair(
         operations::finish(tx, id)?;
         events::append(tx, &told)
     })?;
+    core.signal.shares(row.id);
     fault::point(Point::RepairDone)?;
     settled(core, row, image, Verdict::Repaired, said)
 }

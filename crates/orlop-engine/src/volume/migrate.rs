@@ -136,6 +136,7 @@ fn to_pool(
     let paths = pool::confirm(core, target.id, &target.name)?;
     let image = core.image(row)?;
     unused(core, caller, row, &image, COPIED)?;
+    vacant(&core.image(&moved)?, &target)?;
     let size = moved.placement.size;
     let figures = room::gather(core, &target)?;
     figures.room(&target).admit(&target.name, size)?;
@@ -166,6 +167,24 @@ fn to_pool(
     settle(core, &core.again(row.id)?, id, from)?;
     fault::point(Point::MigrateDone)?;
     core.again(row.id)
+}
+
+/// What was begun of a move goes away with its entry of the journal: what else lies in its place is
+/// somebody's.
+fn vacant(new: &Image, target: &PoolRow) -> Result<()> {
+    match std::fs::symlink_metadata(&new.directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Ok(_) | Err(_) => Err(Error::new(
+            ErrorKind::Conflict,
+            format!(
+                "{}: {} is there already, and no record explains it",
+                new.object,
+                new.directory.display()
+            ),
+        )
+        .object(&new.object)
+        .hint(format!("see what it is: orlop pool check {}; nothing was changed", target.name))),
+    }
 }
 
 /// The data in the other pool, verified and flushed with its names.
@@ -305,5 +324,6 @@ pub(crate) fn settle(core: &Core, row: &VolumeRow, operation: OperationId, from:
         }
         Ok(())
     })?;
+    core.signal.shares(id);
     Ok(if coming.is_none() { Settled::Forward } else { Settled::Back })
 }

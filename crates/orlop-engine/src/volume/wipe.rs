@@ -189,6 +189,7 @@ pub(crate) fn settle(core: &Core, row: &VolumeRow, operation: OperationId, old: 
         operations::finish(tx, operation)?;
         events::append(tx, &told)
     })?;
+    core.signal.shares(id);
     fault::point(Point::WipeDone)?;
     Ok(true)
 }

@@ -107,6 +107,23 @@ fn a_volume_moves_with_all_that_is_in_it() {
 }
 
 #[test]
+fn what_lies_in_the_other_pool_unexplained_is_left_alone() {
+    require!(Part::Loop);
+    let world = World::new("migrate-stranger");
+    pool(&world, "other");
+    let made = world.apply("data", PLAIN).unwrap().resource;
+    let stranger = world.join("other/volumes").join(made.status.id.to_string());
+    std::fs::create_dir(&stranger).unwrap();
+    std::fs::write(stranger.join("data.img"), "somebody's data").unwrap();
+    let error = fails(migrate(&world, "data", Some("other"), None), ErrorKind::Conflict);
+    assert!(error.message.contains(stranger.to_str().unwrap()), "{error}");
+    assert_eq!(std::fs::read_to_string(stranger.join("data.img")).unwrap(), "somebody's data");
+    assert_eq!((reserved(&world, "default"), reserved(&world, "other")), ((64 * MIB, 1), (0, 0)));
+    std::fs::remove_dir_all(&stranger).unwrap();
+    migrate(&world, "data", Some("other"), None).unwrap();
+}
+
+#[test]
 fn files_move_into_a_filesystem_of_another_size() {
     require!(Part::Loop);
     let world = World::new("migrate-size");

@@ -519,6 +519,47 @@ fn what_is_shared_is_reserved_once_more_and_what_is_not_is_found_out() {
     fails(world.apply("large", "size: 100Gi, accessMode: ReadWriteMany, type: temp"), ErrorKind::PoolFull);
 }
 
+/// What a volume no longer holds is its snapshot's alone, however its image went.
+#[test]
+fn what_a_volume_gave_up_is_its_snapshots_own() {
+    require!(Part::Loop);
+    let (_host, world) = sharing();
+    let place = PoolPlace::Directory(world.join("other"));
+    let request = PoolRequest { name: "other".parse().unwrap(), place, capacity: None, overcommit: None };
+    world.engine().create_pool(&ROOT, &request).unwrap();
+    type Way = (&'static str, fn(&World, &str));
+    let ways: [Way; 4] = [
+        ("destroyed", |world, name| world.destroy(name)),
+        ("moved", |world, name| {
+            let request = MigrateRequest { pool: Some("other".parse().unwrap()), size: None };
+            world.engine().migrate(&ROOT, &key(name), &request).unwrap();
+        }),
+        ("remade", |world, name| {
+            let request = MigrateRequest { pool: None, size: Some("80Mi".parse().unwrap()) };
+            world.engine().migrate(&ROOT, &key(name), &request).unwrap();
+        }),
+        ("wiped", |world, name| {
+            let wiped = || world.events().iter().any(|e| e.reason == "Wiped" && e.message.contains(name));
+            assert!(eventually(PATIENCE, wiped));
+        }),
+    ];
+    for (name, give_up) in ways {
+        let grace = if name == "wiped" { "2s" } else { "never" };
+        let spec = format!("size: 64Mi, accessMode: ReadWriteMany, type: temp, tempGracePeriod: {grace}");
+        world.apply(name, &spec).unwrap();
+        let path = world.attach(name, "one").unwrap().path;
+        fs::write(path.join("file"), vec![7; 20 << 20]).unwrap();
+        let snapshot = format!("{name}-s");
+        world.snapshot(&snapshot, name).unwrap();
+        world.detach(name, "one").unwrap();
+        let exclusive =
+            || world.engine().snapshot(&ROOT, &snapshot_key(&snapshot)).unwrap().status.exclusive.bytes();
+        assert!(exclusive() < MIB, "{name}: {}", exclusive());
+        give_up(&world, name);
+        assert!(eventually(PATIENCE, || exclusive() > 20 * MIB), "{name}: {}", exclusive());
+    }
+}
+
 fn sql(world: &World, statement: &str) {
     let store = world.config.state_dir.join("orlop.db");
     run(Command::new("sqlite3").arg(store).arg(statement)).ok();

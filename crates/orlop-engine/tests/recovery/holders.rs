@@ -173,6 +173,37 @@ fn somebody_in_the_base_mount_is_named_and_left_alone() {
 }
 
 #[test]
+fn one_that_can_not_be_looked_at_keeps_no_other_mounted() {
+    require!(Part::Loop);
+    let world = World::new("busy-two");
+    let (broken, other) =
+        (world.make("broken", "ReadWriteMany", "temp"), world.make("other", "ReadWriteMany", "temp"));
+    let open: Vec<_> = ["broken", "other"]
+        .map(|name| {
+            let path = world.attach(name, "one").unwrap().path;
+            let file = std::fs::File::create(path.join("open")).unwrap();
+            world.detach(name, "one").unwrap();
+            file
+        })
+        .into();
+    assert!(broken.status.id < other.status.id, "or this shows nothing");
+    // Neither there nor missing: what is in the way of its image is a file.
+    let (directory, away) = (world.directory(&broken), world.join("away"));
+    std::fs::rename(&directory, &away).unwrap();
+    std::fs::write(&directory, "").unwrap();
+    drop(open);
+    let base = world.config.mount_dir.join(other.status.id.to_string());
+    assert!(eventually(Duration::from_secs(20), || !base.exists()), "{:?}", world.leftovers());
+    std::fs::remove_file(&directory).unwrap();
+    std::fs::rename(&away, &directory).unwrap();
+    assert!(
+        eventually(Duration::from_secs(20), || world.leftovers().1.is_empty()),
+        "{:?}",
+        world.leftovers()
+    );
+}
+
+#[test]
 fn a_deletion_that_waits_goes_on_after_a_restart() {
     require!(Part::Loop);
     let mut world = World::new("delete-restart");

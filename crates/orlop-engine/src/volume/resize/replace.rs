@@ -154,6 +154,7 @@ fn complete(
     let allocated =
         host_image::space(&paths.image(row.id)).ok().map(|space| Size::from_bytes(space.allocated));
     let (reason, how) = if from < to { ("Grown", "grew") } else { ("Shrunk", "shrank") };
+    let id = row.id;
     let told = event(reason, format!("volume {} {how} from {from} to {to}", row.title()));
     let told = told.of(&row).by_any(caller);
     core.store.write(move |tx| {
@@ -163,6 +164,7 @@ fn complete(
         operations::finish(tx, operation)?;
         events::append(tx, &told)
     })?;
+    core.signal.shares(id);
     Ok(())
 }
 
