@@ -56,7 +56,7 @@ pub(super) async fn purge(args: PurgeArgs, client: &Client, console: &mut Consol
         let what = if count == 1 { "this volume" } else { "these volumes" };
         if !console.confirm(&format!("destroy the data of {what} ({count}, {size}), for good?"))? {
             console.note("nothing was destroyed");
-            return Ok(Exit::Success);
+            return Ok(Exit::Interrupted);
         }
     }
     let mut exit = Exit::Success;

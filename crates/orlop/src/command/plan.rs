@@ -178,10 +178,5 @@ pub(super) fn agreed(plan: &Plan, yes: bool, console: &mut Console) -> Result<bo
         .object("--prune")
         .hint("see that the plan above is right, and say --yes"));
     }
-    console.note(&format!("Apply this, and delete {volumes}? [y/N]"));
-    let mut answer = String::new();
-    std::io::stdin()
-        .read_line(&mut answer)
-        .map_err(|fault| Error::new(ErrorKind::Host, format!("the answer can't be read: {fault}")))?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    console.confirm(&format!("apply this, and delete {volumes}?"))
 }

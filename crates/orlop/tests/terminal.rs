@@ -1,0 +1,213 @@
+//! What is asked and drawn on a terminal, and what Ctrl-C and the end of the input do there. Each test has
+//! a terminal of its own, which sends signals as a user's does.
+#![allow(clippy::unwrap_used)]
+
+use std::{fs, path::Path, process::Command};
+
+use orlop_testkit::{OrlopDaemon, Part, require};
+use rexpect::{
+    process::{Signal, WaitStatus},
+    session::PtySession,
+};
+use serde_json::Value;
+
+/// No answer takes longer, in milliseconds.
+const PATIENCE: u64 = 60_000;
+/// What an interrupted command ends with.
+const INTERRUPTED: i32 = 10;
+
+/// A daemon, and a user at a terminal.
+struct Session {
+    daemon: OrlopDaemon,
+}
+
+impl Session {
+    fn new() -> Self {
+        Self { daemon: OrlopDaemon::start() }
+    }
+
+    fn path(&self) -> &Path {
+        self.daemon.scratch().path()
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(orlop_testkit::daemon::binary());
+        command
+            .args(words)
+            .env_clear()
+            .env("TERM", "xterm")
+            .env("ORLOP_SOCKET", self.daemon.socket())
+            .env("DOCKER_HOST", "unix:///nonexistent/docker.sock")
+            .env("CONTAINER_HOST", "unix:///nonexistent/podman.sock")
+            .current_dir(self.path());
+        command
+    }
+
+    /// Types a command.
+    fn at_terminal(&self, words: &[&str]) -> PtySession {
+        rexpect::session::spawn_command(self.command(words), Some(PATIENCE)).unwrap()
+    }
+
+    /// Runs a command to its end, without a terminal.
+    fn run(&self, words: &[&str]) -> String {
+        let output = self.command(words).output().unwrap();
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn names(&self, more: &[&str]) -> Vec<String> {
+        let words = [&["get", "-t", "volume", "-o", "json"], more].concat();
+        let found: Value = serde_json::from_str(&self.run(&words)).unwrap();
+        found.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect()
+    }
+
+    fn write(&self, directory: &str, name: &str) {
+        let directory = self.path().join(directory);
+        fs::create_dir_all(&directory).unwrap();
+        let manifest = format!(
+            "name: {name}\nversion: v1beta\ntype: volume\nvolume: {{size: 16Mi, accessMode: ReadWriteMany, type: persistent}}\n"
+        );
+        fs::write(directory.join(format!("{name}.yaml")), manifest).unwrap();
+    }
+}
+
+/// The rest of what is on the terminal, and how the command ended.
+fn end(mut terminal: PtySession) -> (String, WaitStatus) {
+    let said = terminal.exp_eof().unwrap();
+    let status = terminal.process().wait().unwrap();
+    (said, status)
+}
+
+#[track_caller]
+fn exits(terminal: PtySession, code: i32) -> String {
+    let (said, status) = end(terminal);
+    assert!(matches!(status, WaitStatus::Exited(_, found) if found == code), "{status:?}: {said}");
+    said
+}
+
+#[test]
+fn prune_asks_before_it_deletes() {
+    require!(Part::Loop);
+    let session = Session::new();
+    for name in ["data", "scratch"] {
+        session.write("manifests", name);
+    }
+    session.run(&["apply", "-f", "manifests"]);
+    fs::remove_file(session.path().join("manifests/scratch.yaml")).unwrap();
+    session.write("manifests", "more");
+
+    let asked = || {
+        let mut terminal = session.at_terminal(&["apply", "-f", "manifests", "--prune"]);
+        terminal.exp_string("volume public/scratch: would be deleted, its data retained").unwrap();
+        terminal.exp_string("apply this, and delete 1 volume? [yes/no] ").unwrap();
+        terminal
+    };
+    for answer in ["no", "", "y", "maybe"] {
+        let mut terminal = asked();
+        terminal.send_line(answer).unwrap();
+        let said = exits(terminal, INTERRUPTED);
+        assert!(said.contains("nothing was changed"), "{answer:?}: {said}");
+        assert_eq!(session.names(&[]), ["data", "scratch"], "{answer:?}");
+    }
+    let mut terminal = asked();
+    terminal.send_control('d').unwrap();
+    exits(terminal, INTERRUPTED);
+    let mut terminal = asked();
+    terminal.send_control('c').unwrap();
+    let (said, status) = end(terminal);
+    assert!(matches!(status, WaitStatus::Signaled(_, Signal::SIGINT, _)), "{status:?}: {said}");
+    assert_eq!(session.names(&[]), ["data", "scratch"], "nothing was answered");
+
+    let mut terminal = asked();
+    terminal.send_line("yes").unwrap();
+    let said = exits(terminal, 0);
+    assert!(said.contains("volume public/more: created") && said.contains("public/scratch: "), "{said}");
+    assert_eq!(session.names(&[]), ["data", "more"]);
+    assert_eq!(session.names(&["--released"]), ["scratch"]);
+    // Where nothing is deleted, nothing is asked.
+    let said = exits(session.at_terminal(&["apply", "-f", "manifests", "--prune"]), 0);
+    assert!(!said.contains("[yes/no]"), "{said}");
+}
+
+#[test]
+fn purge_asks_before_it_destroys() {
+    require!(Part::Loop);
+    let session = Session::new();
+    session.write(".", "data");
+    session.run(&["apply", "-f", "data.yaml"]);
+    session.run(&["delete", "-n", "data"]);
+    let asked = || {
+        let mut terminal = session.at_terminal(&["purge", "-n", "data"]);
+        terminal.exp_string("destroy the data of this volume (1, 16Mi), for good? [yes/no] ").unwrap();
+        terminal
+    };
+    let mut terminal = asked();
+    terminal.send_line("no").unwrap();
+    assert!(exits(terminal, INTERRUPTED).contains("nothing was destroyed"));
+    assert_eq!(session.names(&["--released"]), ["data"]);
+    let mut terminal = asked();
+    terminal.send_line("yes").unwrap();
+    assert!(exits(terminal, 0).contains("purged, its data is destroyed"));
+    assert_eq!(session.names(&["--released"]), [""; 0]);
+}
+
+/// A tree that takes some seconds to copy, for the number of its files.
+fn tree(session: &Session) -> String {
+    let tree = session.path().join("tree");
+    for directory in 0..100 {
+        let directory = tree.join(directory.to_string());
+        fs::create_dir_all(&directory).unwrap();
+        for file in 0..200 {
+            fs::write(directory.join(file.to_string()), "cargo").unwrap();
+        }
+    }
+    tree.display().to_string()
+}
+
+#[test]
+fn ctrl_c_stops_long_work_and_waits_until_it_is_taken_back() {
+    require!(Part::Loop);
+    let session = Session::new();
+    let source = tree(&session);
+    let mut terminal = session.at_terminal(&["pool", "import", "--adopt", &source, "--name", "adopted"]);
+    terminal.exp_string("volume public/adopted: copying").unwrap();
+    terminal.send_control('c').unwrap();
+    terminal.exp_string("stopping: what was begun is taken back").unwrap();
+    let said = exits(terminal, INTERRUPTED);
+    assert!(said.contains("error"), "{said}");
+    // The answer came after it was taken back.
+    assert_eq!(session.names(&["-a"]), [""; 0]);
+    assert_eq!(session.run(&["operation", "list", "-o", "json"]).trim(), "[]");
+    assert_eq!(fs::read_dir(session.daemon.state_dir().join("pool/volumes")).unwrap().count(), 0);
+    assert!(Path::new(&source).join("99/199").is_file(), "the source is only read");
+}
+
+#[test]
+fn a_second_ctrl_c_leaves_the_rest_to_the_daemon() {
+    require!(Part::Loop);
+    let session = Session::new();
+    let source = tree(&session);
+    let mut terminal = session.at_terminal(&["pool", "import", "--adopt", &source, "--name", "adopted"]);
+    terminal.exp_string("volume public/adopted: copying").unwrap();
+    terminal.send_control('c').unwrap();
+    terminal.exp_string("stopping").unwrap();
+    terminal.send_control('c').unwrap();
+    exits(terminal, INTERRUPTED);
+    let gone = || {
+        session.names(&["-a"]).is_empty() && session.run(&["operation", "list", "-o", "json"]).trim() == "[]"
+    };
+    assert!(orlop_testkit::command::eventually(std::time::Duration::from_secs(60), gone));
+}
+
+/// Nobody watches and nobody stops it: it comes to its end.
+#[test]
+fn a_terminal_that_goes_away_keeps_no_work_from_its_end() {
+    require!(Part::Loop);
+    let session = Session::new();
+    let source = tree(&session);
+    let mut terminal = session.at_terminal(&["pool", "import", "--adopt", &source, "--name", "adopted"]);
+    terminal.exp_string("volume public/adopted: copying").unwrap();
+    terminal.process_mut().kill(Signal::SIGHUP).unwrap();
+    let there = || session.names(&["-a"]) == ["adopted"];
+    assert!(orlop_testkit::command::eventually(std::time::Duration::from_secs(60), there));
+}
