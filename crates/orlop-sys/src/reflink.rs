@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use linux_raw_sys::ioctl::{FIEMAP_EXTENT_LAST, FIEMAP_EXTENT_SHARED, FIEMAP_FLAG_SYNC, FS_IOC_FIEMAP};
-use rustix::fs::{Mode, OFlags, SeekFrom, ioctl_ficlone, open, seek};
+use rustix::fs::{SeekFrom, ioctl_ficlone, seek};
 use rustix::io::Errno;
 use rustix::ioctl::{Updater, ioctl};
 
@@ -19,42 +19,19 @@ const CHUNK: usize = 1 << 20;
 /// So many extents are asked for at once.
 const EXTENTS: usize = 256;
 
-/// Whether files in that directory can share blocks: tried out with two files that have no name.
-pub fn is_supported(directory: &Path) -> Result<bool> {
-    let unnamed = || {
-        let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
-        open(directory, flags, Mode::RUSR | Mode::WUSR)
-    };
-    let tried = unnamed().and_then(|from| {
-        rustix::io::write(&from, b"x")?;
-        ioctl_ficlone(unnamed()?, from)
-    });
-    match tried {
+/// Makes `to`, an empty file, share all blocks of `from`, and takes its length: no later for a larger
+/// file, only for a more scattered one. Says whether the filesystem can; where it can't, nothing has
+/// happened.
+pub fn share(from: &File, to: &File, path: &Path) -> Result<bool> {
+    match ioctl_ficlone(to, from) {
         Ok(()) => Ok(true),
-        Err(errno) if is_refusal(errno) => Ok(false),
-        Err(errno) => Err(SysError::on("try to share blocks in", directory, errno)),
+        Err(Errno::OPNOTSUPP | Errno::NOTTY | Errno::INVAL | Errno::XDEV | Errno::NOSYS) => Ok(false),
+        Err(errno) => Err(SysError::on("share the blocks of the image with", path, errno)),
     }
 }
 
-/// Makes `to`, an empty file of the same filesystem, share all blocks of `from`, and takes its length.
-/// It takes no longer for a larger file, only for a more scattered one.
-///
-/// # Errors
-/// [`is_unsupported`] tells a filesystem that can't from what failed.
-pub fn share(from: &File, to: &File, path: &Path) -> Result<()> {
-    ioctl_ficlone(to, from).map_err(|errno| SysError::on("share the blocks of the image with", path, errno))
-}
-
-/// Whether the error of [`share`] says that blocks can't be shared there at all.
-pub fn is_unsupported(error: &SysError) -> bool {
-    error.errno().is_some_and(is_refusal)
-}
-
-fn is_refusal(errno: Errno) -> bool {
-    matches!(errno, Errno::OPNOTSUPP | Errno::NOTTY | Errno::INVAL | Errno::XDEV | Errno::NOSYS)
-}
-
-/// Copies what is written in `from` to `to`, an empty file, and leaves the holes. `told` learns of every few bytes more, and ends the copy with its error.
+/// Copies what is written in `from` to `to`, an empty file, and leaves the holes. `told` learns of every
+/// few bytes more, and ends the copy with its error.
 pub fn copy_sparse<E: From<SysError>>(
     from: &File,
     to: &File,
@@ -75,7 +52,8 @@ pub fn copy_sparse<E: From<SysError>>(
             let part = buffer.get_mut(..most).unwrap_or_default();
             let read = from.read_at(part, position).map_err(failed)?;
             if read == 0 {
-                break;
+                let detail = format!("it became shorter while it was copied to {}", path.display());
+                return Err(SysError::Invalid { what: "an image", detail }.into());
             }
             to.write_all_at(part.get(..read).unwrap_or_default(), position).map_err(failed)?;
             position += read as u64;
@@ -168,14 +146,12 @@ mod tests {
         drop(image::create(&image, 320 * MIB).unwrap());
         run("mkfs.xfs", &["-q".as_ref(), "-m".as_ref(), "reflink=1".as_ref(), image.as_ref()]);
         run("mount", &["-o".as_ref(), "loop".as_ref(), image.as_ref(), root.as_ref()]);
-        assert!(is_supported(&root).unwrap());
-
         let (a, b) = (root.join("a"), root.join("b"));
         let from = image::create(&a, 16 * MIB).unwrap();
         from.write_all_at(&vec![7; 4 << 20], 2 * MIB).unwrap();
         assert_eq!(exclusive(&from).unwrap(), 4 * MIB);
         let to = image::create(&b, 0).unwrap();
-        share(&from, &to, &b).unwrap();
+        assert!(share(&from, &to, &b).unwrap());
         assert_eq!(to.metadata().unwrap().len(), 16 * MIB);
         assert_eq!((exclusive(&from).unwrap(), exclusive(&to).unwrap()), (0, 0));
         to.write_all_at(&vec![8; 1 << 20], 2 * MIB).unwrap();
@@ -216,6 +192,21 @@ mod tests {
         let (held, space) = (image::space(&a).unwrap(), image::space(&b).unwrap());
         assert_eq!(held, space);
         assert_eq!(copied, held.allocated);
+    }
+
+    #[test]
+    fn a_source_that_becomes_shorter_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("b");
+        let from = image::create(&dir.path().join("a"), 8 * MIB).unwrap();
+        from.write_all_at(&vec![1; 8 << 20], 0).unwrap();
+        let to = image::create(&path, 0).unwrap();
+        let ended = copy_sparse(&from, &to, &path, |_| {
+            image::set_length(&from, 3 * MIB)?;
+            Ok::<_, SysError>(())
+        });
+        let error = ended.unwrap_err();
+        assert!(error.to_string().contains("became shorter"), "{error}");
     }
 
     #[test]

@@ -2,10 +2,13 @@
 
 use std::{fs::File, path::Path, time::Duration};
 
-use orlop_model::{Error, Result};
-use orlop_sys::{SysError, image, reflink};
+use orlop_model::Result;
+use orlop_sys::{Unfinished, image, reflink};
 
-use crate::{host::On, running::Meter};
+use crate::{
+    host::{On, ended},
+    running::Meter,
+};
 
 /// A frozen filesystem is thawed after this, whatever happens: the copy itself takes milliseconds.
 pub(crate) const SHARED_WITHIN: Duration = Duration::from_secs(10);
@@ -33,38 +36,20 @@ impl<'a> Copy<'a> {
 
     /// Shares all blocks, at once. False where the filesystem can't, and nothing has happened.
     pub(crate) fn share(&self) -> Result<bool> {
-        match reflink::share(&self.from, &self.to, self.path) {
-            Ok(()) => Ok(true),
-            Err(error) if reflink::is_unsupported(&error) => Ok(false),
-            Err(error) => Err(crate::host::failure(&error, self.object)),
-        }
+        reflink::share(&self.from, &self.to, self.path).on(self.object)
     }
 
     /// Copies what is written, and tells `meter` of it.
     pub(crate) fn write(&self, meter: &Meter<'_>) -> Result<()> {
         let space = image::space_of(&self.from).on(self.object)?;
         meter.phase("copying", Some(space.allocated));
-        let told = |bytes| meter.advance(bytes).map_err(Failure::Ours);
-        reflink::copy_sparse(&self.from, &self.to, self.path, told).map_err(|failure| match failure {
-            Failure::Host(error) => crate::host::failure(&error, self.object),
-            Failure::Ours(error) => error,
-        })
+        let told = |bytes| meter.advance(bytes).map_err(Unfinished::Stopped);
+        ended(reflink::copy_sparse(&self.from, &self.to, self.path, told), self.object)
     }
 
     /// Flushes the copy; its directory is the caller's.
     pub(crate) fn flush(&self) -> Result<()> {
         image::sync(&self.to, self.path).on(self.object)
-    }
-}
-
-enum Failure {
-    Host(SysError),
-    Ours(Error),
-}
-
-impl From<SysError> for Failure {
-    fn from(error: SysError) -> Self {
-        Self::Host(error)
     }
 }
 

@@ -10,7 +10,7 @@ use orlop_model::{
     Error, ErrorKind, OperationId, Result, Size, SnapshotId, SnapshotManifest, VolumeId, WorkspaceName,
     resource::{Consistency, Front, Outcome, Snapshot, SnapshotState},
 };
-use orlop_sys::{durable, freeze, image as host_image, mount, reflink};
+use orlop_sys::{capability, durable, freeze, image as host_image, mount};
 use uuid::Uuid;
 
 use super::{
@@ -150,7 +150,7 @@ impl How {
             .object(&image.object)
             .hint("end what holds it, then make the snapshot"));
         }
-        let shared = reflink::is_supported(paths.root()).on(&image.object)?;
+        let shared = capability::probe(paths.root()).on(&image.object)?.reflink;
         let allocated = host_image::space(image.path()).on(&image.object)?.allocated;
         if frozen && !shared && !may_pause {
             return Err(Error::new(

@@ -7,7 +7,7 @@ use orlop_model::{
     Error, ErrorKind, FilesystemChoice, OperationId, PoolId, PoolName, Result, Size, VolumeSource,
     VolumeSpec, WorkspaceName,
 };
-use orlop_sys::{filesystem, freeze, image as host_image, reflink};
+use orlop_sys::{capability, filesystem, freeze, image as host_image};
 use uuid::Uuid;
 
 use super::{
@@ -185,7 +185,7 @@ impl Source {
             self.settle_log(&self.path, object)?;
         }
         let copy = Copy::begin(&self.path, image.path(), object)?;
-        let shared = reflink::is_supported(&image.directory).on(object)? && self.pool_holds(core, image);
+        let shared = capability::probe(&image.directory).on(object)?.reflink && self.pool_holds(core, image);
         match &self.volume {
             Some((row, true)) => self.copy_frozen(core, row, &copy, shared, object)?,
             Some((_, false)) | None => {

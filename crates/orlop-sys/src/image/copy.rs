@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use rustix::fs::{Mode, OFlags, fadvise, ioctl_ficlone, open};
+use rustix::fs::{Mode, OFlags, fadvise, open};
 use rustix::io::Errno;
 
 use super::space_of;
@@ -14,16 +14,6 @@ use crate::error::{Result, SysError, Unfinished};
 
 /// One is read into, one written from, and one waits between.
 const BUFFERS: usize = 3;
-
-/// Makes `to`, a new and empty image, share all blocks of `from`: at once, whatever the size. Says
-/// whether the host's filesystem can; where it can't, nothing has happened.
-pub fn reflink(from: &File, to: &File) -> Result<bool> {
-    match ioctl_ficlone(to, from) {
-        Ok(()) => Ok(true),
-        Err(Errno::OPNOTSUPP | Errno::XDEV | Errno::INVAL | Errno::NOTTY) => Ok(false),
-        Err(errno) => Err(SysError::call("share the blocks of the image", errno)),
-    }
-}
 
 /// Copies the image at `from` into `to`, made by [`super::create`] with the same length, and flushes
 /// it. Blocks of zeros become holes. Returns the checksum of what was read; `advance` is called with

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use crate::error::{Result, SysError};
 
-pub use copy::{checksum, copy, reflink};
+pub use copy::{checksum, copy};
 
 /// `st_blocks` counts in these, whatever the filesystem's block size.
 const STAT_BLOCK: u64 = 512;

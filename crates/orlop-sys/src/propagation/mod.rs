@@ -22,6 +22,8 @@ use crate::mountinfo::{self, MountEntry};
 
 /// The process whose mount namespace is the host's.
 const INIT: u32 = 1;
+/// How the names of trial mounts begin; the process id follows.
+const NAME: &str = ".probe.";
 
 /// Whether mounts made below a directory are seen by the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,10 +83,11 @@ struct Probe {
 
 impl Probe {
     fn mount(mount_dir: &Path) -> Result<Self> {
-        let path = mount_dir.join(format!(".probe.{}.{:?}", std::process::id(), std::thread::current().id()));
-        // A rest of a crashed process with our id.
-        let _ = unmount(&path, UnmountFlags::NOFOLLOW);
-        let _ = std::fs::remove_dir(&path);
+        let (pid, thread) = (std::process::id(), std::thread::current().id());
+        let path = mount_dir.join(format!("{NAME}{pid}.{thread:?}"));
+        // The same name was of a process with our id that is no more.
+        take_away(&path);
+        sweep(mount_dir);
         std::fs::create_dir(&path).map_err(|error| SysError::io("make the directory", &path, &error))?;
         let mut probe = Self { path, device: DeviceNumber { major: 0, minor: 0 }, removed: false };
         probe.device = mount_tiny(&probe.path)?;
@@ -143,6 +146,22 @@ impl Drop for Probe {
             let _ = self.clean();
         }
     }
+}
+
+/// Takes away what processes left that were killed while they probed.
+fn sweep(mount_dir: &Path) {
+    for entry in std::fs::read_dir(mount_dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.strip_prefix(NAME)?.split('.').next()?.parse().ok());
+        if pid.is_some_and(|pid: u32| !Path::new(&format!("/proc/{pid}")).exists()) {
+            take_away(&entry.path());
+        }
+    }
+}
+
+fn take_away(path: &Path) {
+    let _ = unmount(path, UnmountFlags::NOFOLLOW);
+    let _ = std::fs::remove_dir(path);
 }
 
 /// A tmpfs has a device number of its own, by which it is found in any mount table.

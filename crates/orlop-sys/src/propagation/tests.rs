@@ -38,6 +38,26 @@ fn probes_as_child() -> bool {
 }
 
 #[test]
+fn what_a_process_that_was_killed_left_of_its_probe_goes_with_the_next() {
+    if !may_mount() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let mount_dir = scratch.directory("mounts");
+    let mut ended = std::process::Command::new("true").spawn().unwrap();
+    ended.wait().unwrap();
+    let left = mount_dir.join(format!(".probe.{}.ThreadId(1)", ended.id()));
+    let living = mount_dir.join(format!(".probe.{}.ThreadId(0)", std::process::id()));
+    for place in [&left, &living] {
+        std::fs::create_dir(place).unwrap();
+        mount_tiny(place).unwrap();
+    }
+    probe(&mount_dir).unwrap();
+    assert!(!left.exists());
+    assert!(mount::mounted_at(&living).unwrap().is_some(), "another one's that lives is let alone");
+}
+
+#[test]
 fn in_the_hosts_own_namespace_mounts_are_seen() {
     if !may_mount() || !in_hosts_namespace() {
         return;

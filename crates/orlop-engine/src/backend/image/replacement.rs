@@ -8,7 +8,7 @@ use orlop_sys::{
     durable,
     filesystem::{CheckMode, CheckOutcome, RepairOutcome, check, grow_unmounted, repair, resize_ext4},
     host::{Capability, has_capability},
-    image as host_image,
+    image as host_image, reflink,
 };
 
 use super::{Image, health};
@@ -108,7 +108,7 @@ fn copied(image: &Image, path: &Path, meter: &Meter<'_>) -> Result<File> {
     durable::remove_file(path).on(object)?;
     let source = host_image::open_existing(image.path()).on(object)?;
     let made = host_image::create(path, 0).on(object)?;
-    if !host_image::reflink(&source, &made).on(object)? {
+    if !reflink::share(&source, &made, path).on(object)? {
         let space = host_image::space_of(&source).on(object)?;
         host_image::set_length(&made, space.length).on(object)?;
         meter.phase("copying", Some(space.allocated));

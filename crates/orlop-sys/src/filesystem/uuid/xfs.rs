@@ -17,6 +17,8 @@ const CHECKSUM: usize = 224;
 const META_UUID: usize = 248;
 const HAS_META_UUID: u32 = 0x4;
 const WITH_CHECKSUMS: u16 = 5;
+/// No allocation group but the last is shorter, in bytes.
+const LEAST_GROUP: u64 = 16 << 20;
 
 /// The log counts in these, in bytes.
 const BASIC_BLOCK: usize = 512;
@@ -34,6 +36,7 @@ const MOST_BLOCKS: u64 = 256 * 2 + 8;
 /// The flag of an operation that says "unmounted".
 const UNMOUNTED: u8 = 0x20;
 
+/// Of an image that somebody else may have made: its numbers are believed as far as they make sense.
 struct Superblock(Vec<u8>);
 
 impl Superblock {
@@ -58,19 +61,22 @@ impl Superblock {
         u64::from(self.word(4))
     }
 
-    /// Of an allocation group, which begins with a copy of the superblock.
-    fn group(&self, number: u32) -> u64 {
-        u64::from(number) * u64::from(self.word(84)) * self.block_size()
+    /// Of an allocation group, which begins with a copy of the superblock. None where they are shorter
+    /// than any is, or longer than can be.
+    fn group(&self, number: u32) -> Option<u64> {
+        let length = u64::from(self.word(84)).checked_mul(self.block_size());
+        length.filter(|length| *length >= LEAST_GROUP)?.checked_mul(number.into())
     }
 
-    /// Where the log is, and how long; `None` where it is on another device.
+    /// Where the log is, and how long; `None` where it is on another device, or nowhere.
     fn log(&self) -> Option<(u64, u64)> {
         let start = array(&self.0, 48).map_or(0, u64::from_be_bytes);
         let group_bits = u32::from(*self.0.get(124)?);
         let (group, block) =
             (u32::try_from(start.checked_shr(group_bits)?).ok()?, start & ((1 << group_bits.min(63)) - 1));
-        let length = u64::from(self.word(96)) * self.block_size();
-        (start != 0 && length >= 1 << 20).then(|| (self.group(group) + block * self.block_size(), length))
+        let length = u64::from(self.word(96)).checked_mul(self.block_size())?;
+        let begin = self.group(group)?.checked_add(block.checked_mul(self.block_size())?)?;
+        (start != 0 && length >= 1 << 20 && begin.checked_add(length).is_some()).then_some((begin, length))
     }
 
     /// With the checksum's own place as zeros.
@@ -200,7 +206,7 @@ pub(super) fn patches(file: &File, uuid: [u8; 16]) -> std::io::Result<Option<Vec
     let Some(record) = last_record(file)? else { return Ok(None) };
     let mut patches = vec![record.with(uuid)];
     for group in 1..first.word(88) {
-        let at = first.group(group);
+        let Some(at) = first.group(group) else { return Ok(None) };
         let Some(copy) = Superblock::read(file, at)? else { return Ok(None) };
         patches.push((at, copy.with(uuid)));
     }
@@ -209,9 +215,46 @@ pub(super) fn patches(file: &File, uuid: [u8; 16]) -> std::io::Result<Option<Vec
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
-    use super::find_head;
+    use super::{CHECKSUM, Superblock, find_head, last_record, patches, put};
+    use crate::filesystem::{FsKind, XFS_MINIMUM};
+    use crate::testing::{Scratch, Volume, may_mount};
     use proptest::prelude::*;
+    use std::os::unix::fs::FileExt;
+
+    /// Whoever writes a superblock can give it the right checksum too.
+    #[test]
+    fn a_superblock_that_leads_out_of_the_image_is_refused() {
+        if !may_mount() {
+            return;
+        }
+        let scratch = Scratch::new();
+        let volume = Volume::new(&scratch, "image", FsKind::Xfs, XFS_MINIMUM);
+        let file = crate::image::open_existing(&volume.image).unwrap();
+        let whole = Superblock::read(&file, 0).unwrap().unwrap().0;
+        assert!(patches(&file, [7; 16]).unwrap().is_some());
+        // Where it is, and what it says then: the length of a group, how many there are, the length of
+        // a block, where the log is, and how long.
+        type Change<'a> = (usize, &'a [u8]);
+        let lies: [(&str, &[Change<'_>]); 5] = [
+            ("no length and many groups", &[(84, &[0; 4]), (88, &[0, 0, 4, 0])]),
+            ("groups beyond the end", &[(84, &[0xff; 4]), (88, &[0xff; 4])]),
+            ("numbers beyond 64 bits", &[(4, &[0xff; 4]), (84, &[0xff; 4]), (88, &[0xff; 4])]),
+            ("a log beyond 64 bits", &[(4, &[0xff; 4]), (48, &[0x7f; 8]), (96, &[0xff; 4])]),
+            ("a group of its own for the log", &[(124, &[63]), (48, &[0x7f; 8])]),
+        ];
+        for (what, changes) in lies {
+            let mut lie = Superblock(whole.clone());
+            changes.iter().for_each(|(at, bytes)| put(&mut lie.0, *at, bytes));
+            let checksum = lie.checksum();
+            put(&mut lie.0, CHECKSUM, &checksum.to_le_bytes());
+            file.write_all_at(&lie.0, 0).unwrap();
+            assert!(Superblock::read(&file, 0).unwrap().is_some(), "{what}: or this shows nothing");
+            assert!(patches(&file, [7; 16]).unwrap().is_none(), "{what}");
+            let _ = last_record(&file).unwrap();
+        }
+    }
 
     fn head(cycles: &[u32]) -> Option<u64> {
         find_head(cycles.len() as u64, |number| Ok(cycles[number as usize])).unwrap()
