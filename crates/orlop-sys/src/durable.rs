@@ -201,9 +201,25 @@ impl FileLock {
 /// # Errors
 /// [`SysError::Busy`] with the process that has it.
 pub fn lock_exclusive(path: &Path) -> Result<FileLock> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let fd = open(path, flags, Mode::RUSR | Mode::WUSR)
-        .map_err(|errno| SysError::on("open the lock", path, errno))?;
+    lock_as(path, "")
+}
+
+/// The same, and says to those who are refused who has it: one line, such as a host's name. For a file
+/// that other hosts may see too, where a process id alone means nothing.
+///
+/// On a filesystem that is read-only a file that is there already is locked.
+pub fn lock_exclusive_as(path: &Path, who: &str) -> Result<FileLock> {
+    lock_as(path, who)
+}
+
+fn lock_as(path: &Path, who: &str) -> Result<FileLock> {
+    let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    // A lock of NFS needs a file that is open for writing.
+    let opened = match open(path, flags | OFlags::RDWR | OFlags::CREATE, Mode::RUSR | Mode::WUSR) {
+        Err(Errno::ROFS) if !who.is_empty() => open(path, flags | OFlags::RDONLY, Mode::empty()),
+        opened => opened,
+    };
+    let fd = opened.map_err(|errno| SysError::on("open the lock", path, errno))?;
     let mut file = File::from(fd);
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
@@ -212,23 +228,29 @@ pub fn lock_exclusive(path: &Path) -> Result<FileLock> {
         }
         Err(errno) => return Err(SysError::on("lock", path, errno)),
     }
-    // For people and for the refusal above only; the lock itself is the kernel's.
-    file.set_len(0)
+    // For people and for the refusal above only; the lock itself is the kernel's, also where nothing
+    // can be written.
+    let said = if who.is_empty() { String::new() } else { format!("{who}\n") };
+    let _ = file
+        .set_len(0)
         .and_then(|()| file.rewind())
-        .and_then(|()| writeln!(file, "{}", std::process::id()))
-        .map_err(|error| SysError::io("write the lock", path, &error))?;
+        .and_then(|()| write!(file, "{}\n{said}", std::process::id()));
     Ok(FileLock { file })
 }
 
 fn describe_holder(file: &mut File) -> String {
     let mut text = String::new();
-    let read = file.take(32).read_to_string(&mut text);
-    match (read, text.trim().parse::<u32>()) {
-        (Ok(_), Ok(pid)) => match crate::host::process_name(pid) {
+    let read = file.take(512).read_to_string(&mut text);
+    let mut lines = text.lines().map(str::trim);
+    let pid = lines.next().and_then(|line| line.parse::<u32>().ok());
+    let who: String = lines.next().unwrap_or_default().chars().filter(|c| !c.is_control()).collect();
+    match (read, pid, who.as_str()) {
+        (Ok(_), Some(pid), "") => match crate::host::process_name(pid) {
             Some(name) => format!("process {pid} ({name}) has locked it"),
             None => format!("process {pid} has locked it"),
         },
-        (Ok(_) | Err(_), Ok(_) | Err(_)) => "another process has locked it".to_owned(),
+        (Ok(_), Some(pid), who) => format!("process {pid} of {who} has locked it"),
+        (Ok(_) | Err(_), Some(_) | None, _) => "another process has locked it".to_owned(),
     }
 }
 
@@ -351,5 +373,44 @@ mod tests {
         assert!(text.contains(&std::process::id().to_string()), "{text}");
         drop(held);
         assert!(lock_exclusive(&path).is_ok());
+    }
+
+    #[test]
+    fn a_lock_says_who_has_it_where_a_process_id_is_not_enough() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let held = lock_exclusive_as(&path, "node b, in\u{7} /state").unwrap();
+        let text = lock_exclusive_as(&path, "node c").unwrap_err().to_string();
+        let wanted = format!("process {} of node b, in /state has locked it", std::process::id());
+        assert!(text.contains(&wanted), "{text}");
+        drop(held);
+        // What somebody else wrote there is no process.
+        std::fs::write(&path, "x\0y").unwrap();
+        let file = File::open(&path).unwrap();
+        flock(&file, FlockOperation::NonBlockingLockExclusive).unwrap();
+        let text = lock_exclusive_as(&path, "node c").unwrap_err().to_string();
+        assert!(text.contains("another process has locked it"), "{text}");
+    }
+
+    #[test]
+    fn what_can_not_be_written_is_locked_all_the_same() {
+        if !crate::testing::may_mount() {
+            return;
+        }
+        let scratch = crate::testing::Scratch::new();
+        let mounted = scratch.directory("mounted");
+        std::fs::write(mounted.join("lock"), "").unwrap();
+        let run = |args: &[&str]| {
+            let done = std::process::Command::new("mount").args(args).arg(&mounted).status().unwrap();
+            assert!(done.success(), "{args:?}");
+        };
+        run(&["--bind", mounted.to_str().unwrap()]);
+        run(&["-o", "remount,bind,ro"]);
+        let locked = lock_exclusive_as(&mounted.join("lock"), "a");
+        let again = lock_exclusive_as(&mounted.join("lock"), "b");
+        let missing = lock_exclusive_as(&mounted.join("other"), "a");
+        assert!(again.unwrap_err().is_busy());
+        drop(locked.unwrap());
+        assert!(missing.unwrap_err().is_not_found());
     }
 }

@@ -233,7 +233,6 @@ fn perform(
     };
     let abandoned = if grant.already { abandoned(core, row, consumer)? } else { Vec::new() };
     let done = fault::point(Point::AttachRecorded).and_then(|()| {
-        pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
         let device = stage(core, row, image)?;
         let path = show(core, row, image, consumer, grant, device)?;
         fault::point(Point::AttachBound)?;
@@ -286,8 +285,9 @@ fn abandoned(core: &Core, row: &VolumeRow, consumer: &Consumer<'_>) -> Result<Ve
     found.map_or(Ok(Vec::new()), |found| detach::attempts(core, row.id, found.id))
 }
 
-/// Makes sure that the volume is on its base mount.
+/// Makes sure that the volume is on its base mount. Its pool is there, and this daemon's.
 pub(crate) fn stage(core: &Core, row: &VolumeRow, image: &Image) -> Result<DeviceNumber> {
+    pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
     core.places.prepare(row.id, &image.object)?;
     image_attach::stage(image, &core.places.base(row.id), using(row))
 }
@@ -295,7 +295,6 @@ pub(crate) fn stage(core: &Core, row: &VolumeRow, image: &Image) -> Result<Devic
 /// The same, and records what was found out of the image.
 pub(crate) fn prepare(core: &Core, row: &VolumeRow) -> Result<()> {
     let image = core.image(row)?;
-    pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
     state::settle(core, row, &image, stage(core, row, &image)).map(drop)
 }
 

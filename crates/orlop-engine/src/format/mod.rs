@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! <pool>/orlop.pool                                 what the pool is: [`PoolFile`]
+//! <pool>/orlop.lock                                 locked by the daemon that uses the pool
 //! <pool>/volumes/<volume id>/volume.json            what the volume is: [`VolumeFile`]
 //! <pool>/volumes/<volume id>/data.img               its image, exactly as long as its size
 //! <pool>/snapshots/<snapshot id>/snapshot.json      what the snapshot is: [`SnapshotFile`]

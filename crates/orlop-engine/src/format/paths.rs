@@ -34,6 +34,11 @@ impl PoolPaths {
         self.root.join("orlop.pool")
     }
 
+    /// What the daemon locks that uses the pool. Its content is for people.
+    pub fn lock(&self) -> PathBuf {
+        self.root.join("orlop.lock")
+    }
+
     /// The directory of the volumes' directories.
     pub fn volumes(&self) -> PathBuf {
         self.root.join("volumes")

@@ -9,7 +9,7 @@ use orlop_model::{
 use orlop_sys::{durable, space};
 use uuid::Uuid;
 
-use super::{format as medium_format, medium, missing, view};
+use super::{format as medium_format, hold::Hold, medium, missing, view};
 use crate::{
     admission::human,
     attachment::place::{Places, restrict},
@@ -104,6 +104,7 @@ pub(crate) fn clear(path: &Path, pool: PoolId, object: &str) -> Result<()> {
         for directory in [paths.volumes(), paths.blanks(), paths.snapshots()] {
             durable::remove_dir(&directory).on(object)?;
         }
+        durable::remove_file(&paths.lock()).on(object)?;
         // Last: without it a second attempt would not know that the rest is ours.
         durable::remove_file(&paths.marker()).on(object)?;
     }
@@ -184,6 +185,8 @@ fn make(core: &Core, caller: Option<&Caller>, request: &PoolRequest) -> Result<P
         for directory in [paths.volumes(), paths.blanks()] {
             durable::create_dir(&directory, 0o700).on(&object)?;
         }
+        let hold = Hold::default();
+        hold.take(core, &row.name, &paths)?;
         fault::point(Point::PoolMarked)?;
         let told = event(
             "PoolCreated",
@@ -202,11 +205,11 @@ fn make(core: &Core, caller: Option<&Caller>, request: &PoolRequest) -> Result<P
             operations::finish(tx, operation_id)?;
             events::append(tx, &told)
         })?;
-        Ok(row)
+        Ok((row, hold))
     })();
     match made {
-        Ok(row) => {
-            core.pools.add(&row);
+        Ok((row, hold)) => {
+            core.pools.add_held(&row, hold);
             Ok(row)
         }
         Err(error) => {

@@ -45,7 +45,16 @@ pub(crate) fn bring_all(core: &Core) -> Result<()> {
             continue;
         }
         let Some(_held) = core.locks.try_take(crate::locks::Lock::Pool(row.name.clone())) else { continue };
+        let object = format!("pool {}", row.name);
+        let before = is_mounted(&row.path, &object);
         let mounted = bring(core, &row).and_then(|()| confirm(core, row.id, &row.name).map(drop));
+        // What another daemon uses is in its way here when it takes the disk off.
+        if before == Ok(false)
+            && mounted.as_ref().is_err_and(|error| error.kind == ErrorKind::Locked)
+            && let Err(left) = release(&row.path, &row.medium, &object)
+        {
+            tracing::warn!(%left, "the filesystem of a pool that another daemon uses stays mounted");
+        }
         let news = core.pools.settle(row.id, mounted.as_ref().err().cloned());
         match (mounted, news) {
             (Ok(()), true) => {
@@ -89,6 +98,20 @@ pub(crate) fn bring(core: &Core, row: &PoolRow) -> Result<()> {
     drop(held);
     mounted?;
     restrict(&row.path, 0o700, &object)
+}
+
+/// Whether its filesystem is mounted anywhere on this host: by another daemon, or since one that died.
+pub(crate) fn is_mounted_somewhere(medium: &Medium, object: &str) -> Result<bool> {
+    let device = match medium {
+        Medium::Directory => return Ok(true),
+        Medium::Device { device } => Some(BlockDevice::of_node(Path::new(device)).on(object)?.number()),
+        Medium::Image { file, .. } => {
+            let identity = FileIdentity::of_path(Path::new(file)).on(object)?;
+            loopdev::find_by_backing(identity).on(object)?.map(|device| device.device())
+        }
+    };
+    let Some(device) = device else { return Ok(false) };
+    Ok(!orlop_sys::mountinfo::mounts_of_device(device).on(object)?.is_empty())
 }
 
 fn is_mounted(path: &Path, object: &str) -> Result<bool> {

@@ -1,6 +1,6 @@
 //! Pools: the directories that volumes live in. Making one is in `create`, the filesystem of its own
 //! that it may have in `format` and `medium`, its room in `room`, its way here and
-//! away in `import` and `remove`, its agreement with the records in `check`; here is which
+//! away in `import` and `remove`, which daemon has it in `hold`, its agreement with the records in `check`; here is which
 //! pools there are, whether each is really there, and how users see them.
 
 mod candidate;
@@ -8,6 +8,7 @@ pub(crate) mod check;
 pub(crate) mod create;
 pub(crate) mod format;
 pub(crate) mod grow;
+pub(crate) mod hold;
 pub(crate) mod import;
 pub(crate) mod medium;
 pub(crate) mod remove;
@@ -17,7 +18,7 @@ pub(crate) mod share;
 use std::{
     collections::HashMap,
     path::PathBuf,
-    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use orlop_model::{
@@ -32,6 +33,8 @@ use crate::{
     store::{PoolRow, pools},
 };
 
+use hold::Hold;
+
 /// Where the pools are. They are few, and stay where they are.
 #[derive(Debug, Default)]
 pub(crate) struct Pools {
@@ -45,11 +48,18 @@ struct Known {
     problem: Option<Error>,
     /// Found out once; a filesystem does not learn.
     can: Option<Capabilities>,
+    hold: Arc<Hold>,
 }
 
 impl Pools {
     pub(crate) fn add(&self, row: &PoolRow) {
-        let known = Known { paths: PoolPaths::new(&row.path), problem: None, can: None };
+        self.add_held(row, Hold::default());
+    }
+
+    /// One that this daemon has already.
+    pub(crate) fn add_held(&self, row: &PoolRow, hold: Hold) {
+        let paths = PoolPaths::new(&row.path);
+        let known = Known { paths, problem: None, can: None, hold: Arc::new(hold) };
         self.write().insert(row.id, known);
     }
 
@@ -60,8 +70,18 @@ impl Pools {
         }
     }
 
+    /// Forgets it. Afterwards nothing of it is open here.
     pub(crate) fn remove(&self, id: PoolId) {
-        self.write().remove(&id);
+        let known = self.write().remove(&id);
+        // Whoever looked it up before finds it closed.
+        if let Some(known) = known {
+            known.hold.close();
+        }
+    }
+
+    /// Who has that pool; `None` where it is not known.
+    pub(crate) fn hold(&self, id: PoolId) -> Option<Arc<Hold>> {
+        self.read().get(&id).map(|known| Arc::clone(&known.hold))
     }
 
     /// The paths of a pool.
@@ -109,17 +129,19 @@ impl Pools {
     }
 }
 
-/// Confirms that the pool is there: its directory could be the empty mount point of a disk that is
-/// not mounted, and everything in it would look deleted.
+/// Confirms that the pool is there, and this daemon's: its directory could be the empty mount point of a
+/// disk that is not mounted, and everything in it would look deleted.
 ///
 /// # Errors
-/// [`ErrorKind::Unavailable`] where it is not; [`ErrorKind::NewerFormat`].
+/// [`ErrorKind::Unavailable`] where it is not; [`ErrorKind::Locked`] where another daemon has it;
+/// [`ErrorKind::NewerFormat`].
 pub(crate) fn confirm(core: &Core, id: PoolId, name: &PoolName) -> Result<PoolPaths> {
     let paths = core.pools.paths(id, name)?;
     let marker = paths.marker();
     let absent = |why: String| {
         if let Some(problem) = core.pools.problem(id) {
-            return Error { kind: ErrorKind::Unavailable, ..problem };
+            let kind = if problem.kind == ErrorKind::Locked { problem.kind } else { ErrorKind::Unavailable };
+            return Error { kind, ..problem };
         }
         Error::new(ErrorKind::Unavailable, format!("pool {name} is not at {}: {why}", paths.root().display()))
             .object(format!("pool {name}"))
@@ -130,6 +152,7 @@ pub(crate) fn confirm(core: &Core, id: PoolId, name: &PoolName) -> Result<PoolPa
     if file.id != id {
         return Err(absent(format!("another pool is there, {}", file.id)));
     }
+    core.pools.hold(id).ok_or_else(|| missing(name))?.take(core, name, &paths)?;
     Ok(paths)
 }
 

@@ -12,7 +12,7 @@ use orlop_model::{
 };
 use orlop_sys::durable;
 
-use super::{confirm, create, create::described, format, medium, missing, view};
+use super::{confirm, create, create::described, format, hold, medium, missing, view};
 use crate::{
     attachment::detach::{self, Released},
     authority,
@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// What is in the root of a pool, and ours.
-pub(crate) const OURS: [&str; 4] = ["orlop.pool", "volumes", "blanks", "snapshots"];
+pub(crate) const OURS: [&str; 5] = ["orlop.pool", "orlop.lock", "volumes", "blanks", "snapshots"];
 /// So many things are named in a refusal.
 const NAMED: usize = 3;
 
@@ -54,8 +54,8 @@ pub(crate) fn remove(core: &Core, caller: &Caller, name: &PoolName) -> Result<()
         .hint(format!("see what it is: orlop pool check {name}; nothing was removed")));
     }
     core.blanks.forget(row.id);
-    if let Some(who) = medium::release(&row.path, &row.medium, &object)? {
-        medium::bring(core, &row)?;
+    if let Some(who) = release(core, &row, &object)? {
+        bring_back(core, &row)?;
         return Err(Error::new(ErrorKind::InUse, format!("pool {name} is in use: {who}"))
             .object(object)
             .hint("end that use first; nothing was removed"));
@@ -77,12 +77,33 @@ pub(crate) fn remove(core: &Core, caller: &Caller, name: &PoolName) -> Result<()
         events::append(tx, &told)
     });
     if let Err(error) = forgotten {
-        medium::bring(core, &row)?;
+        bring_back(core, &row)?;
         return Err(came_meanwhile(core, &row, error));
     }
     core.pools.remove(id);
     fault::point(Point::PoolForgotten)?;
     erase(core, operation_id, &row.path, id, &row.medium)
+}
+
+/// Unmounts the filesystem of its own that it may have: what is open in it is in the way. A directory
+/// stays this daemon's until it is forgotten.
+fn release(core: &Core, row: &PoolRow, object: &str) -> Result<Option<String>> {
+    let hold = core.pools.hold(row.id).filter(|_| row.medium != Medium::Directory);
+    if let Some(hold) = &hold {
+        hold.close();
+    }
+    medium::release(&row.path, &row.medium, object).inspect_err(|_| {
+        if let Some(hold) = &hold {
+            hold.open();
+        }
+    })
+}
+
+fn bring_back(core: &Core, row: &PoolRow) -> Result<()> {
+    if let Some(hold) = core.pools.hold(row.id) {
+        hold.open();
+    }
+    medium::bring(core, row)
 }
 
 /// Neither volumes nor snapshots are recorded in it.
@@ -152,6 +173,7 @@ pub(crate) fn erase(core: &Core, operation: OperationId, path: &Path, id: PoolId
     let object = format!("pool at {}", path.display());
     match on {
         Medium::Directory => {
+            let _alone = hold::remains(core, &PoolPaths::new(path), &object)?;
             for (entry, name) in entries(&PoolPaths::new(path).blanks()) {
                 if is_blank(&name) {
                     durable::remove_file(&entry).on(&object)?;

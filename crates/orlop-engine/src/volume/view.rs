@@ -78,7 +78,7 @@ pub(crate) fn many(core: &Core, rows: Vec<VolumeRow>) -> Result<Vec<Volume>> {
 /// recorded of it: nothing is known of the volume itself.
 fn unreachable(mut row: VolumeRow, missing: Option<&Error>) -> VolumeRow {
     if let (VolumeState::Active | VolumeState::Error, Some(missing)) = (row.state, missing)
-        && matches!(missing.kind, ErrorKind::Unavailable | ErrorKind::NewerFormat)
+        && matches!(missing.kind, ErrorKind::Unavailable | ErrorKind::Locked | ErrorKind::NewerFormat)
     {
         row.state = VolumeState::Error;
         row.reason = Some(missing.to_string());

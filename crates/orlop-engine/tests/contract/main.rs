@@ -13,6 +13,7 @@ mod changes;
 mod fronts;
 mod fsck;
 mod groups;
+mod holds;
 mod host_mounts;
 mod imports;
 mod lifecycle;

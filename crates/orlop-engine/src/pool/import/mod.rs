@@ -19,7 +19,9 @@ use orlop_model::{
 use orlop_sys::space;
 
 use super::{
+    confirm,
     create::{self, apart, text},
+    hold::Hold,
     medium, missing, view,
 };
 use crate::{
@@ -120,9 +122,19 @@ fn take_over(
         }
     }
     fault::point(Point::PoolImportMounted)?;
+    let paths = PoolPaths::new(&row.path);
     let file = place::read_marker(&row, &object)?;
+    // Before anything of it is looked at: another daemon may be writing it.
+    let hold = if fresh {
+        let hold = Hold::default();
+        hold.take(core, &row.name, &paths)?;
+        Some(hold)
+    } else {
+        confirm(core, row.id, &row.name)?;
+        None
+    };
     restrict(&row.path, 0o700, &object)?;
-    let (mut shown, found) = look::look(core, &row, &PoolPaths::new(&row.path), meter)?;
+    let (mut shown, found) = look::look(core, &row, &paths, meter)?;
     let rows = rows::rows(core, &row, found, &mut shown)?;
     if fresh {
         let free = space::usage(&row.path).on(&object)?.available;
@@ -137,7 +149,7 @@ fn take_over(
         .map(|row| row.volume)
         .chain(rows.volumes.iter().filter(|row| row.source.is_some()).map(|row| row.id))
         .collect();
-    record::record(core, caller, &row, fresh, rows)?;
+    record::record(core, caller, &row, hold, rows)?;
     fault::point(Point::PoolImportRecorded)?;
     settle(core, operation, row.id, &row.path, &row.medium)?;
     sharing.into_iter().for_each(|id| core.signal.shares(id));

@@ -14,7 +14,7 @@ use crate::{
     fault::{self, Point},
     format::{PoolPaths, SnapshotFile},
     locks::Lock,
-    pool::{confirm, create::described, medium, remove::mark},
+    pool::{confirm, create::described, hold::Hold, medium, remove::mark},
     request::Caller,
     snapshot,
     store::{PoolRow, aliases, events, operations, pools, snapshots, volumes, workspaces},
@@ -22,8 +22,16 @@ use crate::{
     workspace,
 };
 
-/// Everything in one write: the pool, the workspaces that are missing, volumes and snapshots.
-pub(super) fn record(core: &Core, caller: &Caller, pool: &PoolRow, fresh: bool, rows: Rows) -> Result<()> {
+/// Everything in one write: the pool, the workspaces that are missing, volumes and snapshots. `hold` is of
+/// a pool that was not known.
+pub(super) fn record(
+    core: &Core,
+    caller: &Caller,
+    pool: &PoolRow,
+    hold: Option<Hold>,
+    rows: Rows,
+) -> Result<()> {
+    let fresh = hold.is_some();
     let message = format!(
         "pool {} is imported from {}, with {} volumes and {} snapshots",
         pool.name,
@@ -78,8 +86,8 @@ pub(super) fn record(core: &Core, caller: &Caller, pool: &PoolRow, fresh: bool, 
         rows.snapshots.iter().try_for_each(|row| snapshots::insert(tx, row))?;
         told.iter().try_for_each(|told| events::append(tx, told).map(drop))
     })?;
-    if fresh {
-        core.pools.add(&recorded);
+    if let Some(hold) = hold {
+        core.pools.add_held(&recorded, hold);
     }
     Ok(())
 }
