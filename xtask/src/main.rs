@@ -30,7 +30,7 @@ enum Task {
     Demo,
     /// Measure: latency, data path, ten thousand volumes; beside aims and peers
     Bench {
-        /// Only these: latency, docker, data, released, scale
+        /// Only these: latency, docker, data, scale, life
         sections: Vec<String>,
     },
     /// Check what the compiler doesn't: layers, tidiness, dependencies, generated files

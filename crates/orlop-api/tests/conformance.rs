@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 /// What a schema can't say: sizes that are no whole bytes, too many, or too few as a quantity, and
 /// sizes that XFS can't have; what is a schedule; how long is too long.
-const BEYOND: [&str; 7] = [
+const BEYOND: [&str; 9] = [
     "is not a whole number of bytes",
     "is more than 8Ei - 1 bytes",
     "the size is zero",
@@ -27,6 +27,8 @@ const BEYOND: [&str; 7] = [
     "XFS can't be made in",
     "is none:",
     "does not say how long to keep it",
+    "has the control character",
+    "a tag is empty",
 ];
 
 /// Whether the daemon takes a body, and what it says where it does not.
@@ -38,7 +40,13 @@ fn takes<T: DeserializeOwned>(bytes: &[u8]) -> Result<(), Error> {
 
 /// What engines check of every manifest is part of it.
 fn takes_manifest(bytes: &[u8]) -> Result<(), Error> {
-    body::decode::<VolumeManifest>(bytes)?.volume.check()
+    let manifest = body::decode::<VolumeManifest>(bytes)?;
+    manifest.check_texts()?;
+    manifest.volume.check()
+}
+
+fn takes_snapshot(bytes: &[u8]) -> Result<(), Error> {
+    body::decode::<SnapshotManifest>(bytes)?.check_texts()
 }
 
 /// The parser of each body, and good ones to begin with.
@@ -66,7 +74,7 @@ fn bodies(operation: Operation) -> (Taken, Vec<Value>) {
             ],
         ),
         Operation::ApplySnapshot => (
-            takes::<SnapshotManifest>,
+            takes_snapshot,
             vec![
                 json!({"name": "a", "version": "v1beta", "type": "snapshot", "snapshot": {"volume": "a"}}),
                 json!({

@@ -9,7 +9,7 @@ use uuid::{Uuid, fmt::Hyphenated};
 use crate::error::{Error, ErrorKind};
 
 macro_rules! id {
-    ($(#[$doc:meta])* $type:ident, $what:literal) => {
+    ($(#[$doc:meta])* $type:ident, $what:literal, $shown:literal) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         #[serde(transparent)]
@@ -30,7 +30,7 @@ macro_rules! id {
                 id.map(Self).ok_or_else(|| {
                     Error::new(ErrorKind::InvalidArgument, format!("{text:?} is no {} id", $what))
                         .object(concat!($what, " id"))
-                        .hint("an id is a UUID, as `orlop get -o json` shows it")
+                        .hint(concat!("an id is a UUID, as `", $shown, "` shows it"))
                 })
             }
         }
@@ -39,21 +39,21 @@ macro_rules! id {
 
 id!(
     /// A volume, for ever.
-    VolumeId, "volume"
+    VolumeId, "volume", "orlop get -d"
 );
 id!(
     /// A snapshot, for ever.
-    SnapshotId, "snapshot"
+    SnapshotId, "snapshot", "orlop snapshot show"
 );
 id!(
     /// A pool, wherever it is carried.
-    PoolId, "pool"
+    PoolId, "pool", "orlop pool show"
 );
 id!(
     /// One consumer's use of a volume.
-    AttachmentId, "attachment"
+    AttachmentId, "attachment", "orlop get -o json"
 );
 id!(
     /// One entry of the intent journal.
-    OperationId, "operation"
+    OperationId, "operation", "orlop operation list"
 );

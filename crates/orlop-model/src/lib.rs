@@ -20,6 +20,7 @@ pub mod rules;
 pub mod size;
 pub mod snapshot;
 pub mod spec;
+pub mod text;
 pub mod usage;
 pub mod volume_type;
 

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Error, ErrorKind, Layer,
     access::word,
-    name::{SnapshotName, VolumeName},
+    name::{SnapshotName, VolumeName, WorkspaceName},
     period::Period,
     spec::ManifestVersion,
 };
@@ -255,6 +255,28 @@ impl SnapshotManifest {
             layer: Layer::User,
             snapshot: SnapshotSpec { volume, retain },
         }
+    }
+
+    /// The fields that change where `wanted` is applied to the snapshot of this manifest.
+    ///
+    /// # Errors
+    /// `Immutable` where `wanted` is of another volume.
+    pub fn changes_to(&self, wanted: &Self, workspace: &WorkspaceName) -> Result<Vec<String>, Error> {
+        let (is, asked) = (&self.snapshot.volume, &wanted.snapshot.volume);
+        if is != asked {
+            let message = format!("snapshot {workspace}/{} is of volume {is}, and not of {asked}", self.name);
+            return Err(Error::new(ErrorKind::Immutable, message)
+                .object("snapshot.volume")
+                .hint("choose another name, or delete that snapshot first; where its volume was renamed, say its new name"));
+        }
+        let differs = [
+            ("tags", self.tags != wanted.tags),
+            ("description", self.description != wanted.description),
+            ("owner", self.owner != wanted.owner),
+            ("layer", self.layer != wanted.layer),
+            ("snapshot.retain", self.snapshot.retain != wanted.snapshot.retain),
+        ];
+        Ok(differs.into_iter().filter(|(_, differs)| *differs).map(|(field, _)| field.to_owned()).collect())
     }
 }
 

@@ -13,7 +13,11 @@ use orlop_model::{
     manifest::{self, Diagnostic, Document, Options, Parsed, Severity, limits::MAX_BYTES},
 };
 
-use crate::{exit::Exit, grammar::resource::ManifestFiles, output::Console};
+use crate::{
+    exit::Exit,
+    grammar::resource::ManifestFiles,
+    output::{Console, plain},
+};
 
 /// What a file in a directory ends with when it is a manifest.
 const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
@@ -36,7 +40,22 @@ pub(crate) enum Resource {
     /// A snapshot, and the workspace it belongs into.
     Snapshot { workspace: WorkspaceName, manifest: Box<SnapshotManifest> },
     /// A well-formed resource of another type, which is skipped.
-    Other { resource_type: String, name: String, file: String },
+    Other(Other),
+}
+
+/// A resource that is none of Orlop's.
+#[derive(Debug)]
+pub(crate) struct Other {
+    resource_type: String,
+    name: String,
+    file: String,
+}
+
+impl std::fmt::Display for Other {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (name, file) = (plain(&self.name), plain(&self.file));
+        write!(f, "{} {name}: skipped, Orlop has volumes and snapshots only ({file})", self.resource_type)
+    }
 }
 
 /// A manifest to be read.
@@ -85,7 +104,7 @@ pub(crate) fn read(
                         diagnostics.push(foreign(&resource_type, &name, &at));
                     }
                     let file = at.source.name().to_owned();
-                    resources.push(Resource::Other { resource_type, name, file });
+                    resources.push(Resource::Other(Other { resource_type, name, file }));
                 }
             }
         }

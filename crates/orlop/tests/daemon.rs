@@ -191,6 +191,64 @@ fn a_plan_a_prune_and_a_move() {
 }
 
 #[test]
+fn a_plan_has_snapshots_too() {
+    require!(Part::Loop);
+    let mut session = Session::new();
+    let set = session.daemon.scratch().join("set");
+    fs::create_dir(&set).unwrap();
+    let monday =
+        "name: monday\nversion: v1beta\ntype: snapshot\nowner: costs $$5\nsnapshot: {volume: data}\n";
+    fs::write(set.join("data.yaml"), DATA).unwrap();
+    fs::write(set.join("monday.yaml"), monday).unwrap();
+    fs::write(set.join("service.yaml"), "name: a\nversion: v1\ntype: service\n").unwrap();
+    let alone = session.daemon.scratch().join("alone.yaml");
+    fs::write(&alone, monday).unwrap();
+    let kept = session.daemon.scratch().join("kept.yaml");
+    fs::write(&kept, monday.replace("data}", "data, retain: 7d}")).unwrap();
+    let other = session.daemon.scratch().join("other.yaml");
+    fs::write(&other, monday.replace("data}", "other}")).unwrap();
+    for line in [
+        "orlop diff -f alone.yaml",
+        "orlop diff -f set",
+        "orlop apply -f set",
+        "orlop apply -f set --dry-run",
+        "orlop diff -f kept.yaml",
+        "orlop diff -f other.yaml",
+    ] {
+        session.type_in(line);
+    }
+    insta::assert_snapshot!("a_plan_of_snapshots", session.transcript());
+    let shown = session.json("orlop snapshot show -n monday -o json");
+    assert_eq!(shown["owner"], "costs $$5", "as apply reads it back");
+    session.type_in("orlop snapshot show -n monday");
+    assert!(session.text.contains(" costs $5\n"), "as people read it: {}", session.text);
+}
+
+/// The texts of one user, and the names of files, do nothing to the terminal of another.
+#[test]
+fn nothing_of_another_user_reaches_the_terminal_as_it_is() {
+    require!(Part::Loop);
+    let session = Session::new();
+    let target = session.daemon.scratch().join("a\u{1b}]0;evil\u{7}\u{202e}b");
+    fs::create_dir(&target).unwrap();
+    assert!(session.command("orlop apply -f data.yaml").output().unwrap().status.success());
+    let mounted = session.command("orlop mount -n data").arg(&target).output().unwrap();
+    assert!(mounted.status.success(), "{}", String::from_utf8_lossy(&mounted.stderr));
+    for line in
+        ["orlop delete -n data", "orlop get -d -n data", "orlop log -t volume", "orlop diff -f moved.yaml"]
+    {
+        fs::write(session.daemon.scratch().join("moved.yaml"), DATA.replace("64Mi", "16Mi")).unwrap();
+        let output = session.command(line).env("CLICOLOR_FORCE", "1").output().unwrap();
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(
+            !said.contains("\u{1b}]0;") && !said.contains('\u{7}') && !said.contains('\u{202e}'),
+            "{said:?}"
+        );
+    }
+    assert!(session.command("orlop unmount").arg(&target).output().unwrap().status.success());
+}
+
+#[test]
 fn changes_in_place_and_changes_that_are_refused() {
     require!(Part::Loop);
     let mut session = Session::new();
@@ -237,7 +295,11 @@ fn workspaces_pools_and_mounts() {
         "orlop workspace create team --grant 1000",
         "orlop workspace create team --grant 1000",
         "orlop workspace create -n team --grant 1001",
+        "orlop workspace create -n team --grant 1001 --grant none",
         "orlop workspace get",
+        "orlop workspace create -n team --grant root",
+        "orlop workspace create -n team --grant none",
+        "orlop workspace create -n team --grant 1001",
         "orlop get -t workspace -n team -d",
         "orlop apply -f scratch.yaml -w team",
         "orlop workspace delete team",
@@ -262,8 +324,10 @@ fn workspaces_pools_and_mounts() {
         "orlop pool create small --path pools/small --capacity 100Mi --overcommit 1.5",
         "orlop pool create small --path pools/other",
         "orlop get -t pool -n nothing",
+        "orlop delete -t pool -n small --force",
         "orlop delete -t pool -n small",
         "orlop log -t pool -n small",
+        "orlop pool create small --path pools/small --capacity 100Mi --overcommit 1.5",
     ] {
         session.type_in(line);
     }
@@ -403,6 +467,23 @@ fn live_views_follow_and_end_cleanly() {
 }
 
 #[test]
+fn a_live_view_of_a_daemon_that_hangs_ends_all_the_same() {
+    require!(Part::Loop);
+    let session = Session::new();
+    let mut child = session.command("orlop operation list -r").stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    lines.next().unwrap().unwrap();
+    process::signal(session.daemon.pid(), rustix::process::Signal::STOP);
+    // By then the next list has been asked for, and nobody answers.
+    std::thread::sleep(Duration::from_millis(1500));
+    process::signal(i32::try_from(child.id()).unwrap(), rustix::process::Signal::INT);
+    let ended = eventually(Duration::from_secs(5), || child.try_wait().unwrap().is_some());
+    process::signal(session.daemon.pid(), rustix::process::Signal::CONT);
+    assert!(ended, "Ctrl-C is not heard");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
 fn a_daemon_that_goes_away_is_said_to_be_away() {
     require!(Part::Loop);
     let mut session = Session::new();
@@ -466,6 +547,8 @@ fn deleted_brought_back_purged_and_renamed() {
         "orlop apply -f data.yaml",
         "orlop delete -n data",
         "orlop get --released",
+        "orlop get --released -n other",
+        "orlop get --released -n data --tag other",
         "orlop undelete -n data",
         "orlop undelete -n data",
         "orlop delete -n data",

@@ -74,6 +74,21 @@ fn nobody_asked_for_anything() {
 }
 
 #[test]
+fn which_socket_it_is() {
+    let no_socket = env!("CARGO_BIN_EXE_orlop");
+    for (value, says) in [
+        ("/nonexistent/orlop.sock", "there is no socket /nonexistent/orlop.sock"),
+        (no_socket, "is no socket"),
+    ] {
+        let output = orlop(&["get"]).env("ORLOP_SOCKET", value).output().unwrap();
+        assert_eq!(output.status.code(), Some(8), "{value}");
+        assert!(stderr(&output).contains(says), "{}", stderr(&output));
+    }
+    // A variable without a value is no variable.
+    assert!(orlop(&["version"]).env("ORLOP_SOCKET", "").output().unwrap().status.success());
+}
+
+#[test]
 fn manifests_come_from_standard_input_and_as_json() {
     use std::io::Write;
     let text = r#"[{"name":"a","version":"v1beta","type":"volume","workspace":"public","status":{"state":"active"},

@@ -1,6 +1,11 @@
 //! One request and its answer over a new connection, and what can go wrong on the way.
 
-use std::{io, os::unix::fs::MetadataExt, path::Path, time::Duration};
+use std::{
+    io,
+    os::unix::fs::{FileTypeExt, MetadataExt},
+    path::Path,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -102,6 +107,8 @@ fn unreachable(socket: &Path, fault: &io::Error) -> Error {
     match fault.kind() {
         io::ErrorKind::NotFound => error(format!("no daemon: there is no socket {path}"))
             .hint("start it with `systemctl start orlop` or `orlop serve`, or name its socket with --socket"),
+        io::ErrorKind::ConnectionRefused if !is_socket(socket) => error(format!("{path} is no socket"))
+            .hint("name the daemon's socket with --socket or ORLOP_SOCKET"),
         io::ErrorKind::ConnectionRefused => error(format!("no daemon listens on {path}"))
             .hint("start it with `systemctl start orlop` or `orlop serve`"),
         io::ErrorKind::PermissionDenied => {
@@ -114,6 +121,10 @@ fn unreachable(socket: &Path, fault: &io::Error) -> Error {
         _ => error(format!("the socket {path} can't be used: {fault}"))
             .hint("name the daemon's socket with --socket or ORLOP_SOCKET"),
     }
+}
+
+fn is_socket(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
 }
 
 /// Who may use the socket, by its group.

@@ -58,6 +58,7 @@ pub(crate) struct New {
 
 /// See [`crate::Engine::apply_snapshot`].
 pub(crate) fn apply(core: &Core, caller: &Caller, request: &SnapshotRequest) -> Result<Applied<Snapshot>> {
+    request.manifest.check_texts()?;
     let key = SnapshotKey { workspace: request.workspace.clone(), name: request.manifest.name.clone() };
     let _name = core.locks.take(Lock::SnapshotName(key.clone()), Deadline::usual())?;
     if let Some(row) = core.store.read(|r| snapshots::by_key(r, &key))? {

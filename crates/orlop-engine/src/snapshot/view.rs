@@ -1,7 +1,7 @@
 //! Snapshots as users see them, and what changes of one in place.
 
 use orlop_model::{
-    Error, ErrorKind, Result, SnapshotManifest,
+    Result, SnapshotManifest,
     resource::{Outcome, Snapshot, SnapshotStatus},
 };
 
@@ -66,20 +66,7 @@ pub(crate) fn configure(
     let _held = core.locks.take(Lock::Snapshot(row.id), Deadline::usual())?;
     let mut row = super::again(core, &row)?;
     usable(&row)?;
-    if row.manifest.snapshot.volume != wanted.snapshot.volume {
-        return Err(Error::new(
-            ErrorKind::Immutable,
-            format!(
-                "snapshot {} is of volume {}, and not of {}",
-                row.title(),
-                row.manifest.snapshot.volume,
-                wanted.snapshot.volume
-            ),
-        )
-        .object("snapshot.volume")
-        .hint("choose another name, or delete that snapshot first; where its volume was renamed, say its new name"));
-    }
-    let changes = changes(&row.manifest, wanted);
+    let changes = row.manifest.changes_to(wanted, &row.workspace)?;
     if changes.is_empty() {
         return Ok(Applied { outcome: Outcome::Unchanged, changes, resource: one(row) });
     }
@@ -97,15 +84,4 @@ pub(crate) fn configure(
     // Needs no intent: the record is the truth, and the file is written anew with every change.
     describe::write(&paths, &row)?;
     Ok(Applied { outcome: Outcome::Configured, changes, resource: one(row) })
-}
-
-fn changes(old: &SnapshotManifest, new: &SnapshotManifest) -> Vec<String> {
-    let differs = [
-        ("tags", old.tags != new.tags),
-        ("description", old.description != new.description),
-        ("owner", old.owner != new.owner),
-        ("layer", old.layer != new.layer),
-        ("snapshot.retain", old.snapshot.retain != new.snapshot.retain),
-    ];
-    differs.into_iter().filter(|(_, differs)| *differs).map(|(field, _)| field.to_owned()).collect()
 }

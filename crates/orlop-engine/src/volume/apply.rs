@@ -26,7 +26,7 @@ use crate::{
 
 /// See [`crate::Engine::apply`].
 pub(crate) fn apply(core: &Core, caller: &Caller, request: &ApplyRequest) -> Result<Applied<Volume>> {
-    plan::check(&request.manifest.volume)?;
+    check(&request.manifest)?;
     let key = VolumeKey { workspace: request.workspace.clone(), name: request.manifest.name.clone() };
     let deadline = Deadline::usual();
     let workspace = workspace(core, caller, &request.workspace, request.create_workspace)?;
@@ -108,9 +108,15 @@ pub(crate) fn preview(core: &Core, caller: &Caller, request: &ApplyRequest) -> R
     Ok(planned)
 }
 
+/// What a manifest has to keep whatever exists; a client may have made it without our reader.
+fn check(manifest: &VolumeManifest) -> Result<()> {
+    manifest.check_texts()?;
+    plan::check(&manifest.volume)
+}
+
 /// What apply would go by; none where there is nothing of that name.
 fn foreseen(core: &Core, caller: &Caller, request: &ApplyRequest) -> Result<Option<(VolumeRow, Plan)>> {
-    plan::check(&request.manifest.volume)?;
+    check(&request.manifest)?;
     let key = VolumeKey { workspace: request.workspace.clone(), name: request.manifest.name.clone() };
     let found = core.store.read(|r| workspaces::by_name(r, &key.workspace))?;
     let Some(workspace) = found else {

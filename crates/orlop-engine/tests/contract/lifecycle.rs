@@ -2,8 +2,8 @@
 
 use orlop_engine::*;
 use orlop_model::{
-    ErrorKind,
-    resource::{Deletion, Outcome, VolumeState},
+    ErrorKind, Retain, SnapshotManifest, VolumeManifest, WorkspaceName,
+    resource::{Deletion, Intention, Outcome, VolumeState},
 };
 use orlop_testkit::{Part, require};
 
@@ -69,4 +69,32 @@ fn what_is_protected_is_deleted_by_nobody_until_that_is_taken_away() {
     fails(world.delete("data"), ErrorKind::Protected);
     world.apply("data", open).unwrap();
     assert_eq!(world.delete("data").unwrap(), Deletion::Destroyed);
+}
+
+/// A client may have made the manifest without our reader.
+#[test]
+fn texts_that_could_harm_a_terminal_are_refused() {
+    require!(Part::Loop);
+    let world = World::new("texts");
+    let engine = world.engine();
+    let workspace: WorkspaceName = "public".parse().unwrap();
+    let mut manifest = manifest("data", "size: 16Mi, accessMode: ReadWriteOnce, type: temp");
+    let request = |manifest: &VolumeManifest| ApplyRequest {
+        workspace: workspace.clone(),
+        manifest: manifest.clone(),
+        create_workspace: false,
+        set: None,
+    };
+    engine.apply(&ROOT, &request(&manifest)).unwrap();
+    manifest.owner = Some("\u{1b}]0;evil\u{7}".to_owned());
+    let error = fails(engine.apply(&ROOT, &request(&manifest)), ErrorKind::InvalidArgument);
+    assert_eq!(error.object.as_deref(), Some("owner"));
+    assert_eq!(engine.plan(&ROOT, &request(&manifest)).unwrap().intention, Intention::Refuse);
+
+    let mut snapshot =
+        SnapshotManifest::new("monday".parse().unwrap(), "data".parse().unwrap(), Retain::Forever);
+    snapshot.tags = vec!["\u{9b}2J".to_owned()];
+    let asked = SnapshotRequest { workspace, manifest: snapshot, pause_writers: false };
+    fails(engine.apply_snapshot(&ROOT, &asked), ErrorKind::InvalidArgument);
+    assert!(world.snapshots().is_empty());
 }

@@ -116,14 +116,16 @@ pub(crate) fn decode(
         Resource::Snapshot => {
             interpolate(entries, interpolator, faults);
             let mut fields = Fields { source, faults };
-            let (manifest, workspace) = snapshot::decode(&mut fields, entries, first_key(entries, start));
+            let snapshot::Decoded { name, workspace, manifest } =
+                snapshot::decode(&mut fields, entries, first_key(entries, start));
             let clean = sound && fields.faults.found() == before;
-            let document = manifest.filter(|_| clean).map(|manifest| Document::Snapshot {
-                manifest: Box::new(manifest.value),
+            let named = name.as_ref().map(|name| Named::new("snapshot", workspace.as_ref(), name));
+            let document = manifest.filter(|_| clean).zip(name).map(|(manifest, name)| Document::Snapshot {
+                manifest: Box::new(manifest),
                 workspace,
-                at: manifest.at,
+                at: name.at,
             });
-            Decoded { document, named: None }
+            Decoded { document, named }
         }
         Resource::Unknown if !entries.iter().any(|entry| &*entry.key.text == "volume") => {
             if sound && fields.faults.found() == before {
@@ -136,9 +138,8 @@ pub(crate) fn decode(
             let mut fields = Fields { source, faults };
             let volume = volume(&mut fields, entries, first_key(entries, start));
             let clean = sound && fields.faults.found() == before;
-            let name = volume.name.clone();
-            let named = name
-                .map(|name| Named { workspace: volume.workspace.as_ref().map(|w| w.value.clone()), name });
+            let named =
+                volume.name.as_ref().map(|name| Named::new("volume", volume.workspace.as_ref(), name));
             let document = volume.manifest().filter(|_| clean).zip(named.clone()).map(|(volume, named)| {
                 let (manifest, workspace) = volume;
                 Document::Volume { manifest: Box::new(manifest), workspace, at: named.name.at }

@@ -13,6 +13,7 @@ use crate::{
     error::{expected, nearest},
     rules::{self, Broken},
     spec::DirectoryMode,
+    text,
 };
 
 /// Reads fields and collects their faults. Each method returns `None` for a field that has no usable
@@ -79,7 +80,7 @@ impl Fields<'_> {
     /// Free text, without what could harm a terminal that shows it.
     pub(crate) fn free_text(&mut self, name: &str, node: &Node) -> Option<String> {
         let text = &*self.scalar(name, "text", node)?.text;
-        match text.chars().find(|c| c.is_control() && !matches!(c, '\n' | '\t')) {
+        match text::forbidden(text) {
             None => Some(text.to_owned()),
             Some(character) => {
                 let message = format!("{name} has the control character {}", character.escape_unicode());
@@ -158,7 +159,10 @@ impl Fields<'_> {
                 "not-a-number",
                 format!("{name} {text} begins with 0, which some tools read as octal"),
             )
-            .help(format!("write it as {}, in decimal", text.trim_start_matches('0')))
+            .help(match text.trim_start_matches('0') {
+                "" => "write it as 0".to_owned(),
+                number => format!("write it as {number}, in decimal"),
+            })
         } else if digits {
             match text.parse::<u32>().ok().map(|id| (id, rules::owner_id(name, id))) {
                 Some((id, None)) => return Some(id),

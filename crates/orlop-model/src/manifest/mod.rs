@@ -37,7 +37,7 @@ pub use render::{Appearance, invalid_manifest, render};
 pub use schema::{snapshot_schema, volume_schema};
 pub use source::{At, Place, Source, Span};
 
-use crate::{SnapshotManifest, VolumeManifest, VolumeName, WorkspaceName};
+use crate::{SnapshotManifest, VolumeManifest, WorkspaceName};
 use diagnostic::Faults;
 
 /// How to read a manifest.
@@ -58,7 +58,7 @@ pub struct Parsed {
     pub documents: Vec<Document>,
     /// All faults, in the order of the text. Nothing of a file with an error among them should be applied.
     pub diagnostics: Vec<Diagnostic>,
-    /// The names of all volumes, those of faulty documents included.
+    /// The names of all volumes and snapshots, those of faulty documents included.
     names: Vec<Named>,
 }
 
@@ -110,11 +110,25 @@ pub struct Located<T> {
     pub at: At,
 }
 
-/// A volume's name as a document gives it.
+/// A name as a document gives it.
 #[derive(Debug, Clone)]
 struct Named {
+    /// The type of what has it: each has names of its own.
+    kind: &'static str,
     workspace: Option<WorkspaceName>,
-    name: Located<VolumeName>,
+    name: Located<String>,
+}
+
+impl Named {
+    fn new<T: ToString>(
+        kind: &'static str,
+        workspace: Option<&Located<WorkspaceName>>,
+        name: &Located<T>,
+    ) -> Self {
+        let at = name.at.clone();
+        let name = Located { value: name.value.to_string(), at };
+        Self { kind, workspace: workspace.map(|workspace| workspace.value.clone()), name }
+    }
 }
 
 /// Reads the bytes of a file. `name` is the file's name, or `<stdin>`.

@@ -6,7 +6,7 @@ use super::{Diagnostic, Named, Parsed};
 use crate::WorkspaceName;
 
 /// The names taken in more than one of several files; those taken twice in one file are among that
-/// file's own diagnostics. `workspace` is that of volumes which name none, `public` where it is `None`.
+/// file's own diagnostics. `workspace` is that of resources which name none, `public` where it is `None`.
 pub fn duplicate_names<'a>(
     files: impl IntoIterator<Item = &'a Parsed>,
     workspace: Option<&WorkspaceName>,
@@ -23,11 +23,11 @@ pub(crate) fn duplicates_within(names: &[Named], workspace: Option<&WorkspaceNam
 fn duplicates(names: &[&Named], workspace: Option<&WorkspaceName>, same_file: bool) -> Vec<Diagnostic> {
     let public = WorkspaceName::public();
     let default = workspace.unwrap_or(&public);
-    let mut first: HashMap<(&WorkspaceName, &str), &Named> = HashMap::new();
+    let mut first: HashMap<(&str, &WorkspaceName, &str), &Named> = HashMap::new();
     let mut faults = Vec::new();
     for named in names {
         let workspace = named.workspace.as_ref().unwrap_or(default);
-        match first.entry((workspace, named.name.value.as_str())) {
+        match first.entry((named.kind, workspace, named.name.value.as_str())) {
             Entry::Vacant(entry) => {
                 entry.insert(named);
             }

@@ -14,7 +14,7 @@ use super::{
     diagnostic::{Diagnostic, Label, Severity},
     source::{Place, Source},
 };
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, text::safe};
 
 /// What the terminal can show. The caller decides; nothing here looks at the environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -290,20 +290,7 @@ impl SourceCode for Excerpt {
     }
 }
 
-/// What a terminal may show: no control character but the tab, nothing that turns the text around.
-fn safe(character: char) -> char {
-    match character {
-        '\t' => '\t',
-        '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-            '\u{fffd}'
-        }
-        '\u{2028}' | '\u{2029}' | '\u{feff}' => '\u{fffd}',
-        _ if character.is_control() => '\u{fffd}',
-        _ => character,
-    }
-}
-
-/// The same for a text of one line, with its middle left out where it is long.
+/// A text of one line as a terminal may show it, with its middle left out where it is long.
 fn clean(text: &str) -> String {
     let words: Vec<String> = text.split(' ').map(|word| shorten(word, WORD_LENGTH)).collect();
     shorten(&words.join(" "), MESSAGE_LENGTH).chars().map(safe).collect()

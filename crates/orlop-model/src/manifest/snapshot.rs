@@ -10,8 +10,8 @@ use super::{
     tree::{Entry, Kind},
 };
 use crate::{
-    Keep, Layer, Retain, Schedule, SnapshotManifest, SnapshotPolicy, SnapshotSpec, VolumeSource,
-    WorkspaceName, snapshot::SnapshotResourceType, spec::ManifestVersion,
+    Keep, Layer, Retain, Schedule, SnapshotManifest, SnapshotName, SnapshotPolicy, SnapshotSpec,
+    VolumeSource, WorkspaceName, snapshot::SnapshotResourceType, spec::ManifestVersion,
 };
 
 /// The keys of a snapshot's manifest. `status` is what `orlop snapshot show` adds; it is never read.
@@ -22,14 +22,17 @@ const SOURCE_KEYS: [&str; 2] = ["snapshot", "volume"];
 pub(super) const POLICY_KEYS: [&str; 2] = ["schedule", "keep"];
 pub(super) const KEEP_KEYS: [&str; 6] = ["last", "hourly", "daily", "weekly", "monthly", "yearly"];
 
+/// What could be read of a document of type `snapshot`.
+pub(super) struct Decoded {
+    pub(super) name: Option<Located<SnapshotName>>,
+    pub(super) workspace: Option<Located<WorkspaceName>>,
+    pub(super) manifest: Option<SnapshotManifest>,
+}
+
 /// Reads a document of type `snapshot`.
-pub(super) fn decode(
-    fields: &mut Fields<'_>,
-    entries: &[Entry],
-    start: Span,
-) -> (Option<Located<SnapshotManifest>>, Option<Located<WorkspaceName>>) {
+pub(super) fn decode(fields: &mut Fields<'_>, entries: &[Entry], start: Span) -> Decoded {
     no_tags(fields, entries);
-    let (mut name, mut workspace, mut snapshot) = (None, None, None);
+    let (mut name, mut workspace, mut snapshot) = (None::<Located<SnapshotName>>, None, None);
     let (mut tags, mut description, mut owner, mut layer) = (Vec::new(), None, None, Layer::default());
     for entry in entries {
         match &*entry.key.text {
@@ -57,20 +60,17 @@ pub(super) fn decode(
     }
     let missing = not_meant(entries, ["name", "version", "snapshot"], &KEYS);
     fields.missing(&missing, "in this manifest", start);
-    let manifest = name.zip(snapshot).map(|(Located { value: name, at }, snapshot)| Located {
-        value: SnapshotManifest {
-            name,
-            version: ManifestVersion::V1Beta,
-            resource_type: SnapshotResourceType::Snapshot,
-            tags,
-            description,
-            owner,
-            layer,
-            snapshot,
-        },
-        at,
+    let manifest = name.as_ref().zip(snapshot).map(|(name, snapshot)| SnapshotManifest {
+        name: name.value.clone(),
+        version: ManifestVersion::V1Beta,
+        resource_type: SnapshotResourceType::Snapshot,
+        tags,
+        description,
+        owner,
+        layer,
+        snapshot,
     });
-    (manifest, workspace)
+    Decoded { name, workspace, manifest }
 }
 
 fn spec(fields: &mut Fields<'_>, section: &Entry) -> Option<SnapshotSpec> {

@@ -24,8 +24,17 @@ pub(super) async fn workspace(
 ) -> Result<Exit> {
     match command {
         WorkspaceCommand::Create { name, grant, size_limit, volume_limit } => {
+            let users: Vec<u32> = grant.iter().filter_map(|user| user.0).collect();
+            if !users.is_empty() && users.len() < grant.len() {
+                return Err(Error::new(
+                    ErrorKind::InvalidArgument,
+                    "it can't be granted to users and to none",
+                )
+                .object("--grant")
+                .hint("say --grant none alone, or leave it out"));
+            }
             let request = WorkspaceRequest {
-                grants: (!grant.is_empty()).then_some(grant),
+                grants: (!grant.is_empty()).then_some(users),
                 size_limit: size_limit.map(|limit| limit.0),
                 volume_limit: volume_limit.map(|limit| limit.0),
             };

@@ -5,6 +5,7 @@ use orlop_model::{Error, ErrorKind, Result, VolumeManifest, WorkspaceName, resou
 
 use super::{
     delete,
+    live::until_interrupted,
     plan::{self, Plan},
     snapshot,
 };
@@ -30,7 +31,7 @@ pub(super) async fn run(args: ApplyArgs, client: &Client, console: &mut Console)
         if args.dry_run {
             return Ok(plan.exit());
         }
-        if !plan::agreed(&plan, args.yes, console)? {
+        if !plan.agreed(args.yes, console)? {
             console.note("nothing was changed");
             return Ok(Exit::Interrupted);
         }
@@ -39,48 +40,53 @@ pub(super) async fn run(args: ApplyArgs, client: &Client, console: &mut Console)
     let options = ApplyOptions { create_workspace: false, set };
     let mut exit = Exit::Success;
     let mut applied = Vec::new();
+    let mut interrupted = None;
     for resource in declared.resources {
-        match resource {
-            Resource::Other { resource_type, name, file } => {
-                console.print(format!(
-                    "{resource_type} {name}: skipped, Orlop has volumes and snapshots only ({file})"
-                ));
+        let title = match &resource {
+            Resource::Other(other) => {
+                console.print(other.to_string());
+                continue;
             }
-            Resource::Volume { workspace, manifest } if args.lint => {
-                console.print(format!("volume {workspace}/{}: valid", manifest.name));
-            }
-            Resource::Snapshot { workspace, manifest } if args.lint => {
-                console.print(format!("snapshot {workspace}/{}: valid", manifest.name));
-            }
+            Resource::Volume { workspace, manifest } => format!("volume {workspace}/{}", manifest.name),
+            Resource::Snapshot { workspace, manifest } => format!("snapshot {workspace}/{}", manifest.name),
+        };
+        if args.lint {
+            console.print(format!("{title}: valid"));
+            continue;
+        }
+        let done = match resource {
+            Resource::Other(_) => Ok(()),
             Resource::Snapshot { workspace, manifest } => {
-                match snapshot::apply(&workspace, &manifest, false, client, console).await {
-                    Ok(()) => {}
-                    Err(error) if matches!(error.kind, ErrorKind::Unreachable | ErrorKind::Interrupted) => {
-                        return Err(error);
-                    }
-                    Err(error) => {
-                        exit = exit.and(error.kind.into());
-                        console.error(&refused(format!("snapshot {workspace}/{}", manifest.name), error));
-                    }
-                }
+                snapshot::apply(&workspace, &manifest, false, client, console).await
             }
             Resource::Volume { workspace, manifest } => {
-                match volume(&workspace, &manifest, &options, client, console).await {
-                    Ok(()) => applied.push((workspace, manifest.name)),
-                    // The others would hear the same, or are no longer wanted.
-                    Err(error) if matches!(error.kind, ErrorKind::Unreachable | ErrorKind::Interrupted) => {
-                        return Err(error);
-                    }
-                    Err(error) => {
-                        exit = exit.and(error.kind.into());
-                        console.error(&refused(format!("volume {workspace}/{}", manifest.name), error));
-                    }
-                }
+                volume(&workspace, &manifest, &options, client, console)
+                    .await
+                    .map(|()| applied.push((workspace, manifest.name)))
+            }
+        };
+        match done {
+            Ok(()) => {}
+            // The others would hear the same; engines too.
+            Err(error) if error.kind == ErrorKind::Unreachable => return Err(error),
+            Err(error) if error.kind == ErrorKind::Interrupted => {
+                interrupted = Some(error);
+                break;
+            }
+            Err(error) => {
+                exit = exit.and(error.kind.into());
+                console.error(&refused(title, error));
             }
         }
     }
-    if !args.registration.no_register {
-        Known::of(client.socket(), &applied).await.register(&applied, console).await;
+    let register = !args.registration.no_register;
+    if register {
+        let registered =
+            async { Known::of(client.socket(), &applied).await.register(&applied, console).await };
+        until_interrupted(registered).await.ok_or_else(left)?;
+    }
+    if let Some(error) = interrupted {
+        return Err(error);
     }
     if !pruned.is_empty() && exit != Exit::Success {
         console.warning("nothing was pruned, as not all was applied", "mend that, and apply again");
@@ -90,7 +96,12 @@ pub(super) async fn run(args: ApplyArgs, client: &Client, console: &mut Console)
     if pruned.is_empty() {
         return Ok(exit);
     }
-    delete::delete(pruned, false, !args.registration.no_register, client, console).await
+    until_interrupted(delete::delete(pruned, false, register, client, console)).await.ok_or_else(left)?
+}
+
+fn left() -> Error {
+    Error::new(ErrorKind::Interrupted, "not all was done: interrupted")
+        .hint("apply again; what is done stays")
 }
 
 async fn volume(

@@ -35,11 +35,15 @@ pub(super) async fn run(args: DeleteArgs, client: &Client, console: &mut Console
                 console.print(format!("workspace {name}: deleted"));
                 return Ok(Exit::Success);
             }
-            Target::Pool(_) => {
-                return Err(Error::new(ErrorKind::Unsupported, "a pool can't be deleted by this build")
-                    .hint("delete its volumes; an empty pool holds nothing but its marker file"));
+            Target::Pool(Some(name)) => {
+                if args.force {
+                    return Err(flag_is_for_volumes("--force"));
+                }
+                client.delete_pool(&name).await?;
+                console.print(format!("pool {name}: removed"));
+                return Ok(Exit::Success);
             }
-            Target::Volume { name: None, .. } | Target::Workspace(None) => {
+            Target::Volume { name: None, .. } | Target::Workspace(None) | Target::Pool(None) => {
                 return Err(Error::new(ErrorKind::InvalidArgument, "nothing to delete was named")
                     .hint("name it with -n, -i, --id or -f"));
             }
@@ -119,11 +123,7 @@ fn named(resources: Vec<Resource>, console: &mut Console) -> (Named<VolumeName>,
         match resource {
             Resource::Volume { workspace, manifest } => volumes.push((workspace, manifest.name)),
             Resource::Snapshot { workspace, manifest } => snapshots.push((workspace, manifest.name)),
-            Resource::Other { resource_type, name, file } => {
-                console.print(format!(
-                    "{resource_type} {name}: skipped, Orlop has volumes and snapshots only ({file})"
-                ));
-            }
+            Resource::Other(other) => console.print(other.to_string()),
         }
     }
     (volumes, snapshots)

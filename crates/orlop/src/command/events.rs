@@ -6,7 +6,7 @@ use orlop_model::{
     resource::{Event, Severity},
 };
 
-use super::live::interrupted;
+use super::live::until_interrupted;
 use crate::{
     exit::Exit,
     grammar::{
@@ -91,19 +91,17 @@ async fn show(scope: Scope, stream: &Stream, client: &Client, console: &mut Cons
         return Ok(Exit::Success);
     }
     let filter = WatchFilter { after: Some(past.position), workspace, volume, pool, severity };
-    let mut watch = client.watch(&filter).await?;
-    while !console.closed() {
-        tokio::select! {
-            event = watch.next() => {
-                let event = event?;
-                if concerns(&event) {
-                    printer.print(&event, console)?;
-                }
+    let live = async {
+        let mut watch = client.watch(&filter).await?;
+        while !console.closed() {
+            let event = watch.next().await?;
+            if concerns(&event) {
+                printer.print(&event, console)?;
             }
-            () = interrupted() => break,
         }
-    }
-    Ok(Exit::Success)
+        Ok(Exit::Success)
+    };
+    until_interrupted(live).await.unwrap_or(Ok(Exit::Success))
 }
 
 struct Printer {

@@ -5,7 +5,10 @@ use orlop_api::{Client, VolumeFilter, WatchFilter};
 use orlop_model::{Error, ErrorKind, Result, VolumeName, WorkspaceName, manifest, resource::Volume};
 use serde::Serialize;
 
-use super::{flag_is_for_volumes, live::Changes};
+use super::{
+    flag_is_for_volumes,
+    live::{Changes, until_interrupted},
+};
 use crate::{
     engines::Known,
     exit::Exit,
@@ -50,7 +53,13 @@ pub(super) async fn run(args: GetArgs, client: &Client, console: &mut Console) -
                 .hint("for programs, follow `orlop log -o json -f`"));
         }
     }
-    let workspace = match &target {
+    until_interrupted(live(&args, &target, client, console)).await.unwrap_or(Ok(()))?;
+    Ok(Exit::Success)
+}
+
+/// Draws it anew with every change, until nobody reads it any more.
+async fn live(args: &GetArgs, target: &Target, client: &Client, console: &mut Console) -> Result<()> {
+    let workspace = match target {
         Target::Volume { workspace, .. } => Some(workspace.clone()),
         Target::Workspace(_) | Target::Pool(_) => None,
     };
@@ -58,13 +67,14 @@ pub(super) async fn run(args: GetArgs, client: &Client, console: &mut Console) -
     let mut changes = Changes::open(client, filter).await?;
     let mut first = true;
     loop {
-        let view = view(&args, &target, client, console).await?;
+        let view = view(args, target, client, console).await?;
         let text = if view.text.is_empty() { view.note.unwrap_or_default() } else { view.text };
         console.redraw(&text, first);
         first = false;
-        if console.closed() || !changes.wait().await? {
-            return Ok(Exit::Success);
+        if console.closed() {
+            return Ok(());
         }
+        changes.wait().await?;
     }
 }
 
@@ -86,7 +96,7 @@ async fn view(args: &GetArgs, target: &Target, client: &Client, console: &Consol
         Target::Volume { workspace, name } => {
             let found = volumes(args, workspace, name.as_ref(), client).await?;
             if found.is_empty() {
-                return nothing(args, workspace, shape, client).await;
+                return nothing(args, workspace, name.as_ref(), shape, client).await;
             }
             // A released name may have been used more than once.
             let single = name.is_some() && found.len() == 1;
@@ -160,18 +170,27 @@ async fn volumes(
 }
 
 /// An empty list, and why it is empty.
-async fn nothing(args: &GetArgs, workspace: &WorkspaceName, shape: Shape, client: &Client) -> Result<View> {
+async fn nothing(
+    args: &GetArgs,
+    workspace: &WorkspaceName,
+    name: Option<&VolumeName>,
+    shape: Shape,
+    client: &Client,
+) -> Result<View> {
     // A workspace that is not there is an error, not an empty one.
     client.workspace(workspace).await?;
-    let kind = if args.released { "released volume" } else { "volume" };
-    if let Some(name) = &args.selector.name {
-        return Err(Error::new(ErrorKind::NotFound, format!("there is no {kind} {workspace}/{name}"))
-            .hint(format!("see them all with `orlop get -t volume -w {workspace} -a`")));
+    let (kind, flag) = if args.released { ("released volume", " --released") } else { ("volume", "") };
+    let tagged =
+        if args.tag.is_empty() { String::new() } else { format!(" with tag {}", args.tag.join(", ")) };
+    if let Some(name) = name {
+        return Err(Error::new(
+            ErrorKind::NotFound,
+            format!("there is no {kind} {workspace}/{name}{tagged}"),
+        )
+        .hint(format!("see them all with `orlop get -t volume -w {workspace} -a{flag}`")));
     }
     let whose = if args.all { "" } else { " of yours" };
     let hint = if args.all { "" } else { "; -a shows those of all owners" };
-    let tagged =
-        if args.tag.is_empty() { String::new() } else { format!(" with tag {}", args.tag.join(", ")) };
     let text = match shape.output {
         Output::Table | Output::Wide | Output::Yaml => String::new(),
         Output::Json => document::many::<Volume>(&[], Notation::Json)?,

@@ -8,11 +8,19 @@ use orlop_model::{ErrorKind, Result};
 /// Changes come in bursts; so long after the first the others are waited for.
 const BURST: Duration = Duration::from_millis(100);
 
-/// Returns at Ctrl-C, which ends a live view cleanly. Where it can't be caught it kills the
-/// program, as ever.
-pub(super) async fn interrupted() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
+/// Waits for the work, or for Ctrl-C: then none. Whatever the work waits for, such as a daemon that
+/// hangs, it ends. Where Ctrl-C can't be caught it kills the program, as ever.
+pub(super) async fn until_interrupted<T>(work: impl Future<Output = T>) -> Option<T> {
+    let interrupted = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        // It is caught before there is anything to see.
+        biased;
+        () = interrupted => None,
+        done = work => Some(done),
     }
 }
 
@@ -30,15 +38,8 @@ impl Changes {
         Ok(Self { client: client.clone(), filter, watch })
     }
 
-    /// Waits for a change. False at Ctrl-C.
-    pub(super) async fn wait(&mut self) -> Result<bool> {
-        tokio::select! {
-            change = self.change() => change.map(|()| true),
-            () = interrupted() => Ok(false),
-        }
-    }
-
-    async fn change(&mut self) -> Result<()> {
+    /// Waits for a change.
+    pub(super) async fn wait(&mut self) -> Result<()> {
         if let Err(error) = self.watch.next().await {
             // Events were missed, but the state is looked at again anyway.
             if error.kind != ErrorKind::Expired {

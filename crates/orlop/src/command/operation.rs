@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use orlop_api::Client;
 use orlop_model::Result;
 
-use super::{get::Shape, live};
+use super::{get::Shape, live::until_interrupted};
 use crate::{
     exit::Exit,
     grammar::{administration::OperationCommand, resource::Output},
@@ -19,35 +19,8 @@ const PERIOD: Duration = Duration::from_secs(1);
 pub(super) async fn run(command: OperationCommand, client: &Client, console: &mut Console) -> Result<Exit> {
     match command {
         OperationCommand::List { format, refresh } => {
-            let shape = Shape { output: format.output, details: false };
-            let mut first = true;
-            loop {
-                let found = client.operations().await?;
-                let (now, wide) = (Timestamp::now(), format.output == Output::Wide);
-                let text = shape.show(
-                    &found,
-                    false,
-                    |all| table::operations(console, all, wide, now),
-                    |one| table::operations(console, std::slice::from_ref(one), wide, now),
-                )?;
-                if !refresh {
-                    if found.is_empty() && matches!(format.output, Output::Table | Output::Wide) {
-                        console.note("no long work is under way");
-                    } else {
-                        console.print(text);
-                    }
-                    break;
-                }
-                console.redraw(&text, first);
-                first = false;
-                tokio::select! {
-                    () = tokio::time::sleep(PERIOD) => {}
-                    () = live::interrupted() => break,
-                }
-                if console.closed() {
-                    break;
-                }
-            }
+            let list = list(format.output, refresh, client, console);
+            if refresh { until_interrupted(list).await.unwrap_or(Ok(())) } else { list.await }?;
         }
         OperationCommand::Stop { id } => {
             let stopped = client.stop_operation(id).await?;
@@ -55,4 +28,32 @@ pub(super) async fn run(command: OperationCommand, client: &Client, console: &mu
         }
     }
     Ok(Exit::Success)
+}
+
+/// Shows it once, or anew again and again until nobody reads it any more.
+async fn list(output: Output, refresh: bool, client: &Client, console: &mut Console) -> Result<()> {
+    let shape = Shape { output, details: false };
+    let mut first = true;
+    loop {
+        let found = client.operations().await?;
+        let (now, wide) = (Timestamp::now(), output == Output::Wide);
+        let text = shape.show(
+            &found,
+            false,
+            |all| table::operations(console, all, wide, now),
+            |one| table::operations(console, std::slice::from_ref(one), wide, now),
+        )?;
+        if refresh {
+            console.redraw(&text, first);
+            first = false;
+        } else if found.is_empty() && output.is_for_people() {
+            console.note("no long work is under way");
+        } else {
+            console.print(text);
+        }
+        if !refresh || console.closed() {
+            return Ok(());
+        }
+        tokio::time::sleep(PERIOD).await;
+    }
 }

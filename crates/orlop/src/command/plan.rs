@@ -5,20 +5,21 @@ use std::collections::BTreeSet;
 
 use orlop_api::{ApplyOptions, Client, VolumeFilter};
 use orlop_model::{
-    Error, ErrorKind, Result, VolumeName, WorkspaceName,
-    resource::{How, Intention, Volume, VolumePlan, VolumeState},
+    Error, ErrorKind, Result, SnapshotManifest, VolumeName, WorkspaceName,
+    resource::{How, Intention, PlannedChange, Volume, VolumePlan, VolumeState},
 };
 
 use crate::{
     exit::Exit,
     grammar::resource::{DiffArgs, ManifestFiles, Pruning},
-    output::Console,
+    output::{Console, plain},
     source::{self, Resource},
 };
 
 /// What would be done.
 pub(super) struct Plan {
-    volumes: Vec<VolumePlan>,
+    /// What is declared, in the order of the files.
+    steps: Vec<Step>,
     /// What is no longer among the manifests.
     pub(super) pruned: Vec<Volume>,
 }
@@ -58,6 +59,100 @@ pub(super) fn set(files: &ManifestFiles, pruning: &Pruning) -> Result<Option<Str
         .hint("name one directory with -f, which has all manifests; or give the set a name with --set"))
 }
 
+/// What would be done with one resource.
+enum Step {
+    Volume(VolumePlan),
+    Snapshot {
+        title: String,
+        /// The fields that would change; none where it would be created.
+        changes: Result<Option<Vec<String>>>,
+    },
+    /// Of another type: the words for it.
+    Skipped(String),
+}
+
+impl Step {
+    fn intention(&self) -> Intention {
+        match self {
+            Self::Volume(plan) => plan.intention,
+            Self::Snapshot { changes: Ok(None), .. } => Intention::Create,
+            Self::Snapshot { changes: Ok(Some(changes)), .. } if changes.is_empty() => Intention::Unchanged,
+            Self::Snapshot { changes: Ok(Some(_)), .. } => Intention::Change,
+            Self::Snapshot { changes: Err(_), .. } => Intention::Refuse,
+            Self::Skipped(_) => Intention::Unchanged,
+        }
+    }
+
+    fn show(&self, console: &mut Console) {
+        match self {
+            Self::Volume(plan) => {
+                let title = format!("volume {}/{}", plan.workspace, plan.name);
+                console.print(format!("{title}: {}", would(plan.intention)));
+                for change in &plan.changes {
+                    console.print(format!("  {}", described(change)));
+                }
+                if let Some(refusal) = &plan.refusal {
+                    console.error(refusal);
+                }
+                for warning in &plan.warnings {
+                    let (warning, hint) = warning.split_once("; ").unwrap_or((warning, ""));
+                    console.warning(warning, hint);
+                }
+            }
+            Self::Snapshot { title, changes } => {
+                let fields = match changes {
+                    Ok(Some(changes)) if !changes.is_empty() => format!(" ({})", changes.join(", ")),
+                    _ => String::new(),
+                };
+                console.print(format!("{title}: {}{fields}", would(self.intention())));
+                if let Err(refusal) = changes {
+                    console.error(refusal);
+                }
+            }
+            Self::Skipped(words) => console.print(words),
+        }
+    }
+}
+
+fn would(intention: Intention) -> &'static str {
+    match intention {
+        Intention::Create => "would be created",
+        Intention::Change => "would be changed",
+        Intention::Unchanged => "unchanged",
+        Intention::Refuse => "would be refused",
+    }
+}
+
+fn described(change: &PlannedChange) -> String {
+    let said = |value: &Option<String>| value.as_deref().map_or_else(|| "none".to_owned(), plain);
+    let how = match change.how {
+        How::InPlace => "in place",
+        How::WithCopy => "with a copy, while nobody uses it",
+    };
+    format!("{}: {} -> {} ({how})", change.field, said(&change.from), said(&change.to))
+}
+
+/// What would change of a snapshot: none where it would be made, of a volume that is there or among
+/// those `declared`.
+async fn snapshot(
+    workspace: &WorkspaceName,
+    manifest: &SnapshotManifest,
+    declared: &BTreeSet<(&WorkspaceName, &VolumeName)>,
+    client: &Client,
+) -> Result<Option<Vec<String>>> {
+    match client.snapshot(workspace, &manifest.name).await {
+        Ok(found) => found.manifest.changes_to(manifest, workspace).map(Some),
+        Err(error) if error.kind == ErrorKind::NotFound => {
+            let volume = &manifest.snapshot.volume;
+            if !declared.contains(&(workspace, volume)) {
+                client.volume(workspace, volume).await?;
+            }
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 impl Plan {
     pub(super) async fn make(
         resources: &[Resource],
@@ -66,13 +161,26 @@ impl Plan {
         workspace: Option<&WorkspaceName>,
         client: &Client,
     ) -> Result<Self> {
-        let mut volumes = Vec::new();
+        let mut steps = Vec::new();
         let mut declared: BTreeSet<(&WorkspaceName, &VolumeName)> = BTreeSet::new();
         for resource in resources {
-            if let Resource::Volume { workspace, manifest } = resource {
-                declared.insert((workspace, &manifest.name));
-                volumes.push(client.plan(workspace, manifest, &ApplyOptions::default()).await?);
-            }
+            steps.push(match resource {
+                Resource::Volume { workspace, manifest } => {
+                    declared.insert((workspace, &manifest.name));
+                    Step::Volume(client.plan(workspace, manifest, &ApplyOptions::default()).await?)
+                }
+                Resource::Snapshot { workspace, manifest } => {
+                    let title = format!("snapshot {workspace}/{}", manifest.name);
+                    let changes = snapshot(workspace, manifest, &declared, client).await;
+                    if let Err(error) = &changes
+                        && error.kind == ErrorKind::Unreachable
+                    {
+                        return Err(error.clone());
+                    }
+                    Step::Snapshot { title, changes }
+                }
+                Resource::Other(other) => Step::Skipped(other.to_string()),
+            });
         }
         let mut pruned = Vec::new();
         if let Some(set) = set.filter(|_| pruning.prune) {
@@ -92,18 +200,18 @@ impl Plan {
                 }));
             }
         }
-        Ok(Self { volumes, pruned })
+        Ok(Self { steps, pruned })
     }
 
     pub(super) fn show(&self, console: &mut Console) {
-        for plan in &self.volumes {
-            show(plan, console);
+        for step in &self.steps {
+            step.show(console);
         }
         for volume in &self.pruned {
             let title = volume.title();
             let data = if volume.manifest.volume.volume_type.retains() { "retained" } else { "destroyed" };
-            let users: Vec<&str> =
-                volume.status.attachments.iter().map(|attachment| attachment.consumer.as_str()).collect();
+            let users: Vec<String> =
+                volume.status.attachments.iter().map(|attachment| plain(&attachment.consumer)).collect();
             if users.is_empty() {
                 console.print(format!("volume {title}: would be deleted, its data {data}"));
             } else {
@@ -115,9 +223,19 @@ impl Plan {
         }
     }
 
+    /// Asks whether to go on, where something would be deleted.
+    pub(super) fn agreed(&self, yes: bool, console: &mut Console) -> Result<bool> {
+        if yes || self.pruned.is_empty() {
+            return Ok(true);
+        }
+        let count = self.pruned.len();
+        let volumes = if count == 1 { "1 volume" } else { &format!("{count} volumes") };
+        console.confirm(&format!("apply this, and delete {volumes}?"))
+    }
+
     /// Refusals go before changes: a script must not take them for what it can apply.
     pub(super) fn exit(&self) -> Exit {
-        let has = |wanted| self.volumes.iter().any(|plan| plan.intention == wanted);
+        let has = |wanted| self.steps.iter().any(|step| step.intention() == wanted);
         let in_use = |volume: &Volume| !volume.status.attachments.is_empty();
         if has(Intention::Refuse) || self.pruned.iter().any(in_use) {
             Exit::Refused
@@ -127,56 +245,4 @@ impl Plan {
             Exit::Success
         }
     }
-}
-
-fn show(plan: &VolumePlan, console: &mut Console) {
-    let title = format!("volume {}/{}", plan.workspace, plan.name);
-    match plan.intention {
-        Intention::Create => console.print(format!("{title}: would be created")),
-        Intention::Unchanged => console.print(format!("{title}: unchanged")),
-        Intention::Change => {
-            let mut text = format!("{title}: would be changed\n");
-            for change in &plan.changes {
-                let said = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".to_owned());
-                let how = match change.how {
-                    How::InPlace => "in place",
-                    How::WithCopy => "with a copy, while nobody uses it",
-                };
-                text.push_str(&format!(
-                    "  {}: {} -> {} ({how})\n",
-                    change.field,
-                    said(&change.from),
-                    said(&change.to)
-                ));
-            }
-            console.print(text);
-        }
-        Intention::Refuse => console.print(format!("{title}: would be refused")),
-    }
-    if let Some(refusal) = &plan.refusal {
-        console.error(refusal);
-    }
-    for warning in &plan.warnings {
-        let (warning, hint) = warning.split_once("; ").unwrap_or((warning, ""));
-        console.warning(warning, hint);
-    }
-}
-
-/// Asks whether to go on with deleting. Where nobody can be asked, it has to be said beforehand.
-pub(super) fn agreed(plan: &Plan, yes: bool, console: &mut Console) -> Result<bool> {
-    use std::io::IsTerminal;
-    if yes || plan.pruned.is_empty() {
-        return Ok(true);
-    }
-    let count = plan.pruned.len();
-    let volumes = if count == 1 { "1 volume" } else { &format!("{count} volumes") };
-    if !std::io::stdin().is_terminal() || !console.is_attended() {
-        return Err(Error::new(
-            ErrorKind::InvalidArgument,
-            format!("{volumes} would be deleted, and nobody can be asked; nothing was changed"),
-        )
-        .object("--prune")
-        .hint("see that the plan above is right, and say --yes"));
-    }
-    console.confirm(&format!("apply this, and delete {volumes}?"))
 }

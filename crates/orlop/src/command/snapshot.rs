@@ -35,7 +35,7 @@ pub(super) async fn run(command: SnapshotCommand, client: &Client, console: &mut
                 // A workspace that is not there is an error, not an empty one.
                 client.workspace(&workspace).await?;
             }
-            let people = matches!(format.output, Output::Table | Output::Wide);
+            let people = format.output.is_for_people();
             if found.is_empty() && people {
                 let place = if all { String::new() } else { format!(" in workspace {workspace}") };
                 console.note(&format!("no snapshots{place}"));
@@ -44,7 +44,7 @@ pub(super) async fn run(command: SnapshotCommand, client: &Client, console: &mut
             let wide = format.output == Output::Wide;
             let shape = Shape { output: format.output, details: false };
             let text = shape.show(
-                &found.into_iter().map(appliable).collect::<Vec<_>>(),
+                &shown(found, people),
                 false,
                 |all| table::snapshots(console, all, wide, now),
                 |one| details::snapshot(one, now),
@@ -52,10 +52,11 @@ pub(super) async fn run(command: SnapshotCommand, client: &Client, console: &mut
             console.print(text);
         }
         SnapshotCommand::Show { which, format } => {
-            let found = [appliable(client.snapshot(&which.workspace, &which.name).await?)];
+            let found = client.snapshot(&which.workspace, &which.name).await?;
+            let people = format.output.is_for_people();
             let wide = format.output == Output::Wide;
             let text = Shape { output: format.output, details: !wide }.show(
-                &found,
+                &shown(vec![found], people),
                 true,
                 |all| table::snapshots(console, all, wide, now),
                 |one| details::snapshot(one, now),
@@ -131,9 +132,10 @@ pub(super) async fn apply(
     Ok(())
 }
 
-/// In the form in which apply reads it back.
-fn appliable(mut snapshot: Snapshot) -> Snapshot {
-    let manifest = &mut snapshot.manifest;
-    escaped(&mut manifest.description, &mut manifest.owner, &mut manifest.tags);
-    snapshot
+/// For programs, in the form in which apply reads them back.
+fn shown(mut snapshots: Vec<Snapshot>, people: bool) -> Vec<Snapshot> {
+    for Snapshot { manifest, .. } in snapshots.iter_mut().filter(|_| !people) {
+        escaped(&mut manifest.description, &mut manifest.owner, &mut manifest.tags);
+    }
+    snapshots
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use orlop_api::{Client, MigrateRequest, VolumeCheckOptions};
 use orlop_model::{
-    Result, WorkspaceName,
+    Result,
     resource::{Outcome, Verdict},
 };
 
@@ -53,10 +53,10 @@ async fn fsck(args: FsckArgs, client: &Client, console: &mut Console) -> Result<
 }
 
 async fn migrate(args: MigrateArgs, client: &Client, console: &mut Console) -> Result<Exit> {
-    let workspace = args.workspace.unwrap_or_else(WorkspaceName::public);
-    let object = format!("volume {workspace}/{}", args.name);
+    let VolumeArg { name, workspace } = args.volume;
+    let object = format!("volume {workspace}/{name}");
     let request = MigrateRequest { pool: args.pool, size: args.size };
-    let moved = client.migrate(&workspace, &args.name, &request);
+    let moved = client.migrate(&workspace, &name, &request);
     let moved = progress::follow(client, console, &object, moved).await?;
     let (pool, size) = (&moved.resource.status.pool, moved.resource.manifest.volume.size);
     console.print(match moved.outcome {

@@ -18,17 +18,13 @@ impl Docker {
     /// Docker on this host, if it is there and its plugin `orlop` is the daemon of that run
     /// directory.
     pub(super) async fn find(run_dir: &Path) -> Option<Self> {
-        let socket = match std::env::var("DOCKER_HOST") {
-            Ok(host) if !host.is_empty() => unix_path(&host)?,
-            _ => PathBuf::from(SOCKET),
-        };
+        let socket = socket()?;
         let stream = tokio::time::timeout(PATIENCE, UnixStream::connect(&socket)).await.ok()?.ok()?;
         // The spec is read as the engine sees it: it may live in a mount namespace of its own.
         let pid = stream.peer_cred().ok().and_then(|peer| peer.pid()).filter(|pid| *pid > 0);
         let its_root = pid.map(|pid| PathBuf::from(format!("/proc/{pid}/root")));
-        let roots = its_root.filter(|root| root.read_dir().is_ok()).into_iter().chain([PathBuf::from("/")]);
-        let own = run_dir.join("docker.sock");
-        let ours = roots.take(1).any(|root| plugin(&root).is_some_and(|plugin| same_file(&plugin, &own)));
+        let root = its_root.filter(|root| root.read_dir().is_ok()).unwrap_or_else(|| PathBuf::from("/"));
+        let ours = same_file(&plugin(&root)?, &run_dir.join("docker.sock"));
         ours.then_some(Self { api: Api { socket } })
     }
 
@@ -51,11 +47,15 @@ impl Docker {
 
 /// Where the data of a volume of Docker's own driver is.
 pub(super) async fn data(name: &str) -> Result<String, String> {
-    let socket = match std::env::var("DOCKER_HOST") {
-        Ok(host) if !host.is_empty() => unix_path(&host).ok_or("DOCKER_HOST is no unix socket")?,
-        _ => PathBuf::from(SOCKET),
-    };
-    Api { socket }.data(name).await
+    Api { socket: socket().ok_or("DOCKER_HOST is no unix socket")? }.data(name).await
+}
+
+/// Docker's socket on this host; none where the environment names another address.
+fn socket() -> Option<PathBuf> {
+    match std::env::var("DOCKER_HOST") {
+        Ok(host) if !host.is_empty() => unix_path(&host),
+        _ => Some(SOCKET.into()),
+    }
 }
 
 /// The socket of the plugin `orlop`, by the first spec file there is, seen from outside `root`.

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use orlop_daemon::LogFormat;
+use orlop_daemon::{Config, LogFormat};
 use orlop_model::{OperationId, Size, VolumeName, WorkspaceName};
 
 use super::resource::Format;
@@ -21,20 +21,20 @@ Examples:
   orlop workspace create team --size-limit none
 
 The users granted a workspace may change, mount and delete everything in it. With --grant on a
-workspace that exists, its grants become exactly those named. Only root sets limits; live volumes,
+workspace that exists, its grants become exactly those named; `--grant none` takes all away. Only root sets limits; live volumes,
 released ones and snapshots count. What is there already stays, however low a limit is set.")]
     Create {
         #[command(flatten)]
         name: WorkspaceArg,
-        /// A user id that may change, mount and delete all that is in it; may be repeated
-        #[arg(long, value_name = "UID")]
-        grant: Vec<u32>,
+        /// A user id that may change, mount and delete all that is in it, or none; may be repeated
+        #[arg(long, value_name = "UID", value_parser = user)]
+        grant: Vec<OrNone<u32>>,
         /// The most that all volumes and snapshots may be together, such as 100Gi, or none (root only)
-        #[arg(long, value_name = "SIZE", value_parser = limit::<Size>)]
-        size_limit: Option<Limit<Size>>,
+        #[arg(long, value_name = "SIZE", value_parser = or_none::<Size>)]
+        size_limit: Option<OrNone<Size>>,
         /// The most volumes, deleted ones that are retained counted, or none (root only)
-        #[arg(long, value_name = "N", value_parser = limit::<u32>)]
-        volume_limit: Option<Limit<u32>>,
+        #[arg(long, value_name = "N", value_parser = count)]
+        volume_limit: Option<OrNone<u32>>,
     },
     /// Show one workspace, or all
     #[command(after_help = "Examples:\n  orlop workspace get\n  orlop workspace get team -o json")]
@@ -56,15 +56,23 @@ A workspace with volumes is refused, and so is one with released volumes, whose 
     },
 }
 
-/// A limit to be set, or `none` to be taken away.
+/// What is to be set, or `none` for what is to be taken away.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Limit<T>(pub(crate) Option<T>);
+pub(crate) struct OrNone<T>(pub(crate) Option<T>);
 
-fn limit<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<Limit<T>, String> {
+fn or_none<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<OrNone<T>, String> {
     match text {
-        "none" => Ok(Limit(None)),
-        text => text.parse().map(|limit| Limit(Some(limit))).map_err(|fault| format!("{fault}; or none")),
+        "none" => Ok(OrNone(None)),
+        text => text.parse().map(|value| OrNone(Some(value))).map_err(|fault| format!("{fault}; or none")),
     }
+}
+
+fn user(text: &str) -> Result<OrNone<u32>, String> {
+    or_none(text).map_err(|_| "expected a number, as `id -u NAME` prints it, or none".to_owned())
+}
+
+fn count(text: &str) -> Result<OrNone<u32>, String> {
+    or_none(text).map_err(|_| "expected a whole number, or none".to_owned())
 }
 
 /// The name of a workspace, with or without `-n`.
@@ -203,7 +211,7 @@ pub(crate) struct InstallArgs {
     #[arg(long, value_name = "DIR", default_value = "/", value_hint = clap::ValueHint::DirPath)]
     pub(crate) root: PathBuf,
     /// Where the daemon's sockets are
-    #[arg(long, value_name = "DIR", default_value = "/run/orlop", value_hint = clap::ValueHint::DirPath)]
+    #[arg(long, value_name = "DIR", default_value = Config::RUN_DIR, value_hint = clap::ValueHint::DirPath)]
     pub(crate) run_dir: PathBuf,
     /// Overwrite, or take away, files that were not written by install or were changed since
     #[arg(long)]

@@ -13,9 +13,13 @@ pub(crate) mod stray;
 mod tests;
 pub(crate) mod volume;
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{
+    Args, CommandFactory, Parser, Subcommand,
+    builder::{OsStringValueParser, TypedValueParser},
+};
+use orlop_api::Client;
 
 use crate::exit::Exit;
 use administration::*;
@@ -83,12 +87,18 @@ pub(crate) struct Global {
         global = true,
         env = "ORLOP_SOCKET",
         value_name = "PATH",
-        default_value = "/run/orlop/orlop.sock",
+        default_value = Client::DEFAULT_SOCKET,
+        value_parser = OsStringValueParser::new().map(socket),
         hide_env_values = true,
         help_heading = "Global options",
         value_hint = clap::ValueHint::FilePath
     )]
     pub(crate) socket: PathBuf,
+}
+
+/// The path; an empty one, as of a variable without a value, is none.
+fn socket(path: OsString) -> PathBuf {
+    if path.is_empty() { Client::DEFAULT_SOCKET.into() } else { path.into() }
 }
 
 /// What can be done.

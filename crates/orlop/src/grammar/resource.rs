@@ -92,13 +92,7 @@ pub(crate) enum ResourceCommand {
 #[derive(Debug, Args)]
 pub(crate) struct Selector {
     /// The type of the resources
-    #[arg(
-        short = 't',
-        long = "type",
-        value_name = "TYPE",
-        default_value = "volume",
-        hide_possible_values = false
-    )]
+    #[arg(short = 't', long = "type", value_name = "TYPE", default_value = "volume")]
     pub(crate) kind: ResourceType,
     /// The name of the resource
     #[arg(short, long, value_name = "NAME")]
@@ -212,6 +206,13 @@ pub(crate) enum Output {
     Json,
     /// YAML, a document a resource
     Yaml,
+}
+
+impl Output {
+    /// Whether it is read by people, and not by programs.
+    pub(crate) fn is_for_people(self) -> bool {
+        matches!(self, Self::Table | Self::Wide)
+    }
 }
 
 /// How the answer is printed.

@@ -55,12 +55,8 @@ With -o json and -o yaml the volume is printed as `orlop get` prints it.")]
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("goal").args(["pool", "size"]).multiple(true).required(true))]
 pub(crate) struct MigrateArgs {
-    /// The name of the volume
-    #[arg(short, long, value_name = "NAME")]
-    pub(crate) name: VolumeName,
-    /// The workspace of the volume [default: public]
-    #[arg(short, long, value_name = "WORKSPACE")]
-    pub(crate) workspace: Option<WorkspaceName>,
+    #[command(flatten)]
+    pub(crate) volume: VolumeArg,
     /// The pool to move it to [default: where it is]
     #[arg(long, value_name = "POOL")]
     pub(crate) pool: Option<PoolName>,

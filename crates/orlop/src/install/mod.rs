@@ -28,7 +28,7 @@ pub(crate) fn run(args: &InstallArgs, console: &mut Console) -> Result<Exit> {
         let steps = plan::uninstall(&receipt, args.force, look)?;
         return uninstall(args, &receipt, &steps, console);
     }
-    let wanted = files::wanted(&args.run_dir, program(&args.root)?)?;
+    let wanted = files::wanted(&args.run_dir, &program(&args.root)?)?;
     let steps = plan::install(wanted, receipt.as_ref(), args.force, look)?;
     install(args, receipt.unwrap_or_default(), steps, console)
 }
@@ -140,13 +140,12 @@ fn enabled(root: &Path) -> Vec<PathBuf> {
 }
 
 /// The program that the service is to run: this one; for an image or a package its usual place.
-fn program(root: &Path) -> Result<String> {
+fn program(root: &Path) -> Result<PathBuf> {
     if root != Path::new("/") {
-        return Ok(orlop_daemon::Unit::PROGRAM.to_owned());
+        return Ok(orlop_daemon::Unit::PROGRAM.into());
     }
-    let program = std::env::current_exe()
-        .map_err(|fault| Error::new(ErrorKind::Host, format!("can't tell where this program is: {fault}")))?;
-    Ok(program.display().to_string())
+    std::env::current_exe()
+        .map_err(|fault| Error::new(ErrorKind::Host, format!("can't tell where this program is: {fault}")))
 }
 
 /// Where a path of the installation is, below the root.

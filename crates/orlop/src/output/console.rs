@@ -7,6 +7,8 @@ use anstream::{AutoStream, ColorChoice};
 use clap::builder::styling::{AnsiColor, Style};
 use orlop_model::{Error, ErrorKind, manifest::Appearance};
 
+use super::plain_lines;
+
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 const HINT: Style = AnsiColor::Cyan.on_default();
@@ -54,12 +56,12 @@ impl Console {
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] where nobody is there to answer.
     pub(crate) fn confirm(&mut self, question: &str) -> orlop_model::Result<bool> {
-        if !io::stdin().is_terminal() {
+        if !io::stdin().is_terminal() || !self.is_attended() {
             return Err(Error::new(
                 ErrorKind::InvalidArgument,
                 format!("{question} nobody is there to answer"),
             )
-            .hint("say it with --yes"));
+            .hint("nothing was changed; where it is right, say --yes"));
         }
         // A terminal that can't be written to can't be read from either: then it is a no.
         let mut answer = String::new();
@@ -92,7 +94,7 @@ impl Console {
 
     /// Says something on standard error that scripts need not see.
     pub(crate) fn note(&mut self, text: &str) {
-        let _ = writeln!(self.err, "{text}");
+        let _ = writeln!(self.err, "{}", plain_lines(text));
     }
 
     /// Writes diagnostics, drawn already, to standard error.
@@ -102,14 +104,14 @@ impl Console {
     }
 
     fn report(&mut self, word: &str, style: Style, error: &Error) {
-        let mut text = format!("{style}{word}{style:#}: {}\n", error.message);
+        let mut text = format!("{style}{word}{style:#}: {}\n", plain_lines(&error.message));
         if let Some(object) = &error.object
             && !error.message.contains(object.as_str())
         {
-            text.push_str(&format!("  {HINT}about{HINT:#}: {object}\n"));
+            text.push_str(&format!("  {HINT}about{HINT:#}: {}\n", plain_lines(object)));
         }
         if let Some(hint) = &error.hint {
-            text.push_str(&format!("  {HINT}hint{HINT:#}: {hint}\n"));
+            text.push_str(&format!("  {HINT}hint{HINT:#}: {}\n", plain_lines(hint)));
         }
         // Nobody is left to tell where standard error can't be written.
         let _ = self.err.write_all(text.as_bytes());

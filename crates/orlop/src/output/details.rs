@@ -159,6 +159,10 @@ pub(crate) fn snapshot(snapshot: &Snapshot, now: Timestamp) -> String {
     facts.add("Name", manifest.name.as_str());
     facts.add("Workspace", snapshot.workspace.as_str());
     facts.add_some("Description", manifest.description.as_deref());
+    if !manifest.tags.is_empty() {
+        facts.add("Tags", manifest.tags.join(", "));
+    }
+    facts.add_some("Owner", manifest.owner.as_deref());
     facts.add("State", status.state.as_str());
     facts.add_some("Reason", status.reason.as_deref());
     facts.add("Volume", format!("{}, {}", manifest.snapshot.volume, status.volume_id));

@@ -11,8 +11,12 @@ pub(crate) mod table;
 
 pub(crate) use console::Console;
 
-/// A text of a user for another's terminal: control characters could move its cursor, rename its
-/// window or hide what follows.
+/// A text of a user for another's terminal, on one line.
 pub(crate) fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    text.chars().map(|c| if c == '\t' { ' ' } else { orlop_model::text::safe(c) }).collect()
+}
+
+/// The same for a text of ours that quotes those of users, and may have several lines.
+pub(crate) fn plain_lines(text: &str) -> String {
+    text.split('\n').map(plain).collect::<Vec<_>>().join("\n")
 }

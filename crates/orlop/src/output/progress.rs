@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::{Timestamp, Unit};
 use orlop_api::Client;
 use orlop_model::{Error, ErrorKind, OperationId, Result, resource::Operation};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Console, quantity};
 
@@ -28,6 +29,8 @@ pub(crate) async fn follow<T>(
     object: &str,
     request: impl Future<Output = Result<T>>,
 ) -> Result<T> {
+    // Where Ctrl-C can't be caught it ends the program as ever.
+    let Ok(mut pressed) = signal(SignalKind::interrupt()) else { return request.await };
     let mut shown = Shown::new(object);
     let mut request = std::pin::pin!(request);
     let mut next = PATIENCE;
@@ -40,33 +43,35 @@ pub(crate) async fn follow<T>(
                 shown.clear();
                 return answer;
             }
-            pressed = tokio::signal::ctrl_c() => {
-                if pressed.is_err() {
-                    // It can't be caught, and ends the program as ever.
-                    return request.await;
-                }
-                match shown.operation {
-                    Some(id) if !stopped => {
-                        stopped = true;
-                        shown.clear();
-                        console.note("stopping: what was begun is taken back; Ctrl-C again leaves that to the daemon");
-                        // It may have ended just now: then the answer comes.
-                        if let Err(error) = client.stop_operation(id).await && error.kind != ErrorKind::NotFound {
-                            return Err(error);
-                        }
-                    }
-                    _ => return Err(left(object, stopped)),
+            _ = pressed.recv() => {
+                let Some(id) = shown.operation.filter(|_| !stopped) else { return Err(left(object, stopped)) };
+                stopped = true;
+                shown.clear();
+                console.note("stopping: what was begun is taken back; Ctrl-C again leaves that to the daemon");
+                let told = tokio::select! {
+                    told = client.stop_operation(id) => told,
+                    _ = pressed.recv() => return Err(left(object, stopped)),
+                };
+                // It may have ended just now: then the answer comes.
+                if let Err(error) = told && error.kind != ErrorKind::NotFound {
+                    return Err(error);
                 }
             }
-            () = tokio::time::sleep(next) => {
+            operations = look(client, next) => {
                 next = PERIOD;
                 // What can't be asked is not shown; the request itself says what is wrong.
-                if let Ok(operations) = client.operations().await {
+                if let Ok(operations) = operations {
                     shown.update(&operations, console);
                 }
             }
         }
     }
+}
+
+/// What is under way, asked for after a while.
+async fn look(client: &Client, after: Duration) -> Result<Vec<Operation>> {
+    tokio::time::sleep(after).await;
+    client.operations().await
 }
 
 fn left(object: &str, stopped: bool) -> Error {

@@ -322,7 +322,7 @@ pub(crate) fn event(event: &Event, wide: bool) -> String {
         Severity::Error => "error",
     };
     let at = event.at.strftime("%Y-%m-%dT%H:%M:%SZ");
-    let mut line = format!("{at}  {severity:<7}  {:<12}  {}", event.reason, plain(&event.message));
+    let mut line = format!("{at}  {severity:<7}  {:<18}  {}", event.reason, plain(&event.message));
     if wide {
         let by = event.actor_uid.map_or_else(|| "the daemon".to_owned(), uid);
         let through = event.front.map_or_else(String::new, |front| format!(" through {}", front.as_str()));
