@@ -8,6 +8,7 @@
 
 #[path = "../harness/mod.rs"]
 mod harness;
+mod killed;
 mod leftovers;
 mod lifecycle;
 mod nodes;
