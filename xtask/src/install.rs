@@ -2,6 +2,7 @@
 //!
 //! Where all is there it takes a few milliseconds and changes nothing.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -29,6 +30,7 @@ const FOR_TESTS: &[Package] = &[
     Package { name: "mount", programs: &["mount", "umount"] },
     Package { name: "sqlite3", programs: &["sqlite3"] },
     Package { name: "kubernetes-client", programs: &["kubectl"] },
+    Package { name: "curl", programs: &["curl"] },
     Package { name: "g++", programs: &["g++"] },
 ];
 
@@ -40,6 +42,17 @@ const FOR_VM: &[Package] = &[
     Package { name: "qemu-system-x86", programs: &["qemu-system-x86_64"] },
     Package { name: "cpio", programs: &["cpio"] },
 ];
+
+/// A program of a Debian package that is not installed, as it would start a service: it is only unpacked.
+struct Unpacked {
+    package: &'static str,
+    program: &'static str,
+    /// Where it is in the package.
+    file: &'static str,
+}
+
+const UNPACKED: &[Unpacked] =
+    &[Unpacked { package: "prometheus", program: "promtool", file: "usr/bin/promtool" }];
 
 /// A program of cargo's, in the version that was tried out.
 struct Tool {
@@ -62,6 +75,7 @@ const TOOLS: &[Tool] = &[
 pub(crate) fn for_tests() -> Result<(), String> {
     rights()?;
     packages(FOR_TESTS)?;
+    unpack(UNPACKED)?;
     tools(TOOLS)
 }
 
@@ -153,6 +167,34 @@ fn apt(words: &[&str]) -> Result<(), String> {
     let mut command = Command::new("apt-get");
     show(command.args(words).env("DEBIAN_FRONTEND", "noninteractive"))
         .map_err(|e| format!("{e}: look at its message above; the network may be missing"))
+}
+
+fn unpack(wanted: &[Unpacked]) -> Result<(), String> {
+    for Unpacked { package, program, file } in wanted {
+        let ours = tools_dir().join("bin").join(program);
+        if ours.is_file() || has_program(program) {
+            continue;
+        }
+        println!("unpacking {program} from the package {package}");
+        apt(&["update", "-qq"])?;
+        let place = tools_dir().join("unpacked");
+        let _ = fs::remove_dir_all(&place);
+        fs::create_dir_all(&place).map_err(|e| format!("cannot make {}: {e}", place.display()))?;
+        let mut download = Command::new("apt-get");
+        // What root downloads into a directory of his own, no other user can write there.
+        let as_root = ["-o", "APT::Sandbox::User=root"];
+        show(download.args(as_root).args(["download", "-qq", package]).current_dir(&place))
+            .map_err(|e| format!("{e}: look at its message above; the network may be missing"))?;
+        let entries = fs::read_dir(&place).map_err(|e| format!("cannot read {}: {e}", place.display()))?;
+        let archive = entries.flatten().map(|entry| entry.path()).next();
+        let archive = archive.ok_or_else(|| format!("apt-get downloaded no package {package}"))?;
+        show(Command::new("dpkg-deb").arg("--extract").arg(&archive).arg(place.join("content")))?;
+        let _ = fs::create_dir_all(tools_dir().join("bin"));
+        let unpacked = place.join("content").join(file);
+        fs::rename(&unpacked, &ours).map_err(|e| format!("the package {package} has no {file}: {e}"))?;
+        let _ = fs::remove_dir_all(&place);
+    }
+    Ok(())
 }
 
 fn tools(wanted: &[Tool]) -> Result<(), String> {

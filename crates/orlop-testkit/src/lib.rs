@@ -41,6 +41,7 @@ pub mod mounts;
 pub mod process;
 pub mod scratch;
 pub mod skip;
+pub mod webhook;
 
 pub use command::{Ran, run};
 pub use daemon::OrlopDaemon;

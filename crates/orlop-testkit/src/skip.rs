@@ -31,6 +31,8 @@ pub enum Part {
     Sqlite3,
     /// `kubectl`, which needs no cluster for what it is asked.
     Kubectl,
+    /// Prometheus's `promtool`, which needs no server for what it is asked.
+    Promtool,
     /// A kernel that can run a virtual machine.
     Kvm,
 }
@@ -63,6 +65,7 @@ impl Part {
                 .or_else(missing_busybox),
             Self::Sqlite3 => missing_program("sqlite3", "sqlite3"),
             Self::Kubectl => missing_program("kubectl", "kubernetes-client"),
+            Self::Promtool => missing_program("promtool", "prometheus"),
             Self::Kvm => missing_file("/dev/kvm", "use a machine with virtualisation"),
         }
     }
@@ -78,7 +81,8 @@ impl Part {
             | Self::Compose
             | Self::Podman
             | Self::Sqlite3
-            | Self::Kubectl => true,
+            | Self::Kubectl
+            | Self::Promtool => true,
             Self::Kvm => false,
         }
     }

@@ -1,68 +1,16 @@
 //! Whom events are told to: a webhook that fails at first, and a command.
 
-use std::{
-    io::{BufRead, BufReader, Read, Write},
-    net::TcpListener,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{net::TcpListener, time::Duration};
 
 use orlop_model::{
     notify::{Notify, NotifyTo},
     resource::{Event, Severity},
 };
-use orlop_testkit::{Part, command::eventually, require};
+use orlop_testkit::{Part, command::eventually, require, webhook::Receiver};
 
 use crate::harness::*;
 
 const SOON: Duration = Duration::from_secs(20);
-
-/// A receiver that answers with the statuses it was given, then with 204, and keeps what it accepted
-/// or refused.
-struct Receiver {
-    url: String,
-    heard: Arc<Mutex<Vec<(u16, serde_json::Value)>>>,
-}
-
-impl Receiver {
-    fn new(statuses: &'static [u16]) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/hook", listener.local_addr().unwrap());
-        let heard = Arc::<Mutex<Vec<_>>>::default();
-        let keeps = Arc::clone(&heard);
-        // Ends with the process: nothing asks it to.
-        std::thread::spawn(move || {
-            for (index, stream) in listener.incoming().enumerate() {
-                let mut stream = stream.unwrap();
-                let mut reader = BufReader::new(stream.try_clone().unwrap());
-                let mut length = 0;
-                loop {
-                    let mut line = String::new();
-                    reader.read_line(&mut line).unwrap();
-                    if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
-                        length = value.trim().parse().unwrap();
-                    }
-                    if line.trim().is_empty() {
-                        break;
-                    }
-                }
-                let mut body = vec![0; length];
-                reader.read_exact(&mut body).unwrap();
-                let status = statuses.get(index).copied().unwrap_or(204);
-                keeps.lock().unwrap().push((status, serde_json::from_slice(&body).unwrap()));
-                write!(stream, "HTTP/1.1 {status} x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
-                    .unwrap();
-            }
-        });
-        Self { url, heard }
-    }
-
-    /// The events of its volume that it heard of, with the status it answered.
-    fn heard(&self) -> Vec<(u16, String)> {
-        let heard = self.heard.lock().unwrap();
-        heard.iter().map(|(status, event)| (*status, event["reason"].as_str().unwrap().to_owned())).collect()
-    }
-}
 
 fn told(to: NotifyTo, severity: Severity) -> Notify {
     Notify { to, severity, timeout: Duration::from_secs(5) }
@@ -73,34 +21,34 @@ fn a_webhook_is_told_of_everything_in_order_whatever_fails() {
     require!(Part::Loop);
     let receiver = Receiver::new(&[503, 500, 400]);
     let mut world = World::with("webhook", |config| {
-        config.notify = vec![told(NotifyTo::Webhook(receiver.url.clone()), Severity::Info)];
+        config.notify = vec![told(NotifyTo::Webhook(receiver.url()), Severity::Info)];
     });
     let heard = |reason: &str| {
-        let heard = || receiver.heard().iter().any(|(status, told)| *status == 204 && told == reason);
-        assert!(eventually(SOON, heard), "{reason}: {:?}", receiver.heard());
+        let heard = || receiver.reasons().iter().any(|(status, told)| *status == 204 && told == reason);
+        assert!(eventually(SOON, heard), "{reason}: {:?}", receiver.reasons());
     };
     world.make("data", "ReadWriteMany", "temp");
     world.attach("data", "one").unwrap();
     heard("Attached");
-    let first: Vec<_> = receiver.heard().into_iter().take(4).collect();
+    let first: Vec<_> = receiver.reasons().into_iter().take(4).collect();
     let (again, refused) = (&first[..3], &first[2]);
     assert!(again.iter().all(|(_, reason)| reason == &first[0].1), "retried until it was refused: {first:?}");
     assert_eq!(refused.0, 400);
     assert_ne!(first[3].1, refused.1, "what the receiver does not want is not sent again");
-    let body = receiver.heard.lock().unwrap()[3].1.clone();
+    let body = receiver.heard()[3].1.clone();
     assert_eq!(body["node"], "test");
     let event: Event = serde_json::from_value(body).unwrap();
     assert!(world.events().contains(&event), "{event:?}");
 
-    let before = receiver.heard().len();
+    let before = receiver.reasons().len();
     world.restart();
     world.detach("data", "one").unwrap();
     heard("Detached");
-    let after: Vec<_> = receiver.heard().split_off(before).into_iter().map(|(_, reason)| reason).collect();
+    let after: Vec<_> = receiver.reasons().split_off(before).into_iter().map(|(_, reason)| reason).collect();
     assert_eq!(after.iter().filter(|reason| *reason == "Attached").count(), 0, "not again: {after:?}");
     let sequences: Vec<u64> = {
-        let heard = receiver.heard.lock().unwrap();
-        heard
+        receiver
+            .heard()
             .iter()
             .filter(|(status, _)| *status == 204)
             .map(|(_, e)| e["sequence"].as_u64().unwrap())
@@ -129,11 +77,11 @@ fn a_receiver_that_is_away_holds_up_nobody_and_is_told_later() {
     // It is told elsewhere from now on: of nothing that was before.
     let receiver = Receiver::new(&[]);
     world.crash();
-    world.config.notify = vec![told(NotifyTo::Webhook(receiver.url.clone()), Severity::Info)];
+    world.config.notify = vec![told(NotifyTo::Webhook(receiver.url()), Severity::Info)];
     world.start();
     world.attach("data", "one").unwrap();
-    assert!(eventually(SOON, || receiver.heard().iter().any(|(_, reason)| reason == "Attached")));
-    assert!(!receiver.heard().iter().any(|(_, reason)| reason == "Created"), "{:?}", receiver.heard());
+    assert!(eventually(SOON, || receiver.reasons().iter().any(|(_, reason)| reason == "Attached")));
+    assert!(!receiver.reasons().iter().any(|(_, reason)| reason == "Created"), "{:?}", receiver.reasons());
     world.detach("data", "one").unwrap();
 }
 
