@@ -4,6 +4,7 @@
 
 mod flags;
 mod helm;
+mod nomad;
 mod objects;
 mod pods;
 mod rights;
