@@ -143,6 +143,9 @@ pub struct VolumeStatus {
     pub created_by: Front,
     /// Whether the kernel enforces the size and the disk can hold it.
     pub capacity: Capacity,
+    /// The node it is on, whose daemon says this. Another node's daemon knows nothing of it.
+    #[serde(default)]
+    pub node: String,
     /// The pool it lives in.
     pub pool: PoolName,
     /// The filesystem inside.

@@ -436,6 +436,30 @@ fn owners_see_their_own_unless_they_ask_for_all() {
 }
 
 #[test]
+fn volumes_are_of_the_node_that_shows_them() {
+    require!(Part::Loop);
+    let daemon = OrlopDaemon::start();
+    fs::write(daemon.scratch().join("data.yaml"), DATA).unwrap();
+    daemon.cli(["apply", "-f", &daemon.scratch().join("data.yaml").display().to_string()]).ok();
+    let shown = daemon.cli(["get", "-t", "volume", "-o", "wide"]).ok();
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let (header, row) = shown.split_once('\n').unwrap();
+    let column = header.split('|').position(|name| name.trim() == "NODE").unwrap();
+    let row = row.lines().find(|line| line.contains("data")).unwrap();
+    assert_eq!(row.split('|').nth(column).map(str::trim), Some(host.trim()), "{shown}");
+
+    // And of whatever workspace.
+    daemon.cli(["workspace", "create", "team"]).ok();
+    assert!(daemon.cli(["get", "-w", "team"]).ok().is_empty());
+    let file = daemon.scratch().join("data.yaml").display().to_string();
+    daemon.cli(["apply", "-f", &file, "-w", "team"]).ok();
+    assert_eq!(daemon.cli(["get", "-t", "volume", "-A"]).ok().lines().count(), 4);
+    assert_eq!(daemon.cli(["get", "-t", "volume", "-A", "--tag", "none"]).ok(), "");
+    daemon.cli(["get", "-t", "volume", "-A", "-w", "team"]).exits(2);
+    daemon.cli(["get", "-t", "pool", "-A"]).exits(2);
+}
+
+#[test]
 fn live_views_follow_and_end_cleanly() {
     require!(Part::Loop);
     let session = Session::new();

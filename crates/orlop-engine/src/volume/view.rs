@@ -114,6 +114,7 @@ fn view(
             owner_uid: row.owner_uid,
             created_by: row.created_by,
             capacity,
+            node: core.config.node.clone(),
             pool: row.placement.pool_name,
             filesystem: placement.filesystem,
             block_size: placement.loop_block_size,

@@ -26,9 +26,12 @@ use crate::{
 pub(super) async fn run(args: GetArgs, client: &Client, console: &mut Console) -> Result<Exit> {
     let target = args.selector.target()?;
     if !matches!(target, Target::Volume { .. }) {
-        for (flag, given) in
-            [("--released", args.released), ("--tag", !args.tag.is_empty()), ("--tags", args.tags)]
-        {
+        for (flag, given) in [
+            ("--released", args.released),
+            ("--tag", !args.tag.is_empty()),
+            ("--tags", args.tags),
+            ("--all-workspaces", args.all_workspaces),
+        ] {
             if given {
                 return Err(flag_is_for_volumes(flag));
             }
@@ -60,8 +63,8 @@ pub(super) async fn run(args: GetArgs, client: &Client, console: &mut Console) -
 /// Draws it anew with every change, until nobody reads it any more.
 async fn live(args: &GetArgs, target: &Target, client: &Client, console: &mut Console) -> Result<()> {
     let workspace = match target {
-        Target::Volume { workspace, .. } => Some(workspace.clone()),
-        Target::Workspace(_) | Target::Pool(_) => None,
+        Target::Volume { workspace, .. } if !args.all_workspaces => Some(workspace.clone()),
+        Target::Volume { .. } | Target::Workspace(_) | Target::Pool(_) => None,
     };
     let filter = WatchFilter { workspace, ..WatchFilter::default() };
     let mut changes = Changes::open(client, filter).await?;
@@ -159,7 +162,7 @@ async fn volumes(
     }
     let own = rustix::process::geteuid().as_raw();
     let filter = VolumeFilter {
-        workspace: Some(workspace.clone()),
+        workspace: (!args.all_workspaces).then(|| workspace.clone()),
         name: name.cloned(),
         owner_uid: if args.all || name.is_some() { None } else { Some(own) },
         tags: args.tag.clone(),
@@ -177,8 +180,10 @@ async fn nothing(
     shape: Shape,
     client: &Client,
 ) -> Result<View> {
-    // A workspace that is not there is an error, not an empty one.
-    client.workspace(workspace).await?;
+    if !args.all_workspaces {
+        // A workspace that is not there is an error, not an empty one.
+        client.workspace(workspace).await?;
+    }
     let (kind, flag) = if args.released { ("released volume", " --released") } else { ("volume", "") };
     let tagged =
         if args.tag.is_empty() { String::new() } else { format!(" with tag {}", args.tag.join(", ")) };
@@ -195,7 +200,8 @@ async fn nothing(
         Output::Table | Output::Wide | Output::Yaml => String::new(),
         Output::Json => document::many::<Volume>(&[], Notation::Json)?,
     };
-    let note = format!("no {kind}s{whose}{tagged} in workspace {workspace}{hint}");
+    let place = if args.all_workspaces { String::new() } else { format!(" in workspace {workspace}") };
+    let note = format!("no {kind}s{whose}{tagged}{place}{hint}");
     Ok(View { text, note: Some(note), volumes: Vec::new() })
 }
 

@@ -39,6 +39,7 @@ const GET: &str = "\
 Examples:
   orlop get -t volume                       what you own in the workspace public
   orlop get -t volume -w team -a            what anybody owns in the workspace team
+  orlop get -t volume -A -a                 every volume of this node
   orlop get -t volume -n data -d            all there is to know about one volume
   orlop get -i \"data | v1beta | volume | public\" -o yaml
   orlop get -t volume -a -o wide -r         live, until Ctrl-C
@@ -231,6 +232,9 @@ pub(crate) struct GetArgs {
     /// Show the resources of all owners
     #[arg(short, long)]
     pub(crate) all: bool,
+    /// Show the volumes of all workspaces
+    #[arg(short = 'A', long, conflicts_with_all = ["workspace", "name", "identifier", "id"])]
+    pub(crate) all_workspaces: bool,
     #[command(flatten)]
     pub(crate) format: Format,
     /// Show every detail of each resource

@@ -50,7 +50,7 @@ pub(crate) struct Columns {
 pub(crate) fn volumes(console: &Console, volumes: &[Volume], columns: Columns, now: Timestamp) -> String {
     let mut header = vec!["NAME", "VERSION", "TYPE", "WORKSPACE", "STATUS", "RUNTIME", "OWNER"];
     if columns.wide {
-        header.extend(["SIZE", "USED", "ACCESS", "KIND", "POOL", "ATTACHED", "AGE"]);
+        header.extend(["SIZE", "USED", "ACCESS", "KIND", "NODE", "POOL", "ATTACHED", "AGE"]);
     }
     if columns.released {
         header.extend(if columns.wide {
@@ -81,6 +81,7 @@ pub(crate) fn volumes(console: &Console, volumes: &[Volume], columns: Columns, n
                 Cell::new(status.used_bytes.map_or_else(|| "-".to_owned(), quantity::bytes)),
                 Cell::new(volume.access_mode().short()),
                 Cell::new(manifest.volume.volume_type),
+                Cell::new(plain(&status.node)),
                 Cell::new(&status.pool),
                 Cell::new(status.attachments.len()),
                 Cell::new(quantity::age(status.created_at, now)),
