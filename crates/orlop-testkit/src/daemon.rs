@@ -229,18 +229,6 @@ impl OrlopDaemon {
         assert!(ready, "the daemon is not ready after {START:?} ({last}):\n{}", self.tail());
     }
 
-    /// Waits for the daemon to end by itself, at a fault point say.
-    #[track_caller]
-    pub fn wait_exit(&mut self) -> ExitStatus {
-        let mut status = None;
-        eventually(START, || {
-            status = self.exited();
-            status.is_some()
-        });
-        self.child = None;
-        status.unwrap_or_else(|| panic!("the daemon goes on running:\n{}", self.tail()))
-    }
-
     /// `kill -9`.
     #[track_caller]
     pub fn kill9(&mut self) {
@@ -272,14 +260,6 @@ impl OrlopDaemon {
         }
         self.spawn();
         self.wait_ready();
-    }
-
-    /// As [`Self::restart`], after a change to the environment: none takes the variable away.
-    #[track_caller]
-    pub fn restart_with_env(&mut self, name: &str, value: Option<&str>) {
-        self.env.retain(|(known, _)| known != name);
-        self.env.extend(value.map(|value| (name.into(), value.into())));
-        self.restart();
     }
 
     /// Panics if a volume is still mounted in any namespace, or a loop device has one of its files.

@@ -101,7 +101,8 @@ impl Drop for Scratch {
 /// A small filesystem of its own, mounted in a [`Scratch`].
 #[derive(Debug)]
 pub struct ScratchFs {
-    scratch: Scratch,
+    /// Unmounts and removes it when it is dropped.
+    _scratch: Scratch,
     root: PathBuf,
 }
 
@@ -131,7 +132,7 @@ impl ScratchFs {
         let root = scratch.mkdir("mnt");
         let option = format!("size={size},mode=755");
         run(Command::new("mount").args(["-t", "tmpfs", "-o", &option, "tmpfs"]).arg(&root)).ok();
-        Self { scratch, root }
+        Self { _scratch: scratch, root }
     }
 
     /// The root directory of the filesystem.
@@ -144,11 +145,6 @@ impl ScratchFs {
         self.root.join(below)
     }
 
-    /// The image below the filesystem, where it has one.
-    pub fn backing_file(&self) -> PathBuf {
-        self.scratch.join("image")
-    }
-
     #[track_caller]
     fn image(kind: &str, size: u64, mkfs: &[&str]) -> Self {
         let scratch = Scratch::new(kind);
@@ -159,7 +155,7 @@ impl ScratchFs {
         let (program, options) = mkfs.split_first().unwrap_or((&"mkfs", &[]));
         run(Command::new(program).args(options).arg(&image)).ok();
         run(Command::new("mount").args(["-t", kind, "-o", "loop"]).args([&image, &root])).ok();
-        Self { scratch, root }
+        Self { _scratch: scratch, root }
     }
 }
 
@@ -189,7 +185,7 @@ mod tests {
         ];
         for (kind, fs) in made {
             holds_a_file(&fs, kind);
-            let base = fs.scratch.path().to_owned();
+            let base = fs._scratch.path().to_owned();
             drop(fs);
             assert_eq!(mounts_below_anywhere(&base), []);
             assert_eq!(loops_below(&base), []);
@@ -206,7 +202,7 @@ mod tests {
         run(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image)).ok();
         run(Command::new("mkdir").arg(&inner)).ok();
         run(Command::new("mount").args(["-o", "loop"]).args([&image, &inner])).ok();
-        let base = outer.scratch.path().to_owned();
+        let base = outer._scratch.path().to_owned();
         assert_eq!(loops_below(&base).len(), 2);
         drop(outer);
         assert_eq!((loops_below(&base), mounts_below_anywhere(&base)), (vec![], vec![]));

@@ -26,7 +26,6 @@ const START: Duration = Duration::from_secs(90);
 #[derive(Debug, Default)]
 pub struct Builder {
     live_restore: bool,
-    sees: Vec<PathBuf>,
     plugins: Vec<(String, PathBuf)>,
 }
 
@@ -34,12 +33,6 @@ impl Builder {
     /// Containers survive the daemon (`--live-restore`).
     pub fn live_restore(mut self) -> Self {
         self.live_restore = true;
-        self
-    }
-
-    /// Mounts made later below `dir` are seen; not needed where the Orlop daemon already runs.
-    pub fn sees(mut self, dir: impl Into<PathBuf>) -> Self {
-        self.sees.push(dir.into());
         self
     }
 
@@ -52,7 +45,7 @@ impl Builder {
     /// Starts it and waits until it answers.
     #[track_caller]
     pub fn start(self) -> Docker {
-        let mut namespace = Namespace::new("docker", &self.sees);
+        let mut namespace = Namespace::new("docker");
         let cgroup = namespace
             .scratch()
             .path()

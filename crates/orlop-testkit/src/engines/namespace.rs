@@ -20,7 +20,6 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::command::eventually;
-use crate::mounts;
 use crate::process::{Process, alive, processes, signal};
 use crate::scratch::Scratch;
 
@@ -33,15 +32,11 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// Makes the namespaces. Mounts made later below one of the directories in `sees` are seen in
-    /// them: a directory that is no shared mount yet becomes one, until the namespace is dropped.
+    /// Makes the namespaces. What is mounted later below a shared mount of the host, as the daemon's
+    /// is, is seen in them.
     #[track_caller]
-    pub fn new(name: &str, sees: &[PathBuf]) -> Self {
-        let mut scratch = Scratch::new(name);
-        for dir in sees {
-            scratch.also_sweep(dir);
-            mounts::share(dir);
-        }
+    pub fn new(name: &str) -> Self {
+        let scratch = Scratch::new(name);
         let layers = scratch.mkdir("layers");
         let log_file = scratch.join("namespace.log");
         let log = File::create(&log_file).unwrap_or_else(|e| panic!("cannot make a namespace's log: {e}"));
@@ -157,13 +152,13 @@ fn pid_namespace(pid: i32) -> Option<PathBuf> {
 mod tests {
     use super::*;
     use crate::command::run;
-    use crate::mounts::mounts_below_anywhere;
+    use crate::mounts::{mounts_below_anywhere, share};
     use crate::{Part, require};
 
     #[test]
     fn writes_stay_inside_and_nothing_remains() {
         require!(Part::Root);
-        let namespace = Namespace::new("ns", &[]);
+        let namespace = Namespace::new("ns");
         let write = "echo x | tee /etc/orlop-probe /run/orlop-probe /var/lib/orlop-probe";
         run(namespace.command("sh").args(["-c", write])).ok();
         for dir in ["/etc", "/run", "/var/lib"] {
@@ -183,9 +178,10 @@ mod tests {
         let mut host = Scratch::new("host");
         let (seen, unseen) = (host.mkdir("seen"), host.mkdir("private"));
         host.also_sweep(&seen);
+        share(&seen);
         run(Command::new("mount").arg("--bind").args([&unseen, &unseen])).ok();
         run(Command::new("mount").arg("--make-private").arg(&unseen)).ok();
-        let namespace = Namespace::new("ns", std::slice::from_ref(&seen));
+        let namespace = Namespace::new("ns");
         for dir in [&seen, &unseen] {
             let below = dir.join("later");
             std::fs::create_dir(&below).unwrap_or_else(|e| panic!("{e}"));
@@ -201,7 +197,7 @@ mod tests {
     #[test]
     fn ids_are_translated() {
         require!(Part::Root);
-        let namespace = Namespace::new("ns", &[]);
+        let namespace = Namespace::new("ns");
         let script = "sleep 60 & echo $!";
         let inner: i32 = run(namespace.command("sh").args(["-c", script]))
             .ok()

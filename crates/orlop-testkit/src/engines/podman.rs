@@ -20,17 +20,10 @@ const OVERLAYFS_MAGIC: i64 = 0x794c_7630;
 /// How a [`Podman`] is to be set up.
 #[derive(Debug, Default)]
 pub struct Builder {
-    sees: Vec<PathBuf>,
     plugins: Vec<(String, PathBuf)>,
 }
 
 impl Builder {
-    /// Mounts made later below `dir` are seen; not needed where the Orlop daemon already runs.
-    pub fn sees(mut self, dir: impl Into<PathBuf>) -> Self {
-        self.sees.push(dir.into());
-        self
-    }
-
     /// A volume plugin `name` listens on `socket`.
     pub fn plugin(mut self, name: &str, socket: impl Into<PathBuf>) -> Self {
         self.plugins.push((name.to_owned(), socket.into()));
@@ -40,7 +33,7 @@ impl Builder {
     /// Sets it up.
     #[track_caller]
     pub fn start(self) -> Podman {
-        let mut namespace = Namespace::new("podman", &self.sees);
+        let mut namespace = Namespace::new("podman");
         let cgroup = namespace
             .scratch()
             .path()
