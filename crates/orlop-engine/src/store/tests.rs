@@ -5,6 +5,7 @@ mod commits;
 mod opening;
 mod pages;
 mod rows;
+mod snapshot_rows;
 mod stream;
 
 use jiff::Timestamp;

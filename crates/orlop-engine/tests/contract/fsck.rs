@@ -169,3 +169,111 @@ fn what_can_t_be_repaired_is_as_it_was() {
     assert_eq!(world.state("data"), VolumeState::Error);
     world.destroy("data");
 }
+
+/// Where in an XFS image its log is: from and to, in bytes.
+fn log_of(image: &Path) -> (u64, u64) {
+    let asked = ["logstart", "logblocks", "blocksize", "agblocks", "agblklog"];
+    let number = |field: &str| {
+        let said =
+            run(Command::new("xfs_db").args(["-r", "-c", "sb 0", "-c", &format!("p {field}")]).arg(image))
+                .ok();
+        said.trim().rsplit(' ').next().unwrap().parse::<u64>().unwrap()
+    };
+    let [start, blocks, size, group, bits] = asked.map(number);
+    let begin = ((start >> bits) * group + (start & ((1 << bits) - 1))) * size;
+    (begin, begin + blocks * size)
+}
+
+/// The records of the log that are not in their place yet, oldest first: where each begins.
+fn unwritten(image: &Path) -> Vec<u64> {
+    const MAGIC: u32 = 0xfeed_babe;
+    let bytes = std::fs::read(image).unwrap();
+    let (begin, end) = log_of(image);
+    let word = |at: u64| u32::from_be_bytes(bytes[at as usize..at as usize + 4].try_into().unwrap());
+    let long = |at: u64| u64::from(word(at)) << 32 | u64::from(word(at + 4));
+    let mut records: Vec<_> = (begin..end)
+        .step_by(512)
+        .filter(|at| word(*at) == MAGIC && u64::from(word(at + 20)) == (at - begin) / 512)
+        .map(|at| (long(at + 16), long(at + 24), at))
+        .collect();
+    records.sort_unstable();
+    let tail = records.last().unwrap().1;
+    records.into_iter().filter(|(lsn, ..)| *lsn >= tail).map(|(_, _, at)| at).collect()
+}
+
+/// An XFS as power loss leaves it: copied while it was written to, with changes in its log alone.
+#[test]
+fn a_log_that_was_left_dirty_is_replayed_or_given_up_when_it_can_t_be() {
+    require!(Part::Loop, Part::Xfs);
+    let world = World::new("fsck-log");
+    let made = filled(&world, "size: 320Mi, accessMode: ReadWriteMany, type: temp, filesystem: xfs");
+    let (image, crashed) = (world.image(&made), world.join("crashed.img"));
+    let path = world.attach("data", "one").unwrap().path;
+    // Each is in the log when this returns, and its inode is nowhere else yet.
+    for number in 0..60 {
+        let file = std::fs::File::create(path.join(format!("late-{number}"))).unwrap();
+        file.sync_all().unwrap();
+    }
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut number = 0;
+            while !stop.load(std::sync::atomic::Ordering::SeqCst) {
+                std::fs::write(path.join("more").join(format!("busy-{number}")), [3; 3000]).unwrap();
+                number += 1;
+            }
+        });
+        run(Command::new("cp").arg("--sparse=always").args([&image, &crashed])).ok();
+        stop.store(true, std::sync::atomic::Ordering::SeqCst);
+    });
+    world.detach("data", "one").unwrap();
+    world.assert_nothing_mounted();
+    let crash = || run(Command::new("cp").arg("--sparse=always").args([&crashed, &image])).ok();
+    let dirty = orlop_sys::filesystem::check(
+        &crashed,
+        orlop_sys::filesystem::FsKind::Xfs,
+        orlop_sys::filesystem::CheckMode::ReadOnly,
+        Duration::from_secs(60),
+    );
+    assert_eq!(dirty.unwrap(), orlop_sys::filesystem::CheckOutcome::LogDirty);
+    let records = unwritten(&crashed);
+    assert!(records.len() > 30, "{records:?}");
+
+    // A log that can be replayed is, and loses nothing.
+    crash();
+    let checked = world.check("data", LOOK).unwrap();
+    assert_eq!((checked.verdict, checked.state), (Verdict::Clean, VolumeState::Active), "{checked:?}");
+    let path = world.attach("data", "late").unwrap().path;
+    assert!((0..60).all(|number| path.join(format!("late-{number}")).exists()));
+    world.detach("data", "late").unwrap();
+    cargo(&world);
+    world.assert_nothing_mounted();
+
+    // One that is damaged in the middle can't be.
+    crash();
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(&image).unwrap();
+    for record in &records[records.len() / 4..records.len() / 2] {
+        std::os::unix::fs::FileExt::write_all_at(&file, &[0x5a; 64], record + 512 + 64).unwrap();
+    }
+    file.sync_all().unwrap();
+    drop(file);
+    fails(world.attach("data", "one"), ErrorKind::Damaged);
+    assert_eq!(world.state("data"), VolumeState::Error);
+    let before = run(Command::new("sha256sum").arg(&image)).ok();
+    let checked = world.check("data", LOOK).unwrap();
+    assert_eq!((checked.verdict, checked.state), (Verdict::Damaged, VolumeState::Error), "{checked:?}");
+    let error = fails(world.check("data", REPAIR), ErrorKind::Damaged);
+    assert!(error.hint.as_deref().is_some_and(|hint| hint.contains("--discard-log")), "{error}");
+    assert_eq!(run(Command::new("sha256sum").arg(&image)).ok(), before, "it is as it was");
+    let discard = CheckRequest { repair: true, discard_log: true };
+    let repaired = world.check("data", discard).unwrap();
+    assert_eq!((repaired.verdict, repaired.state), (Verdict::Repaired, VolumeState::Active), "{repaired:?}");
+    assert_eq!(world.check("data", LOOK).unwrap().verdict, Verdict::Clean);
+    // What was in its place before is there; what was in the log alone is not.
+    cargo(&world);
+    let path = world.attach("data", "late").unwrap().path;
+    assert!((0..60).any(|number| !path.join(format!("late-{number}")).exists()));
+    assert_eq!(std::fs::read(path.join("more/49")).unwrap(), [7; 5000]);
+    world.detach("data", "late").unwrap();
+    world.destroy("data");
+}

@@ -7,6 +7,7 @@ mod harness;
 
 mod adopt;
 mod aliases;
+mod btrfs;
 mod capacity;
 mod carried;
 mod changes;

@@ -147,6 +147,51 @@ fn limits_count_what_was_deleted_and_only_root_sets_them() {
     world.apply("four", SPEC).unwrap();
 }
 
+/// A snapshot counts with what it can take, whoever makes it; one that was deleted does not.
+#[test]
+fn limits_count_snapshots() {
+    require!(Part::Loop);
+    let world = World::new("limits-snapshots");
+    let engine = world.engine();
+    let public = "public".parse().unwrap();
+    let limit = |size: u64| {
+        let size_limit = Some(Some(orlop_model::Size::from_bytes(size)));
+        let request =
+            WorkspaceRequest { size_limit, volume_limit: Some(Some(1)), ..WorkspaceRequest::default() };
+        engine.put_workspace(&ROOT, &public, &request).unwrap();
+    };
+    world.apply("data", "size: 64Mi, accessMode: ReadWriteMany, type: temp").unwrap();
+    world.inside("data", |path| std::fs::write(path.join("file"), vec![7; 20 << 20]).unwrap());
+    limit(90 * MIB);
+    // Snapshots are none of the volumes that it may have.
+    let first = world.snapshot("first", "data").unwrap().resource.status.reserved.bytes();
+    assert!((20 * MIB..26 * MIB).contains(&first), "{first}");
+    let error = fails(world.snapshot("second", "data"), ErrorKind::WorkspaceFull);
+    for word in ["90Mi", "1 live volumes with 64Mi", "1 snapshots with 2", "0 released volumes"] {
+        assert!(error.message.contains(word), "{word}: {error}");
+    }
+    assert_eq!(world.snapshot_names(), ["first"]);
+    let content = || {
+        let pool = engine.pool(&ROOT, &"default".parse().unwrap()).unwrap();
+        (pool.reserved.bytes(), pool.snapshots)
+    };
+    assert_eq!(content(), (64 * MIB + first, 1), "what was refused reserves nothing");
+    assert_eq!(std::fs::read_dir(world.pool_path().join("snapshots")).unwrap().count(), 1);
+    // What a restore keeps of the volume is a snapshot too.
+    fails(world.restore("first"), ErrorKind::WorkspaceFull);
+    world.inside("data", |path| assert_eq!(std::fs::read(path.join("file")).unwrap().len(), 20 << 20));
+    assert_eq!(content(), (64 * MIB + first, 1));
+    // And so is a volume of what snapshots take.
+    limit(65 * MIB + first);
+    fails(world.apply("more", SPEC), ErrorKind::WorkspaceFull);
+    world.delete_snapshot("first").unwrap();
+    assert_eq!(content(), (64 * MIB, 0));
+    world.snapshot("second", "data").unwrap();
+    limit(128 * MIB);
+    world.restore("second").unwrap();
+    assert_eq!(world.snapshot_names().len(), 2);
+}
+
 /// Those who come at once can't both take the last room.
 #[test]
 fn a_limit_holds_among_many_at_once() {

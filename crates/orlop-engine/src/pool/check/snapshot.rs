@@ -25,7 +25,7 @@ impl Check<'_> {
         let paths = self.paths.clone();
         let stale = match describe::read(&paths, row) {
             None => Some("its snapshot.json is missing or damaged"),
-            Some(file) if same(&file, row) => None,
+            Some(file) if same(file.clone(), SnapshotFile::of(row)) => None,
             Some(_) => Some("its snapshot.json says something else than its record"),
         };
         if let Some(detail) = stale {
@@ -75,14 +75,15 @@ fn examine(image: &std::path::Path, row: &SnapshotRow) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether the description says what the record says. What became of its image is the record's alone.
-fn same(file: &SnapshotFile, row: &SnapshotRow) -> bool {
-    let plain = |file: &SnapshotFile| {
-        let mut file = SnapshotFile { generation: 0, ..file.clone() };
+/// Whether the description says what the record says. What became of its image is the record's alone,
+/// and what its volume is called is the volume's: a rename describes no snapshot anew.
+fn same(mut file: SnapshotFile, mut wanted: SnapshotFile) -> bool {
+    for file in [&mut file, &mut wanted] {
+        file.generation = 0;
         if file.state == SnapshotState::Error {
             file.state = SnapshotState::Active;
         }
-        file
-    };
-    plain(file) == plain(&SnapshotFile::of(row))
+    }
+    file.manifest.snapshot.volume = wanted.manifest.snapshot.volume.clone();
+    file == wanted
 }

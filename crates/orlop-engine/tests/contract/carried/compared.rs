@@ -19,6 +19,13 @@ fn a_check_names_every_difference_of_snapshots_and_loses_none() {
         world.snapshot(name, "data").unwrap();
     }
     let check = |repair| world.engine().check_pool(&ROOT, &default(), repair).unwrap();
+    // What its volume is called is no difference.
+    for (from, to) in [("data", "other"), ("other", "data")] {
+        let volume = VolumeKey { workspace: "public".parse().unwrap(), name: from.parse().unwrap() };
+        let request = RenameRequest { volume, name: to.parse().unwrap(), forget: Vec::new() };
+        world.engine().rename(&ROOT, &request).unwrap();
+        assert_eq!(differences(&check(false)), []);
+    }
     let report = check(true);
     assert_eq!((differences(&report), report.snapshots), (vec![], 9));
     let ids: Vec<_> = names.iter().map(|name| snapshot(&world, name).status.id).collect();
