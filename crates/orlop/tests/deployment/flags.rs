@@ -33,7 +33,13 @@ const KNOWN: [(&str, &[&str]); 6] = [
     ("csi-external-health-monitor-controller:v0.18.0", &["csi-address", "list-volumes-interval"]),
     (
         "csi-resizer:v2.2.1",
-        &["csi-address", "leader-election", "leader-election-namespace", "handle-volume-inuse-error"],
+        &[
+            "csi-address",
+            "leader-election",
+            "leader-election-namespace",
+            "handle-volume-inuse-error",
+            "feature-gates",
+        ],
     ),
 ];
 
