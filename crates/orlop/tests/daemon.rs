@@ -201,6 +201,15 @@ fn a_plan_has_snapshots_too() {
     fs::write(set.join("data.yaml"), DATA).unwrap();
     fs::write(set.join("monday.yaml"), monday).unwrap();
     fs::write(set.join("service.yaml"), "name: a\nversion: v1\ntype: service\n").unwrap();
+    let copy = |name: &str, source: &str| {
+        let temp = format!("temp, source: {{{source}}}}}");
+        SCRATCH
+            .replace("name: scratch", &format!("name: {name}"))
+            .replace("32Mi", "64Mi")
+            .replace("temp}", &temp)
+    };
+    fs::write(set.join("more.yaml"), copy("more", "snapshot: monday")).unwrap();
+    fs::write(session.daemon.scratch().join("copy.yaml"), copy("copy", "volume: more")).unwrap();
     let alone = session.daemon.scratch().join("alone.yaml");
     fs::write(&alone, monday).unwrap();
     let kept = session.daemon.scratch().join("kept.yaml");
@@ -209,7 +218,9 @@ fn a_plan_has_snapshots_too() {
     fs::write(&other, monday.replace("data}", "other}")).unwrap();
     for line in [
         "orlop diff -f alone.yaml",
-        "orlop diff -f set",
+        "orlop diff -f set -f copy.yaml",
+        // It would be made before what it is to be made of.
+        "orlop diff -f copy.yaml -f set",
         "orlop apply -f set",
         "orlop apply -f set --dry-run",
         "orlop diff -f kept.yaml",

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use orlop_api::{ApplyOptions, Client, VolumeFilter};
 use orlop_model::{
-    Error, ErrorKind, Result, SnapshotManifest, VolumeName, WorkspaceName,
+    Error, ErrorKind, Result, SnapshotManifest, VolumeManifest, VolumeName, VolumeSource, WorkspaceName,
     resource::{How, Intention, PlannedChange, Volume, VolumePlan, VolumeState},
 };
 
@@ -72,6 +72,16 @@ enum Step {
 }
 
 impl Step {
+    /// Whether it makes what has that title, such as `volume public/data`, which is not there yet.
+    fn makes(&self, title: &str) -> bool {
+        let is_it = match self {
+            Self::Volume(plan) => self::title("volume", &plan.workspace, &plan.name) == title,
+            Self::Snapshot { title: own, .. } => own == title,
+            Self::Skipped(_) => false,
+        };
+        is_it && self.intention() == Intention::Create
+    }
+
     fn intention(&self) -> Intention {
         match self {
             Self::Volume(plan) => plan.intention,
@@ -86,7 +96,7 @@ impl Step {
     fn show(&self, console: &mut Console) {
         match self {
             Self::Volume(plan) => {
-                let title = format!("volume {}/{}", plan.workspace, plan.name);
+                let title = title("volume", &plan.workspace, &plan.name);
                 console.print(format!("{title}: {}", would(plan.intention)));
                 for change in &plan.changes {
                     console.print(format!("  {}", described(change)));
@@ -132,20 +142,45 @@ fn described(change: &PlannedChange) -> String {
     format!("{}: {} -> {} ({how})", change.field, said(&change.from), said(&change.to))
 }
 
-/// What would change of a snapshot: none where it would be made, of a volume that is there or among
-/// those `declared`.
+fn title(kind: &str, workspace: &WorkspaceName, name: impl std::fmt::Display) -> String {
+    format!("{kind} {workspace}/{name}")
+}
+
+/// What would become of a volume. Its source may be made by one of the steps `before` it.
+async fn volume(
+    workspace: &WorkspaceName,
+    manifest: &VolumeManifest,
+    before: &[Step],
+    client: &Client,
+) -> Result<VolumePlan> {
+    let mut plan = client.plan(workspace, manifest, &ApplyOptions::default()).await?;
+    let source = manifest.volume.source.as_ref().map(|source| match source {
+        VolumeSource::Snapshot(name) => title("snapshot", workspace, name),
+        VolumeSource::Volume(name) => title("volume", workspace, name),
+    });
+    let missing = plan.refusal.as_ref().is_some_and(|refusal| refusal.kind == ErrorKind::NotFound);
+    if missing && source.is_some_and(|source| before.iter().any(|step| step.makes(&source))) {
+        plan.intention = Intention::Create;
+        plan.refusal = None;
+    }
+    Ok(plan)
+}
+
+/// What would change of a snapshot: none where it would be made. Its volume may be made by one of the
+/// steps `before` it.
 async fn snapshot(
     workspace: &WorkspaceName,
     manifest: &SnapshotManifest,
-    declared: &BTreeSet<(&WorkspaceName, &VolumeName)>,
+    before: &[Step],
     client: &Client,
 ) -> Result<Option<Vec<String>>> {
     match client.snapshot(workspace, &manifest.name).await {
         Ok(found) => found.manifest.changes_to(manifest, workspace).map(Some),
         Err(error) if error.kind == ErrorKind::NotFound => {
-            let volume = &manifest.snapshot.volume;
-            if !declared.contains(&(workspace, volume)) {
-                client.volume(workspace, volume).await?;
+            let name = &manifest.snapshot.volume;
+            let volume = title("volume", workspace, name);
+            if !before.iter().any(|step| step.makes(&volume)) {
+                client.volume(workspace, name).await?;
             }
             Ok(None)
         }
@@ -167,11 +202,11 @@ impl Plan {
             steps.push(match resource {
                 Resource::Volume { workspace, manifest } => {
                     declared.insert((workspace, &manifest.name));
-                    Step::Volume(client.plan(workspace, manifest, &ApplyOptions::default()).await?)
+                    Step::Volume(volume(workspace, manifest, &steps, client).await?)
                 }
                 Resource::Snapshot { workspace, manifest } => {
-                    let title = format!("snapshot {workspace}/{}", manifest.name);
-                    let changes = snapshot(workspace, manifest, &declared, client).await;
+                    let title = title("snapshot", workspace, &manifest.name);
+                    let changes = snapshot(workspace, manifest, &steps, client).await;
                     if let Err(error) = &changes
                         && error.kind == ErrorKind::Unreachable
                     {
