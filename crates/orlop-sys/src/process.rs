@@ -1,5 +1,6 @@
 //! Running a program to its end: no shell, a clean environment, bounded output, a time limit.
 
+use std::convert::Infallible;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -15,7 +16,7 @@ use rustix::process::{
     Pid, PidfdFlags, Signal, getpid, getppid, kill_process_group, pidfd_open, set_parent_process_death_signal,
 };
 
-use crate::error::{ProgramOutcome, Result, SysError};
+use crate::error::{ProgramOutcome, Result, SysError, Unfinished};
 
 /// Searched after `PATH`: what makes and checks filesystems is often not in a user's path.
 const SYSTEM_DIRECTORIES: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"];
@@ -23,6 +24,8 @@ const SYSTEM_DIRECTORIES: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"]
 const KEPT_OUTPUT: usize = 16 * 1024;
 /// So many lines of them are shown in an error.
 const SHOWN_LINES: usize = 4;
+/// So often it is asked whether a program that runs is to go on.
+const ASKED: Duration = Duration::from_millis(100);
 /// After its end a program's pipes are read on for this long: a stray grandchild may hold them.
 const DRAIN: Duration = Duration::from_millis(200);
 
@@ -76,17 +79,32 @@ impl Program {
         environment: &[(&str, &str)],
         limit: Duration,
     ) -> Result<Finished> {
-        self.run_at(&self.find()?, arguments, environment, Stdio::null(), limit)
+        never_stopped(self.run_at(&self.find()?, arguments, environment, Stdio::null(), limit, unasked))
     }
 
-    fn run_at(
+    /// The same, and asks `go_on` some times a second: where that fails the program is killed as after
+    /// the limit, and what it said is handed back.
+    ///
+    /// # Errors
+    /// See [`Unfinished`], and [`Self::run`].
+    pub fn run_while<E>(
+        &self,
+        arguments: &[&std::ffi::OsStr],
+        limit: Duration,
+        go_on: impl FnMut() -> Result<(), E>,
+    ) -> Result<Finished, Unfinished<E>> {
+        self.run_at(&self.find()?, arguments, &[], Stdio::null(), limit, go_on)
+    }
+
+    fn run_at<E>(
         &self,
         executable: &Path,
         arguments: &[&std::ffi::OsStr],
         environment: &[(&str, &str)],
         input: Stdio,
         limit: Duration,
-    ) -> Result<Finished> {
+        go_on: impl FnMut() -> Result<(), E>,
+    ) -> Result<Finished, Unfinished<E>> {
         let mut command = Command::new(executable);
         command
             .args(arguments)
@@ -110,12 +128,17 @@ impl Program {
             });
         }
         let child = command.spawn().map_err(|error| SysError::io("start", executable, &error))?;
-        self.finish(child, limit)
+        self.finish(child, limit, go_on)
     }
 
-    fn finish(&self, mut child: Child, limit: Duration) -> Result<Finished> {
+    fn finish<E>(
+        &self,
+        mut child: Child,
+        limit: Duration,
+        go_on: impl FnMut() -> Result<(), E>,
+    ) -> Result<Finished, Unfinished<E>> {
         let group = Pid::from_child(&child);
-        let outcome = self.collect(&mut child, group, limit);
+        let outcome = self.collect(&mut child, group, limit, go_on);
         if outcome.is_err() {
             // The group also holds what the program started; its leader is reaped just below, so
             // the number can't be another group's.
@@ -125,7 +148,13 @@ impl Program {
         outcome
     }
 
-    fn collect(&self, child: &mut Child, group: Pid, limit: Duration) -> Result<Finished> {
+    fn collect<E>(
+        &self,
+        child: &mut Child,
+        group: Pid,
+        limit: Duration,
+        mut go_on: impl FnMut() -> Result<(), E>,
+    ) -> Result<Finished, Unfinished<E>> {
         let mut stdout = Tail::new(child.stdout.take().map(OwnedFd::from));
         let mut stderr = Tail::new(child.stderr.take().map(OwnedFd::from));
         let exited = pidfd_open(group, PidfdFlags::empty())
@@ -136,14 +165,15 @@ impl Program {
             let until = drain_until.unwrap_or(deadline);
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() && drain_until.is_none() {
-                return Err(SysError::ProgramTimedOut { program: self.name, limit });
+                return Err(SysError::ProgramTimedOut { program: self.name, limit }.into());
             }
+            go_on().map_err(Unfinished::Stopped)?;
             let ended = drain_until.is_some();
             if ended && (left.is_zero() || (stdout.is_closed() && stderr.is_closed())) {
                 break;
             }
             let (out_ready, err_ready, exit_ready) =
-                wait_for(&stdout, &stderr, (!ended).then_some(exited.as_fd()), left)?;
+                wait_for(&stdout, &stderr, (!ended).then_some(exited.as_fd()), left.min(ASKED))?;
             if out_ready {
                 stdout.read_some();
             }
@@ -175,7 +205,18 @@ pub fn run_command(
         .map(File::from)
         .map_err(|errno| SysError::call("make a file in memory", errno))?;
     file.write_all(input).and_then(|()| file.rewind()).map_err(failed)?;
-    COMMAND.run_at(executable, arguments, environment, Stdio::from(file), limit)
+    never_stopped(COMMAND.run_at(executable, arguments, environment, Stdio::from(file), limit, unasked))
+}
+
+fn unasked() -> Result<(), Infallible> {
+    Ok(())
+}
+
+fn never_stopped(done: Result<Finished, Unfinished<Infallible>>) -> Result<Finished> {
+    done.map_err(|unfinished| match unfinished {
+        Unfinished::Failed(error) => error,
+        Unfinished::Stopped(never) => match never {},
+    })
 }
 
 impl Finished {
@@ -293,6 +334,30 @@ mod tests {
         assert_eq!((done.stdout.as_str(), done.stderr.as_str()), ("out\n", "err\n"));
         let error = done.success().unwrap_err();
         assert_eq!(error.to_string(), "sh failed with exit status 3: err");
+    }
+
+    #[test]
+    fn a_program_that_is_not_to_go_on_is_killed_with_its_children() {
+        let dir = tempfile::tempdir().unwrap();
+        let pid = dir.path().join("pid");
+        let script = format!("sleep 600 & echo $! > {}; wait", pid.display());
+        let begin = Instant::now();
+        let go_on = || {
+            if std::fs::read_to_string(&pid).is_ok_and(|text| text.ends_with('\n')) {
+                Err("enough")
+            } else {
+                Ok(())
+            }
+        };
+        let arguments = [OsStr::new("-c"), OsStr::new(&script)];
+        let stopped = SH.run_while(&arguments, Duration::from_secs(60), go_on).unwrap_err();
+        assert!(matches!(stopped, Unfinished::Stopped("enough")), "{stopped:?}");
+        assert!(begin.elapsed() < Duration::from_secs(30));
+        let child = std::fs::read_to_string(&pid).unwrap();
+        crate::testing::wait_until("the child is gone", || {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.trim()));
+            stat.is_err() || stat.is_ok_and(|stat| stat.contains(") Z "))
+        });
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
 
 use orlop_engine::*;
 use orlop_model::{ErrorKind, Size, VolumeType};
-use orlop_testkit::{Part, require};
+use orlop_testkit::{Part, command::eventually, require};
 
 use crate::harness::*;
 
@@ -80,4 +80,36 @@ fn what_can_not_be_adopted_leaves_nothing_behind() {
     assert!(world.engine().volume(&ROOT, &key("data")).is_err());
     assert_eq!(fs::read_dir(world.pool_path().join("volumes")).unwrap().count(), 0);
     world.assert_nothing_mounted();
+}
+
+/// In the middle of one large file too, while it is copied and while it is compared.
+#[test]
+fn an_adoption_is_stopped_within_a_file_and_leaves_nothing_behind() {
+    require!(Part::Loop);
+    let world = World::new("adopt-stop");
+    let source = world.mkdir("tree");
+    fs::write(source.join("file"), vec![5; 400 << 20]).unwrap();
+    for phase in ["copying", "verifying"] {
+        std::thread::scope(|scope| {
+            let adopting = scope.spawn(|| world.engine().adopt(&ROOT, &of(&source, "data")));
+            let mut seen = None;
+            assert!(eventually(PATIENCE, || {
+                let shown = world.engine().operations(&ROOT).pop();
+                seen = shown.filter(|shown| shown.phase == phase && shown.done_bytes > 0);
+                seen.is_some() || adopting.is_finished()
+            }));
+            let seen = seen.unwrap();
+            assert!(seen.done_bytes < seen.total_bytes.unwrap(), "{seen:?}");
+            world.engine().stop_operation(&ROOT, seen.id).unwrap();
+            fails(adopting.join().unwrap(), ErrorKind::Interrupted);
+        });
+        assert!(world.engine().volume(&ROOT, &key("data")).is_err());
+        assert_eq!(fs::read_dir(world.pool_path().join("volumes")).unwrap().count(), 0);
+        let pool = world.engine().pool(&ROOT, &"default".parse().unwrap()).unwrap();
+        assert_eq!((pool.reserved.bytes(), pool.volumes), (0, 0));
+        assert!(world.engine().operations(&ROOT).is_empty());
+        world.assert_nothing_mounted();
+    }
+    assert_eq!(fs::metadata(source.join("file")).unwrap().len(), 400 << 20);
+    world.engine().adopt(&ROOT, &of(&source, "data")).unwrap();
 }

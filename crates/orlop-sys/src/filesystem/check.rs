@@ -1,11 +1,12 @@
 //! Checking the filesystem in an image that is not mounted.
 
+use std::convert::Infallible;
 use std::ffi::OsStr;
 use std::path::Path;
 use std::time::Duration;
 
 use super::{FsKind, superblock};
-use crate::error::{Result, SysError};
+use crate::error::{Result, SysError, Unfinished};
 use crate::process::Finished;
 
 /// Whether a check may write.
@@ -49,6 +50,26 @@ pub enum CheckOutcome {
 /// # Errors
 /// Where the program could not do its work; [`crate::SysError::ProgramTimedOut`].
 pub fn check(image: &Path, kind: FsKind, mode: CheckMode, limit: Duration) -> Result<CheckOutcome> {
+    check_while(image, kind, mode, limit, || Ok::<(), Infallible>(())).map_err(
+        |unfinished| match unfinished {
+            Unfinished::Failed(error) => error,
+            Unfinished::Stopped(never) => match never {},
+        },
+    )
+}
+
+/// The same, which ends when `go_on`, asked some times a second, fails. A check that only reads has then
+/// changed nothing.
+///
+/// # Errors
+/// See [`Unfinished`], and [`check`].
+pub fn check_while<E>(
+    image: &Path,
+    kind: FsKind,
+    mode: CheckMode,
+    limit: Duration,
+    go_on: impl FnMut() -> Result<(), E>,
+) -> Result<CheckOutcome, Unfinished<E>> {
     let Some(found) = superblock(image)?.filter(|found| found.kind == kind) else {
         return Ok(CheckOutcome::Damaged {
             detail: format!("the image holds no {kind} filesystem any more"),
@@ -58,7 +79,7 @@ pub fn check(image: &Path, kind: FsKind, mode: CheckMode, limit: Duration) -> Re
     let length = match crate::blockdev::BlockDevice::of_node(image) {
         Ok(device) => device.size()?,
         Err(SysError::Invalid { .. }) => crate::image::space(image)?.length,
-        Err(error) => return Err(error),
+        Err(error) => return Err(error.into()),
     };
     if length < found.size {
         return Ok(CheckOutcome::Damaged {
@@ -80,19 +101,15 @@ pub fn check(image: &Path, kind: FsKind, mode: CheckMode, limit: Duration) -> Re
                 CheckMode::Safe => "-p",
                 CheckMode::Full => "-fp",
             };
-            let done = run(kind, &[OsStr::new(how), image.as_os_str()], limit)?;
-            ext4_outcome(&done, dirty)
+            let done = kind.check_program().run_while(&[OsStr::new(how), image.as_os_str()], limit, go_on)?;
+            Ok(ext4_outcome(&done, dirty)?)
         }
         FsKind::Xfs => {
             let arguments = [OsStr::new("-n"), OsStr::new("-f"), image.as_os_str()];
-            let done = run(kind, &arguments, limit)?;
-            xfs_outcome(&done)
+            let done = kind.check_program().run_while(&arguments, limit, go_on)?;
+            Ok(xfs_outcome(&done)?)
         }
     }
-}
-
-fn run(kind: FsKind, arguments: &[&OsStr], limit: Duration) -> Result<Finished> {
-    kind.check_program().run(arguments, &[], limit)
 }
 
 /// The exit status of e2fsck is a sum: 1 repaired, 2 repaired and "reboot" (of a mounted one), 4 not

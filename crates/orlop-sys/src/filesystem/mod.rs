@@ -16,7 +16,7 @@ mod tests;
 mod unseen;
 mod uuid;
 
-pub use check::{CheckMode, CheckOutcome, check};
+pub use check::{CheckMode, CheckOutcome, check, check_while};
 pub use mkfs::{mkfs, mkfs_bare};
 pub use parameters::{FormatParameters, XFS_MINIMUM, format_parameters};
 pub use repair::{RepairOutcome, repair};

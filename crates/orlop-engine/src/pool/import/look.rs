@@ -11,7 +11,8 @@ use orlop_model::{
     pool_report::{ImportFate, ImportedSnapshot, ImportedVolume},
 };
 use orlop_sys::{
-    filesystem::{CheckMode, CheckOutcome, check},
+    Unfinished,
+    filesystem::{CheckMode, CheckOutcome, check_while},
     image as host_image,
 };
 
@@ -65,7 +66,7 @@ pub(super) fn look(
     let verdicts = Mutex::new(Vec::new());
     let numbered: Vec<(usize, &Candidate)> = candidates.iter().enumerate().collect();
     in_parallel(core.config.recovery_parallelism, &numbered, |(number, candidate)| {
-        if let Err(why) = candidate.check(paths) {
+        if let Err(why) = candidate.check(paths, meter)? {
             verdicts.lock().unwrap_or_else(PoisonError::into_inner).push((*number, why));
         }
         meter.advance(allocated(candidate))
@@ -199,13 +200,19 @@ impl Candidate {
         }
     }
 
-    fn check(&self, paths: &PoolPaths) -> Result<(), String> {
+    /// `Ok(Err)` says, for people, what is wrong with it.
+    ///
+    /// # Errors
+    /// [`orlop_model::ErrorKind::Interrupted`] once the import is to stop.
+    fn check(&self, paths: &PoolPaths, meter: &Meter<'_>) -> Result<Result<(), String>> {
         let Placement::Image(placement) = match self {
             Self::Volume(file) => &file.placement,
             Self::Snapshot(file) => &file.placement,
         };
         let kind = kernel_kind(placement.filesystem);
-        match check(&self.image(paths), kind, CheckMode::ReadOnly, CHECK_LIMIT) {
+        let image = self.image(paths);
+        let checked = check_while(&image, kind, CheckMode::ReadOnly, CHECK_LIMIT, || meter.advance(0));
+        Ok(match checked {
             // As after a crash: its log is replayed at its first use.
             Ok(CheckOutcome::Clean | CheckOutcome::LogDirty) => Ok(()),
             Ok(CheckOutcome::Repaired { detail } | CheckOutcome::Damaged { detail }) => {
@@ -214,7 +221,8 @@ impl Candidate {
                     "its filesystem is damaged; {program} says: {detail}; copy it away first, then repair it and import again"
                 ))
             }
-            Err(error) => Err(error.to_string()),
-        }
+            Err(Unfinished::Failed(error)) => Err(error.to_string()),
+            Err(Unfinished::Stopped(error)) => return Err(error),
+        })
     }
 }

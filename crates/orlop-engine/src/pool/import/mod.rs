@@ -117,7 +117,7 @@ fn take_over(
             }
         } else {
             meter.phase("checking the filesystem of the pool", None);
-            place::check_medium(&row, &object)?;
+            place::check_medium(&row, &object, meter)?;
             medium::bring(core, &row)?;
         }
     }

@@ -9,7 +9,7 @@ use orlop_model::{
 };
 use orlop_sys::{
     blockdev::BlockDevice,
-    filesystem::{CheckMode, CheckOutcome, FsKind, check},
+    filesystem::{CheckMode, CheckOutcome, FsKind, check_while},
     image as host_image,
 };
 
@@ -17,13 +17,14 @@ use super::CHECK_LIMIT;
 use crate::{
     core::Core,
     format::{PoolFile, PoolPaths},
-    host::On,
+    host::{On, ended},
     pool::{
         create::{checked, text},
         format::pool_on,
         medium, read_short,
     },
     request::{ImportPlace, ImportRequest},
+    running::Meter,
     store::{PoolRow, pools},
 };
 
@@ -99,7 +100,7 @@ pub(super) fn new_row(
 }
 
 /// The filesystem that the pool is on comes from elsewhere too: it is checked before it is mounted.
-pub(super) fn check_medium(row: &PoolRow, object: &str) -> Result<()> {
+pub(super) fn check_medium(row: &PoolRow, object: &str, meter: &Meter<'_>) -> Result<()> {
     let path = match &row.medium {
         Medium::Directory => return Ok(()),
         // The kernel has it, and a checker would see the half of it that is on the disk.
@@ -107,7 +108,9 @@ pub(super) fn check_medium(row: &PoolRow, object: &str) -> Result<()> {
         Medium::Device { device } => device,
         Medium::Image { file, .. } => file,
     };
-    match check(Path::new(path), FsKind::Xfs, CheckMode::ReadOnly, CHECK_LIMIT).on(object)? {
+    let go_on = || meter.advance(0);
+    let checked = check_while(Path::new(path), FsKind::Xfs, CheckMode::ReadOnly, CHECK_LIMIT, go_on);
+    match ended(checked, object)? {
         CheckOutcome::Clean | CheckOutcome::LogDirty => Ok(()),
         CheckOutcome::Repaired { detail } | CheckOutcome::Damaged { detail } => Err(Error::new(
             ErrorKind::Damaged,
