@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use orlop_csi::Settings;
 use orlop_engine::{EngineConfig, SnapshotHooks};
 use orlop_model::{
     Error, ErrorKind, Period, Result, Size,
@@ -32,6 +33,17 @@ pub struct Config {
     pub log_filter: String,
     /// How long work that was begun may take after the daemon was told to stop.
     pub drain: Duration,
+    /// The orchestrator that is served, where one is.
+    pub csi: Option<Csi>,
+}
+
+/// How an orchestrator is served through the Container Storage Interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Csi {
+    /// The path of the socket.
+    pub socket: PathBuf,
+    /// What the driver is told.
+    pub driver: Settings,
 }
 
 /// What flags say; `None` leaves it to the configuration file, then to the default.
@@ -45,6 +57,14 @@ pub struct Overrides {
     pub run_dir: Option<PathBuf>,
     /// `--mount-dir`.
     pub mount_dir: Option<PathBuf>,
+    /// `--csi-endpoint`, or the variable `CSI_ENDPOINT`.
+    pub csi_endpoint: Option<String>,
+    /// `--csi-expand-on-node`.
+    pub csi_expand_on_node: bool,
+    /// `--node-id`.
+    pub node_id: Option<String>,
+    /// `--kubelet-root`.
+    pub kubelet_root: Option<PathBuf>,
     /// `--log-format`.
     pub log_format: Option<LogFormat>,
     /// `--log`, or the variable `ORLOP_LOG`.
@@ -56,6 +76,8 @@ impl Config {
     pub const STATE_DIR: &str = "/var/lib/orlop";
     /// The sockets; and below it the mounts.
     pub const RUN_DIR: &str = "/run/orlop";
+    /// Where the kubelet has the directories of pods.
+    pub const KUBELET_ROOT: &str = "/var/lib/kubelet";
     /// The configuration file; may be missing.
     pub const FILE: &str = "/etc/orlop/orlop.yaml";
 
@@ -88,13 +110,20 @@ impl Config {
             (None, Some(word)) => word.parse()?,
             (None, None) => LogFormat::default(),
         };
+        let csi = flags.csi_endpoint.or(said.csi_endpoint);
+        let node = flags.node_id.or(said.node_id);
+        let expand_on_node = flags.csi_expand_on_node || said.csi_expand_on_node.unwrap_or_default();
+        let csi = csi.map(|endpoint| Csi::new(&endpoint, node.as_deref(), expand_on_node)).transpose()?;
+        // Only an orchestrator names directories in it.
+        let kubelet_root = path(flags.kubelet_root, said.kubelet_root, Self::KUBELET_ROOT.into())?;
+        let kubelet_root = csi.as_ref().map(|_| kubelet_root);
         let parallelism = said.recovery_parallelism.map(|number| usize::try_from(number).unwrap_or(1));
         Ok(Self {
             engine: EngineConfig {
                 state_dir: path(flags.state_dir, said.state_dir, Self::STATE_DIR.into())?,
                 mount_dir,
-                node: host_name(),
-                kubelet_root: None,
+                node: node.unwrap_or_else(host_name),
+                kubelet_root,
                 default_size: said.default_size.unwrap_or(Size::from_bytes(1 << 30)),
                 low_water: said.low_water,
                 blanks: said.blanks.unwrap_or(2),
@@ -118,7 +147,21 @@ impl Config {
             log_format,
             log_filter: flags.log_filter.or(said.log).unwrap_or_else(|| "info".to_owned()),
             drain: said.drain.unwrap_or(Duration::from_secs(30)),
+            csi,
         })
+    }
+}
+
+impl Csi {
+    /// The name of the host is no substitute for a node's: in a container it is the pod's.
+    fn new(endpoint: &str, node: Option<&str>, expand_on_node: bool) -> Result<Self> {
+        let node = node.ok_or_else(|| {
+            Error::new(ErrorKind::InvalidArgument, "a CSI endpoint is given, and the node has no name")
+                .object("--node-id")
+                .hint("give --node-id the name that the orchestrator has for this node")
+        })?;
+        let driver = Settings::new(node.to_owned(), expand_on_node)?;
+        Ok(Self { socket: orlop_csi::socket(endpoint)?, driver })
     }
 }
 
@@ -175,6 +218,32 @@ mod tests {
         assert_eq!(config.engine.mount_dir, Path::new("/run/orlop/mounts"));
         assert_eq!(config.engine.stale_after, Duration::from_secs(30));
         assert!(!config.engine.node.is_empty());
+    }
+
+    #[test]
+    fn an_orchestrator_is_served_where_an_endpoint_is_given() {
+        let said = |text: &str| Configuration::read("orlop.yaml", text.as_bytes().to_vec()).unwrap();
+        let combine = |flags, text| Config::combine(flags, said(text));
+        let none = combine(Overrides::default(), "nodeId: a\nkubeletRoot: /k\n").unwrap();
+        assert_eq!((none.csi, none.engine.kubelet_root, none.engine.node.as_str()), (None, None, "a"));
+
+        let file = "csiEndpoint: unix:///a/csi.sock\nnodeId: a\ncsiExpandOnNode: true\n";
+        let config =
+            combine(Overrides { node_id: Some("b".to_owned()), ..Default::default() }, file).unwrap();
+        let csi = config.csi.unwrap();
+        assert_eq!(csi.socket, Path::new("/a/csi.sock"));
+        assert_eq!(csi.driver, Settings { node: "b".to_owned(), expand_on_node: true });
+        assert_eq!(config.engine.node, "b");
+        assert_eq!(config.engine.kubelet_root.as_deref(), Some(Path::new("/var/lib/kubelet")));
+
+        for (file, object) in [
+            ("csiEndpoint: unix:///a/csi.sock\n", "--node-id"),
+            ("csiEndpoint: tcp://127.0.0.1:1\nnodeId: a\n", "CSI endpoint"),
+            ("csiEndpoint: unix:///a/csi.sock\nnodeId: a/b\n", "node id"),
+        ] {
+            let error = combine(Overrides::default(), file).unwrap_err();
+            assert_eq!((error.kind, error.object.as_deref()), (ErrorKind::InvalidArgument, Some(object)));
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::{
 };
 
 use axum::Router;
+use orlop_csi::Driver;
 use orlop_engine::Engine;
 use orlop_model::{Error, ErrorKind, Result, resource::Front};
 use sd_notify::NotifyState;
@@ -17,7 +18,7 @@ use tokio::{
 };
 
 use crate::{
-    config::Config,
+    config::{Config, Csi},
     connection::{Peer, Peers, WRITE_PATIENCE},
     logs, rest,
     service::{self, Phase, Service},
@@ -28,7 +29,7 @@ use crate::{
 const WORKERS: usize = 2;
 /// Threads that wait for the engine, at most: what all sockets may take, and recovery. Changes that hang leave
 /// their threads to the reads of every socket that way. They end when they are idle.
-const BLOCKING: usize = service::THREADS + 2 * orlop_docker::THREADS + 1;
+const BLOCKING: usize = service::THREADS + 2 * orlop_docker::THREADS + orlop_csi::THREADS + 1;
 /// An idle thread for the engine ends after so long, and its memory with it.
 const IDLE_THREAD: Duration = Duration::from_secs(5);
 /// Handlers and the engine keep little on the stack.
@@ -46,7 +47,7 @@ pub fn serve(config: Config) -> Result<()> {
     // First: the mount directory lies below it by default, and is made by the engine for root alone.
     let run_dir = RunDirectory::take(&config.run_dir)?;
     let engine = Engine::open(config.engine)?;
-    let sockets = run_dir.listen(&config.group)?;
+    let sockets = run_dir.listen(&config.group, config.csi.as_ref().map(|csi| csi.socket.as_path()))?;
 
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
@@ -59,7 +60,7 @@ pub fn serve(config: Config) -> Result<()> {
         .map_err(|fault| {
             Error::new(ErrorKind::Host, format!("no threads: {fault}")).hint("see the limits of this process")
         })?;
-    let (ended, deadline) = runtime.block_on(run(engine.clone(), &sockets, config.drain));
+    let (ended, deadline) = runtime.block_on(run(engine.clone(), &sockets, config.csi, config.drain));
     // Waits for changes whose clients have gone; the sockets were closed before.
     runtime.shutdown_timeout(deadline.saturating_duration_since(Instant::now()).max(Duration::from_secs(1)));
     engine.shutdown();
@@ -69,7 +70,7 @@ pub fn serve(config: Config) -> Result<()> {
 }
 
 /// Serves until a signal or a fault. Returns what came of it, and until when work may still end.
-async fn run(engine: Engine, sockets: &Sockets, drain: Duration) -> (Result<()>, Instant) {
+async fn run(engine: Engine, sockets: &Sockets, csi: Option<Csi>, drain: Duration) -> (Result<()>, Instant) {
     let service = Service::new(engine.clone());
     let mut servers = JoinSet::new();
     let started = async {
@@ -81,6 +82,11 @@ async fn run(engine: Engine, sockets: &Sockets, drain: Duration) -> (Result<()>,
         ];
         for (listener, router) in fronts {
             servers.spawn(listen(listener, router, &service)?);
+        }
+        if let (Some(listener), Some(Csi { socket: _, driver })) = (&sockets.csi, csi) {
+            let driver = Driver::new(engine.clone(), driver);
+            let served = orlop_csi::serve(driver, asynchronous(listener)?, service.stopping());
+            servers.spawn(async { served.await.map_err(std::io::Error::other) });
         }
         until_stopped(&engine, &service, &mut stop, &mut servers).await.map(|()| stop)
     };
@@ -173,14 +179,17 @@ fn listen(
     router: Router,
     service: &Service,
 ) -> Result<impl Future<Output = std::io::Result<()>> + Send + use<>> {
-    let listener = listener
+    let peers = Peers::new(asynchronous(listener)?, WRITE_PATIENCE);
+    let make = router.into_make_service_with_connect_info::<Peer>();
+    Ok(axum::serve(peers, make).with_graceful_shutdown(service.stopping()).into_future())
+}
+
+fn asynchronous(listener: &StdListener) -> Result<UnixListener> {
+    listener
         .try_clone()
         .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
         .and_then(UnixListener::from_std)
-        .map_err(|fault| Error::new(ErrorKind::Host, format!("a socket can't be listened on: {fault}")))?;
-    let peers = Peers::new(listener, WRITE_PATIENCE);
-    let make = router.into_make_service_with_connect_info::<Peer>();
-    Ok(axum::serve(peers, make).with_graceful_shutdown(service.stopping()).into_future())
+        .map_err(|fault| Error::new(ErrorKind::Host, format!("a socket can't be listened on: {fault}")))
 }
 
 /// The signals that ask for the end.

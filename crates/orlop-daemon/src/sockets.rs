@@ -4,7 +4,7 @@ use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
     io,
     os::unix::{
-        fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown},
+        fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown},
         net::{UnixListener, UnixStream},
     },
     path::{Path, PathBuf},
@@ -16,12 +16,17 @@ use orlop_model::{Error, ErrorKind, Result};
 /// The kernel takes a path of so many bytes.
 const LONGEST_PATH: usize = 107;
 
-/// The three sockets, and the lock on the directory that holds them.
+/// The flags that say where sockets are.
+const RUN_DIR: &str = "--run-dir";
+const CSI_ENDPOINT: &str = "--csi-endpoint";
+
+/// The sockets, and the lock on the directory that holds all but that of CSI.
 #[derive(Debug)]
 pub(crate) struct Sockets {
     pub rest: UnixListener,
     pub docker: UnixListener,
     pub podman: UnixListener,
+    pub csi: Option<UnixListener>,
     bound: Vec<Bound>,
     _lock: File,
 }
@@ -83,26 +88,40 @@ impl RunDirectory {
         }
     }
 
-    /// Opens the sockets. `group` is the one that may talk to the REST socket, where it exists.
-    pub(crate) fn listen(self, group: &str) -> Result<Sockets> {
+    /// Opens the sockets. `group` is the one that may talk to the REST socket, where it exists; `csi` is
+    /// the path of that of CSI, whose directory is made where it is missing.
+    pub(crate) fn listen(self, group: &str, csi: Option<&Path>) -> Result<Sockets> {
         let groups = fs::read_to_string("/etc/group").unwrap_or_default();
         let rest_audience = group_id(&groups, group).map_or(Audience::Root, Audience::Group);
         let mut inherited = inherited()?;
         let mut bound = Vec::new();
-        let mut socket = |name: &str, file: &str, audience| -> Result<UnixListener> {
-            if let Some(at) = inherited.iter().position(|(known, _)| known == name) {
-                return Ok(inherited.swap_remove(at).1);
-            }
-            let path = self.path.join(file);
-            let listener = bind(&path, audience)?;
+        let mut made = |path: PathBuf, audience, flag| -> Result<UnixListener> {
+            let listener = bind(&path, audience, flag)?;
             let metadata = fs::symlink_metadata(&path).map_err(|fault| failed("reading", &path, &fault))?;
             bound.push(Bound { path, inode: metadata.ino() });
             Ok(listener)
         };
+        let mut socket = |name: &str, file: &str, audience| -> Result<UnixListener> {
+            if let Some(at) = inherited.iter().position(|(known, _)| known == name) {
+                return Ok(inherited.swap_remove(at).1);
+            }
+            made(self.path.join(file), audience, RUN_DIR)
+        };
         let rest = socket("rest", "orlop.sock", rest_audience)?;
         let docker = socket("docker", "docker.sock", Audience::Root)?;
         let podman = socket("podman", "podman.sock", Audience::Root)?;
-        Ok(Sockets { rest, docker, podman, bound, _lock: self.lock })
+        let csi = csi.map(|path| {
+            let parent = path.parent().unwrap_or(Path::new("/"));
+            DirBuilder::new().recursive(true).mode(0o750).create(parent).map_err(|fault| {
+                let message = format!("making {} failed: {fault}", parent.display());
+                Error::new(ErrorKind::Host, message)
+                    .object(CSI_ENDPOINT)
+                    .hint("see that it is on a writable filesystem, and that this runs as root")
+            })?;
+            made(path.to_owned(), Audience::Root, CSI_ENDPOINT)
+        });
+        let csi = csi.transpose()?;
+        Ok(Sockets { rest, docker, podman, csi, bound, _lock: self.lock })
     }
 }
 
@@ -134,11 +153,12 @@ fn inherited() -> Result<Vec<(String, UnixListener)>> {
     Ok(sockets)
 }
 
-fn bind(path: &Path, audience: Audience) -> Result<UnixListener> {
+/// Binds one. `flag` is what a user would change about its path.
+fn bind(path: &Path, audience: Audience, flag: &str) -> Result<UnixListener> {
     let at = |fault: io::Error| {
         Error::new(ErrorKind::Host, format!("the socket {} can't be made: {fault}", path.display()))
             .object(format!("socket {}", path.display()))
-            .hint("see that --run-dir is on a writable filesystem, and that this runs as root")
+            .hint(format!("see that {flag} is on a writable filesystem, and that this runs as root"))
     };
     // Bound under another name, given its owner and mode, and renamed: nobody can connect while
     // it still has the mode of the umask.
@@ -149,10 +169,10 @@ fn bind(path: &Path, audience: Audience) -> Result<UnixListener> {
             ErrorKind::InvalidArgument,
             format!("the socket path {} has {length} bytes, the kernel takes {LONGEST_PATH}", path.display()),
         )
-        .object("--run-dir")
-        .hint("choose a shorter --run-dir"));
+        .object(flag)
+        .hint(format!("choose a shorter {flag}")));
     }
-    prove_deserted(path)?;
+    prove_deserted(path, flag)?;
     remove_socket(&unready).map_err(at)?;
     let listener = UnixListener::bind(&unready).map_err(at)?;
     let mode = match audience {
@@ -168,7 +188,7 @@ fn bind(path: &Path, audience: Audience) -> Result<UnixListener> {
 }
 
 /// Refuses to replace a socket that somebody answers on, or a file that is no socket.
-fn prove_deserted(path: &Path) -> Result<()> {
+fn prove_deserted(path: &Path, flag: &str) -> Result<()> {
     let Ok(metadata) = fs::symlink_metadata(path) else { return Ok(()) };
     if !is_socket(&metadata) {
         return Err(Error::new(
@@ -176,7 +196,7 @@ fn prove_deserted(path: &Path) -> Result<()> {
             format!("{} is there and is no socket; it is left alone", path.display()),
         )
         .object(format!("socket {}", path.display()))
-        .hint("move it away, or choose another --run-dir"));
+        .hint(format!("move it away, or choose another {flag}")));
     }
     match UnixStream::connect(path) {
         Ok(_) => Err(taken(path)),
@@ -218,7 +238,7 @@ mod tests {
     use super::*;
 
     fn open(run_dir: &Path, group: &str) -> Result<Sockets> {
-        RunDirectory::take(run_dir)?.listen(group)
+        RunDirectory::take(run_dir)?.listen(group, None)
     }
 
     fn mode(path: &Path) -> u32 {
@@ -263,6 +283,28 @@ mod tests {
         let refused = open(directory.path(), "none").unwrap_err();
         assert_eq!(refused.kind, ErrorKind::Conflict, "{refused}");
         assert_eq!(fs::read(&path).unwrap(), b"precious");
+    }
+
+    #[test]
+    fn the_socket_of_csi_is_where_it_was_asked_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("plugins/csi.orlop.dev/csi.sock");
+        let listen =
+            |path: &Path| RunDirectory::take(&directory.path().join("run"))?.listen("none", Some(path));
+        for _ in 0..2 {
+            let sockets = listen(&path).unwrap();
+            assert_eq!(mode(&path), 0o600);
+            UnixStream::connect(&path).unwrap();
+            drop(sockets);
+            assert!(!path.exists());
+            // What a killed daemon leaves is replaced.
+            drop(UnixListener::bind(&path).unwrap());
+        }
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "precious").unwrap();
+        let refused = listen(&path).unwrap_err();
+        assert_eq!(refused.kind, ErrorKind::Conflict, "{refused}");
+        assert!(refused.hint.unwrap().contains("--csi-endpoint"));
     }
 
     #[test]

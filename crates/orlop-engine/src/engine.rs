@@ -119,10 +119,11 @@ impl Engine {
     /// Whether the engine may be used: recovered, and mounts are seen by the host.
     pub fn readiness(&self) -> Readiness {
         let mut problems = lock(&self.core().problems).clone();
-        if !self.core().is_recovered() {
+        let recovering = !self.core().is_recovered();
+        if recovering {
             problems.push("it is still recovering".to_owned());
         }
-        Readiness { problems }
+        Readiness { problems, recovering }
     }
 
     /// Stops background work and flushes the store. Mounts stay.

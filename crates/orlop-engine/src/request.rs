@@ -463,6 +463,8 @@ pub struct EventQuery {
 pub struct Readiness {
     /// Empty when ready; else one sentence a reason.
     pub problems: Vec<String>,
+    /// Recovery has not ended, which takes care of itself.
+    pub recovering: bool,
 }
 
 impl Readiness {

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The keys of the file.
-pub const KEYS: [&str; 22] = [
+pub const KEYS: [&str; 26] = [
     "stateDir",
     "runDir",
     "mountDir",
@@ -40,6 +40,10 @@ pub const KEYS: [&str; 22] = [
     "afterSnapshot",
     "snapshotHookTimeout",
     "snapshotHookFailure",
+    "csiEndpoint",
+    "csiExpandOnNode",
+    "nodeId",
+    "kubeletRoot",
 ];
 
 /// What a configuration file says; `None` where it says nothing.
@@ -89,6 +93,14 @@ pub struct Configuration {
     pub snapshot_hook_timeout: Option<Duration>,
     /// What becomes of a snapshot when the one before it fails.
     pub snapshot_hook_failure: Option<HookFailure>,
+    /// Where an orchestrator is served, as `unix:///absolute/path`; the daemon checks it.
+    pub csi_endpoint: Option<String>,
+    /// Whether growing a volume is left to the call on its node.
+    pub csi_expand_on_node: Option<bool>,
+    /// The name of this node; the daemon checks it.
+    pub node_id: Option<String>,
+    /// The directory below which an orchestrator wants volumes.
+    pub kubelet_root: Option<PathBuf>,
 }
 
 /// What becomes of a snapshot when the command before it fails.
@@ -183,6 +195,10 @@ impl Configuration {
                 "snapshotHookFailure" => {
                     self.snapshot_hook_failure = fields.word(entry, &["refuse", "goOn"]);
                 }
+                "csiEndpoint" => self.csi_endpoint = fields.text(entry, "an endpoint").map(str::to_owned),
+                "csiExpandOnNode" => self.csi_expand_on_node = fields.truth(entry),
+                "nodeId" => self.node_id = fields.text(entry, "the name of a node").map(str::to_owned),
+                "kubeletRoot" => self.kubelet_root = path(fields, entry),
                 key => {
                     let (fault, label) = unknown_key(key, "in the configuration", &KEYS);
                     fields.fault(fault, entry.key.span, label);
@@ -254,7 +270,8 @@ mod tests {
             defaultSize: 2Gi\nlowWater: 0\nblanks: 3\nstaleAfter: 1m\nrecoveryParallelism: 8\n\
             eventsKept: 2000\nobserveEvery: 1m\nnotify: [{webhook: http://localhost/a}]\ndrain: 5s\ntempGracePeriod: never\nreleasedRetention: 30d\n\
             releasedWarnPercent: 10\nbeforeSnapshot: [/bin/flush, all]\nafterSnapshot: [/bin/go]\n\
-            snapshotHookTimeout: 5s\nsnapshotHookFailure: goOn\n";
+            snapshotHookTimeout: 5s\nsnapshotHookFailure: goOn\ncsiEndpoint: unix:///run/csi.sock\n\
+            csiExpandOnNode: true\nnodeId: node-1\nkubeletRoot: /d\n";
         let expected = Configuration {
             state_dir: Some("/a".into()),
             run_dir: Some("/b".into()),
@@ -282,6 +299,10 @@ mod tests {
             after_snapshot: Some(vec!["/bin/go".into()]),
             snapshot_hook_timeout: Some(Duration::from_secs(5)),
             snapshot_hook_failure: Some(HookFailure::GoOn),
+            csi_endpoint: Some("unix:///run/csi.sock".to_owned()),
+            csi_expand_on_node: Some(true),
+            node_id: Some("node-1".to_owned()),
+            kubelet_root: Some("/d".into()),
         };
         assert_eq!(read(text), Ok(expected));
         assert_eq!(text.lines().count(), KEYS.len());

@@ -166,6 +166,10 @@ pub struct VolumeStatus {
     /// What container engines call it, where that is not its own name: `project_data` of Compose, say.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<Alias>,
+    /// Whether it was made for one consumer, and is destroyed with that: a volume that is written into a
+    /// pod.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ephemeral: bool,
     /// What a user ought to know, such as that ReadWriteOnce is per host under Podman.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,

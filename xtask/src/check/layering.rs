@@ -14,7 +14,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("orlop-engine", &["orlop-model", "orlop-sys"]),
     ("orlop-api", &["orlop-model"]),
     ("orlop-docker", &["orlop-engine", "orlop-model"]),
-    ("orlop-daemon", &["orlop-engine", "orlop-api", "orlop-docker", "orlop-model"]),
+    ("orlop-csi", &["orlop-engine", "orlop-model"]),
+    ("orlop-daemon", &["orlop-engine", "orlop-api", "orlop-docker", "orlop-csi", "orlop-model"]),
     ("orlop", &["orlop-api", "orlop-daemon", "orlop-model"]),
     ("xtask", &[]),
 ];

@@ -123,6 +123,7 @@ fn view(
             allocated_bytes: space.map(|space| space.allocated),
             attachments: attachments.iter().map(AttachmentRow::resource).collect(),
             aliases: aliases.map(|alias| Alias { front: alias.front, name: alias.external }).collect(),
+            ephemeral: row.ephemeral,
             notes,
             created_at: row.created_at,
             updated_at: row.updated_at,

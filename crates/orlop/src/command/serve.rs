@@ -18,6 +18,10 @@ pub(super) fn run(args: ServeArgs) -> Result<Exit> {
         state_dir: args.state_dir,
         run_dir: args.run_dir,
         mount_dir: args.mount_dir,
+        csi_endpoint: args.csi_endpoint,
+        csi_expand_on_node: args.csi_expand_on_node,
+        node_id: args.node_id,
+        kubelet_root: args.kubelet_root,
         log_format: args.log_format,
         log_filter: args.log,
     })?;

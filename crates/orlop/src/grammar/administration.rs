@@ -165,6 +165,7 @@ pub(crate) struct UnmountArgs {
 Examples:
   orlop serve
   orlop serve --state-dir /srv/a --run-dir /run/a       a second one beside the first
+  orlop serve --csi-endpoint unix:///run/orlop/csi.sock --node-id node-1
 
 The REST socket is RUN_DIR/orlop.sock, the plugin sockets are RUN_DIR/docker.sock and
 RUN_DIR/podman.sock. Stopping the daemon unmounts nothing that containers use. A flag wins over the
@@ -182,6 +183,18 @@ pub(crate) struct ServeArgs {
     /// The configuration file [default: /etc/orlop/orlop.yaml, where it exists]
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,
+    /// Serve an orchestrator through the Container Storage Interface: unix:///path/of/a/socket
+    #[arg(long, value_name = "ENDPOINT", env = "CSI_ENDPOINT", hide_env_values = true)]
+    pub(crate) csi_endpoint: Option<String>,
+    /// Leave growing a volume to the call on its node, for a cluster with one resizer for all
+    #[arg(long)]
+    pub(crate) csi_expand_on_node: bool,
+    /// The name of this node, as the orchestrator calls it [default: the host's name]
+    #[arg(long, value_name = "ID")]
+    pub(crate) node_id: Option<String>,
+    /// The kubelet's directory: an orchestrator may have volumes below it [default: /var/lib/kubelet]
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub(crate) kubelet_root: Option<PathBuf>,
     /// How log lines are written on standard error: auto, text or json [default: auto, text on a terminal]
     #[arg(long, value_name = "FORMAT")]
     pub(crate) log_format: Option<LogFormat>,

@@ -1,0 +1,81 @@
+//! Volumes that are written into a pod: made when the pod gets them, destroyed when it is gone. Nothing
+//! but the id that the kubelet made up tells which is which.
+
+use std::path::Path;
+
+use orlop_engine::{ProvisionRequest, PublishRequest, SizeRange, VolumeRef};
+use orlop_model::{
+    ErrorKind, Result, VolumeId, VolumeType,
+    resource::{Deletion, Outcome, Volume},
+};
+
+use crate::{
+    access::{Capability, Wanted},
+    controller::manifest,
+    driver::{CALLER, Shared},
+    parameters::{INLINE, Origin, Parameters, legal},
+    protocol::NodePublishVolumeRequest,
+    request::name,
+    work::PATIENCE,
+};
+
+/// Makes the volume where it is not there yet, and publishes it.
+pub(super) fn publish(
+    shared: &Shared,
+    request: &NodePublishVolumeRequest,
+    capability: &Capability,
+    wish: impl FnOnce(VolumeId) -> PublishRequest,
+) -> Result<()> {
+    let made = shared.engine.provision(&CALLER, &wish_of(request, capability)?, PATIENCE)?;
+    let id = made.resource.status.id;
+    let published = shared.engine.publish(&CALLER, &wish(id), PATIENCE);
+    // Nobody may ever ask for it again.
+    if published.is_err() && made.outcome == Outcome::Created {
+        destroy(shared, id)?;
+    }
+    published
+}
+
+/// What the engine is asked for.
+pub(crate) fn wish_of(
+    request: &NodePublishVolumeRequest,
+    capability: &Capability,
+) -> Result<ProvisionRequest> {
+    let external = name("volume_id", &request.volume_id)?;
+    let mut parameters = Parameters::read("volume_context", INLINE, &request.volume_context)?;
+    parameters.volume_type = Some(VolumeType::Temp);
+    let wanted = Wanted::of(std::slice::from_ref(capability), false)?;
+    let pod = Origin::of_pod(&request.volume_context);
+    let size = SizeRange { least: parameters.size, most: parameters.size };
+    Ok(ProvisionRequest {
+        external: external.to_owned(),
+        workspace: pod.workspace()?,
+        manifest: manifest(legal(pod.name.unwrap_or(external)), pod.tags(), wanted, parameters)?,
+        size,
+        source: None,
+        ephemeral: true,
+    })
+}
+
+/// Takes it from its pod and destroys it. Of one that is not there it succeeds.
+pub(super) fn unpublish(shared: &Shared, external: &str, target: &Path) -> Result<()> {
+    let Some(volume) = find(shared, external)? else { return Ok(()) };
+    let id = volume.status.id;
+    shared.engine.unpublish(&CALLER, id, target, PATIENCE)?;
+    destroy(shared, id)
+}
+
+/// The volume that was made for that id.
+pub(super) fn find(shared: &Shared, external: &str) -> Result<Option<Volume>> {
+    let found = shared.engine.provisioned(&CALLER, external)?;
+    // One that a claim has is found by its own id alone.
+    Ok(found.filter(|volume| volume.status.ephemeral))
+}
+
+fn destroy(shared: &Shared, id: VolumeId) -> Result<()> {
+    match shared.engine.delete(&CALLER, &VolumeRef::Id(id), false) {
+        Ok(Deletion::Destroyed | Deletion::Released | Deletion::Deleting) => Ok(()),
+        Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}

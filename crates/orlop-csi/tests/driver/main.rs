@@ -1,0 +1,14 @@
+//! Every call of the interface, by a client over a socket, against the real engine on real loop devices.
+#![allow(clippy::unwrap_used, unreachable_pub)]
+
+mod harness;
+
+mod access;
+mod ephemeral;
+mod identity;
+mod life;
+mod logs;
+mod provisioning;
+mod refusals;
+mod snapshots;
+mod volumes;
