@@ -277,8 +277,7 @@ fn perform(
     }
 }
 
-/// Detaches of that scope that failed half-way: now that it is attached again, the next start must
-/// not finish them.
+/// Detaches of that scope that failed half-way: now that it is attached again, nobody may finish them.
 fn abandoned(core: &Core, row: &VolumeRow, consumer: &Consumer<'_>) -> Result<Vec<OperationId>> {
     let node = &core.config.node;
     let found = core.store.read(|r| attachments::find(r, row.id, node, consumer.front, consumer.scope))?;

@@ -92,8 +92,8 @@ pub(crate) fn end(
     }
     let done = finish(core, Some(caller), row, image, &attachment, leave, operation_id);
     if done.is_err() {
-        // What was unbound is not bound again: the consumer is gone. Recovery ends the record, or
-        // the next detach does.
+        // What was unbound is not bound again: the consumer is gone. The background ends the record,
+        // or the next detach does.
         core.signal.wake();
     }
     done?;
@@ -184,7 +184,7 @@ pub(crate) fn undo(core: &Core, row: &VolumeRow, image: &Image, operation: Optio
         }
     })();
     if let Err(error) = undone {
-        tracing::warn!(volume = row.title(), %error, "a failed attach is undone at the next start");
+        tracing::warn!(volume = row.title(), %error, "a failed attach is undone later");
     }
 }
 

@@ -146,7 +146,7 @@ fn none_moves(core: &Core, pool: &PoolRow) -> Result<()> {
             format!("wait for it (orlop operation list), or stop it: orlop operation stop {id}")
         } else {
             // It was interrupted, and the disk of one of the pools may be missing.
-            "see orlop events for why it was not settled; the next start of the daemon settles it".to_owned()
+            "see orlop events for why it was not settled; it is tried again every few seconds".to_owned()
         };
         return Err(Error::new(
             ErrorKind::InUse,

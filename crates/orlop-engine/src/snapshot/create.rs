@@ -261,7 +261,7 @@ fn perform(
     });
     done.inspect_err(|_| {
         if let Err(left) = undo(core, &row, operation) {
-            tracing::warn!(snapshot = row.title(), %left, "an unfinished snapshot is taken back at the next start");
+            tracing::warn!(snapshot = row.title(), %left, "an unfinished snapshot is taken back later");
         }
     })
 }

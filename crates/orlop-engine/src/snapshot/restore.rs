@@ -66,7 +66,7 @@ pub(crate) fn restore(core: &Core, caller: &Caller, key: &SnapshotKey) -> Result
     });
     let (row, before) = done.inspect_err(|_| {
         if let Err(left) = settle(core, &volume, snapshot.id, before.id, operation_id) {
-            tracing::warn!(volume = volume.title(), %left, "an unfinished restore is settled at the next start");
+            tracing::warn!(volume = volume.title(), %left, "an unfinished restore is settled later");
         }
     })?;
     core.countdowns.changed();

@@ -81,7 +81,7 @@ pub(crate) fn follow(core: &Core, row: &VolumeRow, operation: OperationId) -> Re
         attachment_attach::stage(core, row, &image)?;
     }
     if !snapshot::describe::follow(core, row.id)? {
-        // The journal keeps it for the next change, or the next start.
+        // The journal keeps it for the next change, and it is tried again.
         tracing::info!(volume = row.title(), "the descriptions of its snapshots follow later");
         return Ok(());
     }

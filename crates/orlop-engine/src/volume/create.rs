@@ -188,7 +188,7 @@ pub(crate) fn create_filled(
         }
         Err(error) => {
             if let Err(left) = undo(core, &row, operation_id) {
-                tracing::warn!(volume = row.title(), %left, "an unfinished volume is taken back at the next start");
+                tracing::warn!(volume = row.title(), %left, "an unfinished volume is taken back later");
             }
             give_back(core, kind, &paths, blank);
             Err(error)
@@ -315,7 +315,7 @@ pub(crate) fn undo(core: &Core, row: &VolumeRow, operation: OperationId) -> Resu
     if let Released::Held(who) = detach::take_down(core, row, &image)? {
         return Err(Error::new(ErrorKind::InUse, format!("{} is still held: {who}", image.object))
             .object(&image.object)
-            .hint("end what holds it; what was begun of the volume is taken back at the next start"));
+            .hint("end what holds it; what was begun of the volume is taken back then"));
     }
     remove::discard(&image, &paths.record(row.id))?;
     let (id, told) = (

@@ -102,7 +102,7 @@ fn repair(
         Ok(said) => said,
         Err(error) => {
             if let Err(left) = settle(core, row, id) {
-                tracing::warn!(volume = row.title(), %left, "a repair is taken back at the next start");
+                tracing::warn!(volume = row.title(), %left, "a repair is taken back later");
             }
             if error.kind == ErrorKind::Damaged {
                 state::damaged(core, row, &error)?;

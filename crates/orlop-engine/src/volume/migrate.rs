@@ -160,7 +160,7 @@ fn to_pool(
     drop(meter);
     if let Err(error) = done {
         if let Err(left) = settle(core, &core.again(row.id)?, id, from) {
-            tracing::warn!(volume = row.title(), %left, "a move is settled at the next start");
+            tracing::warn!(volume = row.title(), %left, "a move is settled later");
         }
         return Err(error);
     }
@@ -309,7 +309,7 @@ pub(crate) fn settle(core: &Core, row: &VolumeRow, operation: OperationId, from:
             ),
         )
         .object(&image.object)
-        .hint("end what uses it; what is left of the move is removed at the next start"));
+        .hint("end what uses it; what is left of the move is removed then"));
     }
     remove::discard(&image, &paths.record(row.id))?;
     if told.is_none() {

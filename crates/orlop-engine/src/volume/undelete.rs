@@ -51,7 +51,7 @@ pub(crate) fn undelete(core: &Core, caller: &Caller, request: &UndeleteRequest) 
         }
         Err(error) => {
             if let Err(left) = undo(core, &row, operation_id) {
-                tracing::warn!(volume = row.title(), %left, "an undelete is taken back at the next start");
+                tracing::warn!(volume = row.title(), %left, "an undelete is taken back later");
             }
             Err(error)
         }

@@ -47,7 +47,7 @@ fn a_slow_mount_goes_on_once() {
 #[test]
 fn a_pool_stays_while_a_volume_is_on_its_way() {
     require!(Part::Loop);
-    let mut world = World::new("moving");
+    let world = World::new("moving");
     let other: PoolName = "other".parse().unwrap();
     let place = PoolPlace::Directory(world.join("other"));
     let request = PoolRequest { name: other.clone(), place, capacity: None, overcommit: None };
@@ -81,16 +81,20 @@ fn a_pool_stays_while_a_volume_is_on_its_way() {
         moving.join().unwrap().unwrap();
     });
 
-    // It has arrived, and what it left could not be removed.
-    {
-        let _fault = fault::inject("migrate.removed=eio");
-        fails(migrate(&world, &PoolName::default_pool()), ErrorKind::Host);
-    }
-    assert_eq!(world.volume("data").status.pool, PoolName::default_pool());
-    let hint = refused(&world, &other, "out of");
-    assert!(hint.contains("next start"), "{hint}");
-    world.restart();
-    world.engine().remove_pool(&ROOT, &other).unwrap();
+    // It has arrived, and what it left is still there; then that cannot be removed, and is later.
+    std::thread::scope(|scope| {
+        let moving = scope.spawn(|| {
+            let _slow = fault::inject("migrate.swapped=sleep:2000");
+            let _fault = fault::inject("migrate.removed=eio");
+            migrate(&world, &PoolName::default_pool())
+        });
+        let arrived = || world.volume("data").status.pool == PoolName::default_pool();
+        assert!(eventually(PATIENCE, arrived));
+        let hint = refused(&world, &other, "out of");
+        assert!(hint.contains("orlop operation stop"), "{hint}");
+        fails(moving.join().unwrap(), ErrorKind::Host);
+    });
+    assert!(eventually(PATIENCE, || world.engine().remove_pool(&ROOT, &other).is_ok()));
     assert!(!world.join("other/orlop.pool").exists());
 }
 

@@ -92,7 +92,7 @@ pub(crate) fn replace(
         (Ok(()), settled) => settled?,
         (Err(error), Ok(())) => return Err(error),
         (Err(error), Err(left)) => {
-            tracing::warn!(volume = row.title(), %left, "a change of size is settled at the next start");
+            tracing::warn!(volume = row.title(), %left, "a change of size is settled later");
             return Err(error);
         }
     }
