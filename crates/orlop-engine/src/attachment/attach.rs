@@ -32,10 +32,10 @@ use crate::{
     fault::{self, Point},
     host::On,
     locks::{Deadline, Lock},
-    pool,
+    pool, reconcile,
     request::{AttachRequest, Attached, Caller, Form, VolumeRef},
     store::{AttachmentRow, Intent, VolumeRow, aliases, attachments, events, operations, volumes},
-    volume::{create, state, wipe},
+    volume::{create, state},
 };
 
 /// Who wants a volume, and how.
@@ -118,7 +118,7 @@ pub(crate) fn grant(
     consumer: &Consumer<'_>,
 ) -> Result<Attached> {
     usable(row)?;
-    wipe::settled(core, row)?;
+    let row = &reconcile::operations::settled(core, row.clone())?;
     let image = core.image(row)?;
     let result = decide(core, caller, row, &image, consumer)
         .and_then(|grant| perform(core, caller, row, &image, consumer, grant));

@@ -115,6 +115,45 @@ pub(crate) fn settle_volume(core: &Core, row: &VolumeRow) -> Result<()> {
     Ok(())
 }
 
+/// What earlier attempts left of all that changes a volume or its data is finished or taken back, before
+/// it is used or changed otherwise; what the volume is then. Where nothing was left this is one look at
+/// the journal. The caller holds the volume's lock.
+pub(crate) fn settled(core: &Core, row: VolumeRow) -> Result<VolumeRow> {
+    let journal = core.store.read(|r| operations::of_volume(r, row.id))?;
+    let mut left = journal.iter().filter(|operation| changes_a_volume(&operation.intent)).peekable();
+    if left.peek().is_none() {
+        return Ok(row);
+    }
+    for operation in left {
+        settle(core, operation)?;
+    }
+    core.again(row.id)
+}
+
+/// Those that are about the volume as a whole: not its users, and not what makes and deletes it.
+fn changes_a_volume(intent: &Intent) -> bool {
+    match intent {
+        Intent::Configure
+        | Intent::Resize { .. }
+        | Intent::Migrate { .. }
+        | Intent::Undelete
+        | Intent::Wipe { .. }
+        | Intent::Snapshot { .. }
+        | Intent::Restore { .. }
+        | Intent::Repair => true,
+        Intent::Create { .. }
+        | Intent::Attach { .. }
+        | Intent::Detach { .. }
+        | Intent::Delete { .. }
+        | Intent::DeleteSnapshot { .. }
+        | Intent::CreatePool { .. }
+        | Intent::RemovePool { .. }
+        | Intent::ImportPool { .. }
+        | Intent::GrowPool { .. }
+        | Intent::ExportPool { .. } => false,
+    }
+}
+
 /// What is in the journal for a snapshot that a failed attempt left as it is. The caller holds the
 /// lock of its name, so that nobody makes it now.
 pub(crate) fn settle_snapshot(core: &Core, id: SnapshotId) -> Result<()> {
@@ -229,7 +268,7 @@ fn settle(core: &Core, operation: &OperationRow) -> Result<Fate> {
         | Intent::Restore { .. } => {}
     }
     let Some(id) = operation.volume else { return drop_entry(core, operation) };
-    let Some(row) = core.store.read(|r| volumes::by_id(r, id))? else { return drop_entry(core, operation) };
+    let Some(row) = core.store.read(|r| volumes::by_id(r, id))? else { return orphaned(core, operation) };
     match &operation.intent {
         Intent::Create { .. } => settle_create(core, operation, row),
         Intent::Configure => change::follow(core, &row, operation.id).map(|()| Fate::Finished),
@@ -350,6 +389,18 @@ fn unbind(core: &Core, row: &VolumeRow, target: Option<&str>) -> Result<()> {
     // A path that its user changed meanwhile leads to nothing of ours.
     let Ok(place) = place else { return Ok(()) };
     host_mount::unbind(core, &place, &image)
+}
+
+/// The volume is gone. What was begun of a snapshot for its restore goes with the entry.
+fn orphaned(core: &Core, operation: &OperationRow) -> Result<Fate> {
+    if let Intent::Restore { before, .. } = operation.intent
+        && let Some(row) = core.store.read(|r| snapshots::by_id(r, before))?
+        && row.state == SnapshotState::Pending
+    {
+        snapshot::create::undo(core, &row, operation.id)?;
+        return Ok(Fate::Undone);
+    }
+    drop_entry(core, operation)
 }
 
 /// The volume is gone or settled: only the entry is left.

@@ -99,7 +99,7 @@ pub(crate) fn create_of(
         core.authorise(caller, &volume)?;
     }
     let _volume = core.locks.take(Lock::Volume(volume.id), Deadline::usual())?;
-    let volume = core.again(volume.id)?;
+    let volume = reconcile::operations::settled(core, core.again(volume.id)?)?;
     core::usable(&volume)?;
     new.manifest.snapshot.volume = volume.manifest.name.clone();
     let image = core.image(&volume)?;

@@ -28,7 +28,7 @@ use crate::{
     format::{ImagePlacement, Origin, Placement},
     host::On,
     locks::{Deadline, Held, Lock},
-    pool,
+    pool, reconcile,
     request::{Caller, SnapshotKey, SourceId, VolumeKey, VolumeRef},
     store::{SnapshotRow, VolumeRow, volumes},
 };
@@ -109,7 +109,7 @@ fn of_snapshot(core: &Core, caller: &Caller, row: SnapshotRow) -> Result<Source>
 fn of_volume(core: &Core, caller: &Caller, row: VolumeRow) -> Result<Source> {
     core.authorise(caller, &row)?;
     let held = core.locks.take(Lock::Volume(row.id), Deadline::usual())?;
-    let row = core.again(row.id)?;
+    let row = reconcile::operations::settled(core, core.again(row.id)?)?;
     core::usable(&row)?;
     pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
     let image = core.image(&row)?;

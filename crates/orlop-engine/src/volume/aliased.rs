@@ -146,11 +146,12 @@ fn agree(
         .hint("leave those options out to use it as it is, or choose another name"));
     }
     let known = core.store.read(|r| aliases::find(r, caller.front, &request.external))?;
+    let mut row = row;
     if known.as_ref().map(|known| known.volume) != Some(row.id) {
         record(core, caller, &request.external, &row, known.is_some(), deadline)?;
     } else if let Some(_held) = core.locks.try_take(Lock::Volume(row.id)) {
         // An earlier attempt may have got no further.
-        change::resume(core, &row)?;
+        row = reconcile::operations::settled(core, row)?;
     }
     Ok(Applied { outcome: Outcome::Unchanged, changes: Vec::new(), resource: view::one(core, row)? })
 }

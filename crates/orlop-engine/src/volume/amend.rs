@@ -7,6 +7,7 @@ use super::{apply, plan, provision};
 use crate::{
     core::{Core, usable},
     locks::{Deadline, Lock},
+    reconcile,
     request::{Amendment, Applied, Caller, SizeRange, VolumeRef},
     store::VolumeRow,
 };
@@ -24,7 +25,7 @@ pub(crate) fn amend(
     let _held = core.locks.take(Lock::Volume(id), deadline)?;
     let row = core.again(id)?;
     usable(&row)?;
-    let row = apply::resumed(core, row)?;
+    let row = reconcile::operations::settled(core, row)?;
     let manifest = amended(&row, amendment)?;
     plan::check(&manifest.volume)?;
     let plan = apply::assess(core, caller, &row, &manifest)?;

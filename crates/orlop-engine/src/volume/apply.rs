@@ -252,18 +252,11 @@ pub(super) fn workspace(
     Ok(row)
 }
 
-/// What was begun of a change and broke off is done first.
-pub(super) fn resumed(core: &Core, row: VolumeRow) -> Result<VolumeRow> {
-    let row = resize::resume(core, row)?;
-    change::resume(core, &row)?;
-    Ok(row)
-}
-
 /// A volume whose state allows a change. One that a failed attempt left as pending is finished or
 /// taken back first: then there is none.
 fn settled(core: &Core, row: VolumeRow) -> Result<Option<VolumeRow>> {
     match row.state {
-        VolumeState::Active | VolumeState::Error => resumed(core, row).map(Some),
+        VolumeState::Active | VolumeState::Error => reconcile::operations::settled(core, row).map(Some),
         VolumeState::Pending => {
             reconcile::operations::settle_volume(core, &row)?;
             match core.store.read(|r| volumes::by_id(r, row.id))? {

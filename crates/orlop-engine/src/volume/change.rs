@@ -59,17 +59,6 @@ pub(crate) fn change(core: &Core, caller: &Caller, mut row: VolumeRow, change: C
     Ok(row)
 }
 
-/// Goes on with changes whose record was made and what follows was not: applied again, they would
-/// look done. The caller holds the volume's lock.
-pub(crate) fn resume(core: &Core, row: &VolumeRow) -> Result<()> {
-    for operation in core.store.read(|r| operations::of_volume(r, row.id))? {
-        if operation.intent == Intent::Configure {
-            follow(core, row, operation.id)?;
-        }
-    }
-    Ok(())
-}
-
 /// What follows from a record that changed. Repeatable.
 pub(crate) fn follow(core: &Core, row: &VolumeRow, operation: OperationId) -> Result<()> {
     let paths = pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;

@@ -6,7 +6,7 @@ use orlop_model::{
     resource::{Deletion, VolumeState},
 };
 
-use super::{describe, unused, wipe};
+use super::{describe, unused};
 use crate::{
     backend::image::{attach::Remaining, attach::remaining, remove},
     core::{Core, object},
@@ -66,7 +66,8 @@ pub(crate) fn protected(row: &VolumeRow) -> Result<()> {
 }
 
 fn begin(core: &Core, caller: &Caller, mut row: VolumeRow, force: bool) -> Result<Deletion> {
-    wipe::settled(core, &row)?;
+    // What is on its way elsewhere would be left there.
+    row = reconcile::operations::settled(core, row)?;
     pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
     let image = core.image(&row)?;
     let in_use = unused::user(core, Some(caller), &row, &image)?;

@@ -10,9 +10,9 @@ use orlop_model::{
 use orlop_sys::{durable, image as host_image};
 
 use super::{
-    change, describe, plan,
+    describe, plan,
     resize::{
-        self, Settled,
+        Settled,
         replace::{self, COPIED, Work},
     },
     transfer,
@@ -34,6 +34,7 @@ use crate::{
     limits::{self, More},
     locks::{Deadline, Lock},
     pool::{self, room},
+    reconcile,
     request::{Applied, Caller, MigrateRequest, VolumeRef},
     running::Meter,
     store::{
@@ -51,7 +52,7 @@ pub(crate) fn migrate(
     let row = core.row(which)?;
     core.authorise(caller, &row)?;
     let _held = core.locks.take(Lock::Volume(row.id), Deadline::usual())?;
-    let row = resume(core, core.again(row.id)?)?;
+    let row = reconcile::operations::settled(core, core.again(row.id)?)?;
     usable(&row)?;
     if row.state == VolumeState::Error {
         let why = row.reason.clone().unwrap_or_default();
@@ -110,18 +111,6 @@ pub(crate) fn migrate(
         replace::replace(core, caller, row, size, Work::Anew(placement))?
     };
     Ok(Applied { outcome: Outcome::Configured, changes, resource: view::one(core, row)? })
-}
-
-/// What earlier attempts left is settled first.
-fn resume(core: &Core, row: VolumeRow) -> Result<VolumeRow> {
-    let row = resize::resume(core, row)?;
-    change::resume(core, &row)?;
-    for operation in core.store.read(|r| operations::of_volume(r, row.id))? {
-        if let Intent::Migrate { from, .. } = operation.intent {
-            settle(core, &row, operation.id, from)?;
-        }
-    }
-    core.again(row.id)
 }
 
 fn to_pool(

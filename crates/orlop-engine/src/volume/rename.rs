@@ -13,7 +13,7 @@ use crate::{
     events::event,
     fault::{self, Point},
     locks::{Deadline, Lock},
-    pool,
+    pool, reconcile,
     request::{Applied, Caller, RenameRequest, VolumeKey, VolumeRef},
     store::{AliasRow, Intent, VolumeRow, aliases, events, operations, volumes},
 };
@@ -46,6 +46,7 @@ pub(crate) fn rename(core: &Core, caller: &Caller, request: &RenameRequest) -> R
             .hint("look at it, then try again"));
     }
     usable(&row)?;
+    let row = reconcile::operations::settled(core, row)?;
     if let Some(live) = core.store.read(|r| volumes::by_key(r, &new))? {
         return Err(Error::new(
             ErrorKind::AlreadyExists,
@@ -58,7 +59,6 @@ pub(crate) fn rename(core: &Core, caller: &Caller, request: &RenameRequest) -> R
     let hint = "stop what uses it first, for it knows it by its old name; its data stays where it is";
     unused(core, caller, &row, &core.image(&row)?, hint)?;
     let known = known(core, &row, request)?;
-    change::resume(core, &row)?;
     let row = record(core, caller, row, request, known)?;
     Ok(Applied {
         outcome: Outcome::Configured,

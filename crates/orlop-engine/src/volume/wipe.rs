@@ -193,17 +193,3 @@ pub(crate) fn settle(core: &Core, row: &VolumeRow, operation: OperationId, old: 
     fault::point(Point::WipeDone)?;
     Ok(true)
 }
-
-/// Settles a wipe that failed half-way and could not be taken back then, before anybody uses the
-/// volume. The caller holds its lock.
-pub(crate) fn settled(core: &Core, row: &VolumeRow) -> Result<()> {
-    if row.vacated_at.is_none() {
-        return Ok(());
-    }
-    for operation in core.store.read(|r| operations::of_volume(r, row.id))? {
-        if let Intent::Wipe { inode } = operation.intent {
-            settle(core, row, operation.id, inode)?;
-        }
-    }
-    Ok(())
-}

@@ -62,3 +62,56 @@ fn what_is_applied_after_a_creation_that_got_stuck_is_created() {
     assert_eq!(world.apply("data", PLAIN).unwrap().outcome, Outcome::Created);
     world.destroy("data");
 }
+
+/// What broke off and could not be taken back is settled by whatever is done next to the volume: it
+/// neither goes on below that, nor is it left behind by it.
+#[test]
+fn whatever_is_done_next_begins_with_what_is_left() {
+    require!(Part::Loop, Part::Sqlite3);
+    type Next = (&'static str, fn(&World));
+    let next: [Next; 8] = [
+        ("delete", |world| world.destroy("data")),
+        ("delete its snapshot", |world| world.delete_snapshot("s").unwrap()),
+        ("attach", |world| drop(world.attach("data", "one").unwrap())),
+        ("snapshot", |world| drop(world.snapshot("t", "data").unwrap())),
+        ("clone", |world| {
+            let spec = "size: 16Mi, accessMode: ReadWriteMany, type: temp, source: volume data";
+            world.apply("clone", spec).unwrap();
+        }),
+        ("rename", |world| {
+            let VolumeRef::Key(volume) = key("data") else { unreachable!() };
+            let request = RenameRequest { volume, name: "new".parse().unwrap(), forget: Vec::new() };
+            world.engine().rename(&ROOT, &request).unwrap();
+        }),
+        ("migrate", |world| {
+            let request = MigrateRequest { pool: None, size: Some("32Mi".parse().unwrap()) };
+            world.engine().migrate(&ROOT, &key("data"), &request).unwrap();
+        }),
+        ("restore", |world| drop(world.restore("s").unwrap())),
+    ];
+    for (name, next) in next {
+        // Not by the background, which comes every five seconds.
+        let world = World::with("left", |config| config.observe_every = Duration::from_secs(3600));
+        world.apply("data", PLAIN).unwrap();
+        world.inside("data", |path| std::fs::write(path.join("file"), "cargo").unwrap());
+        world.snapshot("s", "data").unwrap();
+        {
+            let _fault = fault::inject("restore.copied=eio");
+            let _undo = fault::inject("snapshot-delete.described=eio");
+            fails(world.restore("s"), ErrorKind::Host);
+        }
+        let pending = "SELECT count(*) FROM snapshots WHERE state = 'pending'";
+        assert_eq!(rows(&world, pending), "1", "{name}: or this shows nothing");
+        next(&world);
+        assert_eq!(rows(&world, "SELECT count(*) FROM operations"), "0", "{name}");
+        assert_eq!(rows(&world, "SELECT count(*) FROM incoming"), "0", "{name}");
+        assert_eq!(rows(&world, pending), "0", "{name}");
+        let directories = std::fs::read_dir(world.pool_path().join("snapshots")).unwrap().count();
+        assert_eq!(directories.to_string(), rows(&world, "SELECT count(*) FROM snapshots"), "{name}");
+        for volume in world.engine().volumes(&ROOT, &VolumeQuery::default()).unwrap().items {
+            let path = world.attach(volume.manifest.name.as_str(), "last").unwrap().path;
+            assert_eq!(std::fs::read_to_string(path.join("file")).unwrap(), "cargo", "{name}");
+            world.detach(volume.manifest.name.as_str(), "last").unwrap();
+        }
+    }
+}

@@ -14,7 +14,7 @@ use crate::{
         room::{self, Figures},
     },
     request::Caller,
-    store::{Intent, OperationRow, PoolRow, VolumeRow, Way, operations, pools, volumes},
+    store::{Intent, OperationRow, PoolRow, VolumeRow, Way, pools},
 };
 use replace::Work;
 
@@ -50,19 +50,4 @@ pub(crate) fn settle(core: &Core, row: &VolumeRow, operation: &OperationRow) -> 
         Way::InPlace => grow::forward(core, None, row, operation.id, from).map(|()| Settled::Forward),
         Way::Copy | Way::Anew => replace::settle(core, None, row, operation.id, to, way),
     }
-}
-
-/// The same for all of a volume; returns what is then.
-pub(crate) fn resume(core: &Core, row: VolumeRow) -> Result<VolumeRow> {
-    let mut found = false;
-    for operation in core.store.read(|r| operations::of_volume(r, row.id))? {
-        if matches!(operation.intent, Intent::Resize { .. }) {
-            found = true;
-            settle(core, &row, &operation)?;
-        }
-    }
-    if !found {
-        return Ok(row);
-    }
-    Ok(core.store.read(|r| volumes::by_id(r, row.id))?.unwrap_or(row))
 }
