@@ -6,6 +6,8 @@
 
 mod access;
 mod controller;
+#[cfg(test)]
+mod deployed;
 mod describe;
 mod driver;
 mod error;

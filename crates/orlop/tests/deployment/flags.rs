@@ -1,11 +1,15 @@
-//! Every flag of Kubernetes' own programs is one that they have in the version that is deployed.
+//! Every flag is one that its program has: the daemon's by asking it, those of Kubernetes' own programs by
+//! what they have in the version that is deployed.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, process::Command};
 
-use orlop_testkit::{Part, require};
+use orlop_testkit::{Part, daemon::binary, require, run};
 use serde_json::Value;
 
-use super::objects::{base, list, of_kind, text, texts};
+use super::{
+    nomad,
+    objects::{base, list, of_kind, text, texts},
+};
 
 /// What a version of a program takes, of its flags those that are used here. A new version is tried out
 /// and its flags looked up before it stands here.
@@ -82,4 +86,16 @@ fn variables_that_are_named_are_given() {
             }
         }
     }
+}
+
+#[test]
+fn the_daemon_knows_its_flags() {
+    require!(Part::Kubectl);
+    let (words, _) = &commands()[concat!("orlop:", env!("CARGO_PKG_VERSION"))];
+    // With --help at the end it says what it would do with the words before, or what it doesn't know.
+    for words in [words, &nomad::words()] {
+        run(Command::new(binary()).args(words).arg("--help")).ok();
+    }
+    let wrong = ["serve", "--csi-endpoints=unix:///csi.sock", "--help"];
+    run(Command::new(binary()).args(wrong)).exits(2);
 }
