@@ -1,9 +1,9 @@
-//! Volumes and where their data is. Paging through them is in `page`, what is seen of them in `observed`.
+//! Volumes and where their data is. Paging through them is in `page`, what is seen of them in `observed`, and
+//! those that were deleted and keep their data in `released`.
 
 mod observed;
 mod page;
-
-use std::collections::HashMap;
+mod released;
 
 use jiff::Timestamp;
 use orlop_model::{
@@ -28,6 +28,7 @@ pub use observed::{applied, observe, renewed, vacant, vacate};
 pub use page::page;
 #[cfg(test)]
 pub(super) use page::plan_of_page;
+pub use released::{count_released, released_before, released_by_pool};
 
 /// A volume.
 #[derive(Debug, Clone, PartialEq)]
@@ -335,29 +336,6 @@ pub fn update(tx: &Tx<'_>, volume: &mut VolumeRow) -> Result<()> {
     tx.execute(what, sql, params)?;
     volume.generation += 1;
     Ok(())
-}
-
-/// All volumes that were released before that, longest ago first.
-pub fn released_before(r: &Reader<'_>, before: Timestamp) -> Result<Vec<VolumeRow>> {
-    let sql = format!("{SELECT} WHERE v.released_at < ?1 ORDER BY v.released_at");
-    r.all("list released volumes", &sql, [At(before)], row)
-}
-
-/// How many released volumes of that name there are.
-pub fn count_released(r: &Reader<'_>, key: &VolumeKey) -> Result<u64> {
-    let sql = "SELECT count(*) FROM volumes WHERE workspace = ?1 AND name = ?2 AND released_at IS NOT NULL";
-    let count = |row: &Row<'_>| row.get(0);
-    let found = r.one("count volumes", sql, [key.workspace.as_str(), key.name.as_str()], count)?;
-    Ok(found.unwrap_or(0))
-}
-
-/// The sizes of released volumes in all, by pool; a pool without any is missing.
-pub fn released_by_pool(r: &Reader<'_>) -> Result<HashMap<PoolId, u64>> {
-    let sql =
-        "SELECT p.pool_id, sum(p.size_bytes) FROM volumes v CROSS JOIN placements p ON p.volume_id = v.id
-        WHERE v.released_at IS NOT NULL GROUP BY p.pool_id";
-    let rows = r.all("count released data", sql, [], |row| Ok((row.get::<_, Word<_>>(0)?.0, row.get(1)?)))?;
-    Ok(rows.into_iter().collect())
 }
 
 /// Forgets a volume with its placement and aliases, and says whether there was one; frees its
