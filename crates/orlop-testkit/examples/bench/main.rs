@@ -4,6 +4,7 @@
 //! Arguments: `--json FILE`, and the names of sections, where not all are wanted.
 #![forbid(unsafe_code)]
 
+mod csi;
 mod data_path;
 mod docker;
 mod latency;
@@ -19,12 +20,13 @@ use report::Report;
 
 type Section = fn(&mut Report);
 
-const SECTIONS: [(&str, Section); 5] = [
+const SECTIONS: [(&str, Section); 6] = [
     ("latency", latency::measure),
     ("docker", docker::measure),
     ("data", data_path::measure),
     ("scale", scale::measure),
     ("life", life::measure),
+    ("csi", csi::measure),
 ];
 
 fn main() -> ExitCode {
