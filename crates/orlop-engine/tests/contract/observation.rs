@@ -44,7 +44,9 @@ fn a_volume_that_fills_up_is_told_of_once_a_threshold_and_on_the_way_back() {
     world.restart();
     fill(&path.join("rest"), capacity / 100 * 12);
     world.tells("Above95Percent", "full");
-    let (reasons, _): (Vec<_>, Vec<_>) = world.crossings().into_iter().unzip();
+    // How full the host's disk is, which the pool tells of, is not for this test to say.
+    let of_volume = world.crossings().into_iter().filter(|(_, words)| words.contains("volume public/data"));
+    let (reasons, _): (Vec<_>, Vec<_>) = of_volume.unzip();
     assert_eq!(reasons, ["Above80Percent", "Above95Percent"], "a restart tells of none again");
     let error = world.events().into_iter().find(|event| event.reason == "Above95Percent").unwrap();
     assert_eq!(error.severity, Severity::Error);
@@ -55,7 +57,7 @@ fn a_volume_that_fills_up_is_told_of_once_a_threshold_and_on_the_way_back() {
     let query = EventQuery { severity: Some(Severity::Warning), ..EventQuery::default() };
     let severe = world.engine().events(&ROOT, &query).unwrap();
     assert!(severe.iter().all(|event| event.severity != Severity::Info), "{severe:?}");
-    assert_eq!(severe.len(), 2);
+    assert_eq!(severe.iter().filter(|event| event.volume.is_some()).count(), 2);
     let query = EventQuery { pool: Some("nowhere".parse().unwrap()), ..EventQuery::default() };
     assert_eq!(world.engine().events(&ROOT, &query).unwrap(), []);
 }
