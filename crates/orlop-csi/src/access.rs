@@ -87,13 +87,14 @@ impl Capability {
             (Kind::Mount { .. }, VolumeMode::Block) => {
                 Err(refused(format!("{title} is a block device, and has no filesystem")))
             }
-            (Kind::Mount { filesystem, .. }, VolumeMode::Filesystem) => match filesystem {
-                Some(kind) if *kind != volume.status.filesystem => {
-                    let is = volume.status.filesystem;
-                    Err(refused(format!("{title} has {is}, and not {kind}")))
+            (Kind::Mount { filesystem, .. }, VolumeMode::Filesystem) => {
+                match (filesystem, volume.status.filesystem) {
+                    (Some(kind), Some(is)) if *kind != is => {
+                        Err(refused(format!("{title} has {is}, and not {kind}")))
+                    }
+                    (Some(_) | None, _) => Ok(()),
                 }
-                Some(_) | None => Ok(()),
-            },
+            }
         }
     }
 

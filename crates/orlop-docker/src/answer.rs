@@ -161,7 +161,9 @@ fn status(volume: &Volume) -> BTreeMap<&'static str, Value> {
     say("accessMode", manifest.volume.access_mode.to_string());
     say("type", manifest.volume.volume_type.to_string());
     say("pool", status.pool.to_string());
-    say("filesystem", status.filesystem.as_str().to_owned());
+    if let Some(kind) = status.filesystem {
+        say("filesystem", kind.as_str().to_owned());
+    }
     say("createdBy", status.created_by.as_str().to_owned());
     say(
         "capacity",

@@ -180,7 +180,7 @@ pub(crate) fn tend(core: &Core) -> Result<bool> {
     let name = BlankName {
         filesystem: kind.filesystem,
         size: kind.size,
-        rule: placement.format.rule,
+        rule: image_format::RULE,
         id: Uuid::now_v7(),
     };
     let object = format!("a blank in pool {}", row.name);
@@ -200,9 +200,10 @@ pub(crate) fn tend(core: &Core) -> Result<bool> {
 /// A blank takes little, but never what was promised or what is kept in reserve.
 fn has_room(core: &Core, row: &PoolRow, placement: &ImagePlacement) -> Result<bool> {
     // An XFS log is written when it is made; an ext4 is less.
-    let takes = match placement.filesystem {
-        FilesystemKind::Ext4 => 16 << 20,
-        FilesystemKind::Xfs => 128 << 20,
+    let takes = match placement.filesystem().map(|filesystem| filesystem.kind) {
+        Some(FilesystemKind::Ext4) => 16 << 20,
+        Some(FilesystemKind::Xfs) => 128 << 20,
+        None => 0,
     };
     let room = room::gather(core, row)?.room(row);
     let free = room.host_free.saturating_sub(room.low_water);

@@ -64,6 +64,8 @@ points! {
     AttachRecorded = "attach.recorded",
     /// The image has a loop device.
     AttachLoop = "attach.loop",
+    /// The loop device of a block device stays, and has a node; nobody has it yet.
+    AttachKept = "attach.kept",
     /// The filesystem is mounted, unmarked where it is the first time.
     AttachMounted = "attach.mounted",
     /// Ownership is applied; the marker is not yet written.
@@ -84,6 +86,8 @@ points! {
     DetachUnbound = "detach.unbound",
     /// The path of a front is unmounted; its directory is still there.
     UnpublishUnmounted = "unpublish.unmounted",
+    /// The loop device of a block device goes as soon as nobody has it.
+    DetachLetGo = "detach.let-go",
     /// The filesystem is unmounted.
     DetachUnmounted = "detach.unmounted",
     /// The attachment is gone from the record; only the answer is missing.

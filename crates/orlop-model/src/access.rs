@@ -52,7 +52,7 @@ pub enum VolumeMode {
     /// A directory.
     #[default]
     Filesystem,
-    /// A raw block device; refused until there is a front that can serve it.
+    /// A raw block device, for pods through CSI; refused where that is not served.
     Block,
 }
 

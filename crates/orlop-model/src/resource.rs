@@ -148,8 +148,9 @@ pub struct VolumeStatus {
     pub node: String,
     /// The pool it lives in.
     pub pool: PoolName,
-    /// The filesystem inside.
-    pub filesystem: FilesystemKind,
+    /// The filesystem inside; none of a volume that its users have as a block device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filesystem: Option<FilesystemKind>,
     /// Block size of the loop device, in bytes; kept with the image.
     pub block_size: u32,
     /// Bytes in use inside the filesystem, where known: live when attached, else as of the last detach.

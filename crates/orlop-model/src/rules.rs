@@ -2,8 +2,12 @@
 //! where a broken one stands in the text; fronts that build a [`VolumeSpec`] otherwise call [`VolumeSpec::check`].
 
 use crate::{
-    AccessMode, Error, ErrorKind, FilesystemChoice, FilesystemKind, MountOption, Size, VolumeSpec, VolumeType,
+    AccessMode, Error, ErrorKind, FilesystemChoice, FilesystemKind, MountOption, Size, VolumeMode,
+    VolumeSpec, VolumeType,
 };
+
+/// The blocks of a block device, in bytes.
+const BLOCK: u64 = 4096;
 
 /// A rule that a value breaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,6 +92,36 @@ pub fn owner_id(field: &'static str, id: u32) -> Option<Broken> {
     })
 }
 
+/// A block device is whole blocks, and nothing of it is ours to own, to format or to mount.
+pub fn block(spec: &VolumeSpec) -> Option<Broken> {
+    match spec.volume_mode {
+        VolumeMode::Filesystem => return None,
+        VolumeMode::Block => {}
+    }
+    if !spec.size.bytes().is_multiple_of(BLOCK) {
+        let more = spec.size.bytes().div_ceil(BLOCK).saturating_mul(BLOCK);
+        return Some(Broken {
+            field: "size",
+            code: "size-of-block",
+            message: format!("a block device has whole blocks of {BLOCK} bytes, and {} are none", spec.size),
+            hint: format!("use {}", Size::from_bytes(more)),
+        });
+    }
+    let said = [
+        ("filesystem", spec.filesystem != FilesystemChoice::Auto),
+        ("uid", spec.uid.is_some()),
+        ("gid", spec.gid.is_some()),
+        ("mode", spec.mode.is_some()),
+        ("mountOptions", !spec.mount_options.is_empty()),
+    ];
+    said.into_iter().find(|(_, said)| *said).map(|(field, _)| Broken {
+        field,
+        code: "field-of-filesystem",
+        message: format!("{field} means nothing for a block device, which has no filesystem of ours"),
+        hint: "leave it out, or set volumeMode to Filesystem".to_owned(),
+    })
+}
+
 /// An option is given once.
 pub fn mount_options(options: &[MountOption]) -> Option<Broken> {
     let twice = options.iter().enumerate().find(|(place, option)| options[..*place].contains(option));
@@ -115,6 +149,7 @@ impl VolumeSpec {
             .or_else(|| self.uid.and_then(|uid| owner_id("uid", uid)))
             .or_else(|| self.gid.and_then(|gid| owner_id("gid", gid)))
             .or_else(|| mount_options(&self.mount_options))
+            .or_else(|| block(self))
             .or_else(|| self.temp_grace_period.and_then(|_| temp_grace_period(self.volume_type)));
         broken.map_or(Ok(()), |broken| Err(broken.into()))
     }
@@ -155,6 +190,13 @@ mod tests {
             (serde_json::json!({"gid": 4_294_967_295_u32}), field("gid")),
             (serde_json::json!({"mountOptions": ["sync", "noexec"]}), Ok(())),
             (serde_json::json!({"mountOptions": ["sync", "noexec", "sync"]}), field("mountOptions")),
+            (serde_json::json!({"volumeMode": "Block", "preallocate": true, "filesystem": "auto"}), Ok(())),
+            (serde_json::json!({"volumeMode": "Block", "size": "67108865"}), field("size")),
+            (serde_json::json!({"volumeMode": "Block", "filesystem": "ext4"}), field("filesystem")),
+            (serde_json::json!({"volumeMode": "Block", "uid": 0}), field("uid")),
+            (serde_json::json!({"volumeMode": "Block", "gid": 0}), field("gid")),
+            (serde_json::json!({"volumeMode": "Block", "mode": "0700"}), field("mode")),
+            (serde_json::json!({"volumeMode": "Block", "mountOptions": ["sync"]}), field("mountOptions")),
             (serde_json::json!({"tempGracePeriod": "1h"}), Ok(())),
             (serde_json::json!({"type": "persistent", "protection": true}), Ok(())),
             (serde_json::json!({"type": "persistent", "tempGracePeriod": "never"}), field("tempGracePeriod")),

@@ -129,7 +129,7 @@ word!(VolumeResourceType, "type of a volume's manifest");
 /// The section `volume` of a manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(transform = modes_of_cloud_types, transform = wipes_of_temp_types)]
+#[schemars(transform = modes_of_cloud_types, transform = rules_of_types_and_modes)]
 pub struct VolumeSpec {
     /// How much the volume holds, as a Kubernetes quantity: a number with a binary suffix (`Ki`, `Mi`,
     /// `Gi`, `Ti`, `Pi`, `Ei`) or a decimal one (`k`, `M`, `G`, `T`, `P`, `E`), or bytes without one.
@@ -145,8 +145,9 @@ pub struct VolumeSpec {
     #[serde(rename = "type")]
     #[schemars(extend("x-change" = "in place"))]
     pub volume_type: VolumeType,
-    /// What a consumer sees: a directory or a block device.
-    #[schemars(extend("x-change" = "refused: a directory can't become a block device", "default" = "Filesystem"))]
+    /// What a consumer sees: a directory or a block device. A block device is had by pods through CSI
+    /// alone, is never mounted by orlop, and has no `filesystem`, `uid`, `gid`, `mode` or `mountOptions`.
+    #[schemars(extend("x-change" = "refused: a directory can't become a block device, nor the other way round", "default" = "Filesystem"))]
     #[serde(default, skip_serializing_if = "is_default")]
     pub volume_mode: VolumeMode,
     /// The pool the volume lives in, by name; the pool `default` where none is named.
@@ -221,15 +222,26 @@ fn modes_of_cloud_types(schema: &mut schemars::Schema) {
     schema.insert("then".into(), json!({"properties": {"accessMode": {"enum": modes}}}));
 }
 
-/// What is retained is never wiped: see [`crate::rules::temp_grace_period`].
-fn wipes_of_temp_types(schema: &mut schemars::Schema) {
+/// What is retained is never wiped: see [`crate::rules::temp_grace_period`]. Nothing of a block device
+/// is ours to own, to format or to mount: see [`crate::rules::block`].
+fn rules_of_types_and_modes(schema: &mut schemars::Schema) {
     let retaining: Vec<&str> =
         VolumeType::ALL.into_iter().filter(|t| t.retains()).map(VolumeType::as_str).collect();
-    let rule = json!({
+    let wipes = json!({
         "if": {"properties": {"type": {"enum": retaining}}, "required": ["type"]},
         "then": {"properties": {"tempGracePeriod": {"type": "null"}}},
     });
-    schema.insert("allOf".into(), json!([rule]));
+    let devices = json!({
+        "if": {"properties": {"volumeMode": {"enum": [VolumeMode::Block]}}, "required": ["volumeMode"]},
+        "then": {"properties": {
+            "filesystem": {"enum": [FilesystemChoice::Auto, null]},
+            "uid": {"type": "null"},
+            "gid": {"type": "null"},
+            "mode": {"type": "null"},
+            "mountOptions": {"enum": [[], null]},
+        }},
+    });
+    schema.insert("allOf".into(), json!([wipes, devices]));
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

@@ -65,6 +65,7 @@ fn good_manifests_are_accepted() {
     let samples = ["duckdb-vol", "email-attribution-vol", "persistent-v", "volumetest"];
     let ours = [
         "every-field",
+        "block",
         "least",
         "json",
         "nothing-given",
@@ -147,6 +148,22 @@ fn bad_manifests_are_refused() {
     assert_eq!(faults(&document), [""; 0]);
     document["volume"]["type"] = json!("persistent");
     assert!(!faults(&document).is_empty(), "what is never wiped has no grace period");
+    let mut document = good.clone();
+    for (key, is) in [("volumeMode", json!("Block")), ("filesystem", json!("auto")), ("uid", json!(null))] {
+        document["volume"][key] = is;
+        assert_eq!(faults(&document), [""; 0]);
+    }
+    for (key, bad) in [
+        ("filesystem", json!("ext4")),
+        ("uid", json!(0)),
+        ("gid", json!(0)),
+        ("mode", json!("0700")),
+        ("mountOptions", json!(["sync"])),
+    ] {
+        let mut document = document.clone();
+        document["volume"][key] = bad;
+        assert!(!faults(&document).is_empty(), "{key} of a block device");
+    }
 }
 
 #[test]

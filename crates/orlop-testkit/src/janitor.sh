@@ -39,6 +39,16 @@ loops() {
     done
 }
 
+# What was listed may be free by now, and its number another test's. Held open it stays what it is, and
+# goes when it is closed.
+detach() {
+    {
+        if read -r backing <"/sys/block/${1#/dev/}/loop/backing_file" && within "$backing"; then
+            losetup -d "$1"
+        fi
+    } 2>/dev/null 9<"$1"
+}
+
 # An id may have been given to another process meanwhile: kill only what names our directory.
 for pid in $pids; do
     if tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -qF "$base"; then
@@ -56,7 +66,7 @@ while [ "$round" -lt 100 ]; do
     [ -z "$mounted$attached" ] && break
     [ "$round" -ge 50 ] && lazy=-l
     for target in $mounted; do umount $lazy "$target" 2>/dev/null; done
-    for device in $attached; do losetup -d "$device" 2>/dev/null; done
+    for device in $attached; do detach "$device"; done
     round=$((round + 1))
     [ -z "$(targets)$(loops)" ] || sleep 0.1
 done

@@ -199,7 +199,7 @@ async fn a_class_says_what_a_volume_is_made_with() {
     };
     let made = world.create(request.clone()).await.unwrap();
     let found = world.resource(&made.volume_id).unwrap();
-    assert_eq!((found.workspace.as_str(), found.status.filesystem), ("batch", FilesystemKind::Xfs));
+    assert_eq!((found.workspace.as_str(), found.status.filesystem), ("batch", Some(FilesystemKind::Xfs)));
     assert_eq!(made.capacity_bytes, 300 * MIB, "an XFS is not smaller");
     assert!(found.manifest.volume.preallocate);
     assert_eq!(found.manifest.volume.temp_grace_period, Some(Period::After(3600)));

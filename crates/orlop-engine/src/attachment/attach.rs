@@ -7,7 +7,7 @@ use std::{os::fd::AsFd, path::Path};
 
 use jiff::Timestamp;
 use orlop_model::{
-    AccessMode, AttachmentId, MountOption, OperationId, Result,
+    AccessMode, AttachmentId, Error, ErrorKind, MountOption, OperationId, Result, VolumeMode,
     resource::{Front, VolumeState},
 };
 use orlop_sys::{
@@ -15,7 +15,7 @@ use orlop_sys::{
     filesystem::DATA_DIRECTORY,
     mount,
     ownership::Ownership,
-    target::{Target, open_place},
+    target::{FileTarget, Target, open_place},
 };
 use uuid::Uuid;
 
@@ -26,8 +26,8 @@ use super::{
     stale::{self, Survey},
 };
 use crate::{
-    backend::image::{Image, attach as image_attach, attach::Use},
-    core::{Core, usable},
+    backend::image::{Image, attach as image_attach, attach::Use, device as image_device},
+    core::{Core, object, usable},
     events::event,
     fault::{self, Point},
     host::On,
@@ -59,14 +59,18 @@ pub(crate) enum Place<'a> {
     Front,
     /// On a directory of the host.
     Target(&'a Target),
+    /// On a file of the host, as a block device.
+    File(&'a FileTarget),
     /// Nowhere: it is kept ready for others. The directory stands for it.
     Staged(&'a Path),
 }
 
 impl<'a> Consumer<'a> {
-    fn target(&self) -> Option<&'a Target> {
+    /// What of the host's is mounted on for it.
+    fn mounted_at(&self) -> Option<&'a Path> {
         match self.place {
-            Place::Target(target) => Some(target),
+            Place::Target(target) => Some(target.path()),
+            Place::File(target) => Some(target.path()),
             Place::Front | Place::Staged(_) => None,
         }
     }
@@ -80,6 +84,7 @@ impl<'a> Consumer<'a> {
         match self.place {
             Place::Front => None,
             Place::Target(target) => Some(target.path()),
+            Place::File(target) => Some(target.path()),
             Place::Staged(path) => Some(path),
         }
     }
@@ -120,6 +125,9 @@ pub(crate) fn grant(
     usable(row)?;
     let row = &reconcile::operations::settled(core, row.clone())?;
     let image = core.image(row)?;
+    if image.is_device() != (consumer.form == Form::Block) {
+        return Err(of_other_mode(row, consumer));
+    }
     let result = decide(core, caller, row, &image, consumer)
         .and_then(|grant| perform(core, caller, row, &image, consumer, grant));
     state::settle(core, row, &image, result)
@@ -196,10 +204,11 @@ fn perform(
 ) -> Result<Attached> {
     let base = core.places.base(row.id);
     // What needs nothing new of the kernel needs no entry in the journal.
-    let simple = match image_attach::staged(image, &base)? {
+    let staged = if image.is_device() { None } else { image_attach::staged(image, &base)? };
+    let simple = match staged {
         Some(device) => match consumer.place {
             Place::Front => publish::is_published(core, image, device, consumer.front, grant.read_only)?,
-            Place::Target(_) => false,
+            Place::Target(_) | Place::File(_) => false,
             Place::Staged(_) => true,
         },
         None => false,
@@ -224,7 +233,7 @@ fn perform(
     let operation = if simple {
         None
     } else {
-        let target = consumer.target().map(|target| target.path().display().to_string());
+        let target = consumer.mounted_at().map(|target| target.display().to_string());
         let intent = Intent::Attach { attachment: attachment.id, target };
         let operation = core.operation(Some(caller), Some(row.id), intent);
         let id = operation.id;
@@ -232,6 +241,18 @@ fn perform(
         Some(id)
     };
     let abandoned = if grant.already { abandoned(core, row, consumer)? } else { Vec::new() };
+    let unbind = |place: &Place<'_>| match place {
+        Place::Front | Place::Staged(_) => {}
+        // That nothing is mounted there is the usual case.
+        Place::Target(target) => {
+            if let (Ok(Some(device)), Ok(place)) =
+                (image_attach::staged(image, &base), open_place(target.path()))
+            {
+                let _ = place.unmount(device);
+            }
+        }
+        Place::File(target) => drop(node::device::unbind_at(core, target.path(), image)),
+    };
     let done = fault::point(Point::AttachRecorded).and_then(|()| {
         let device = stage(core, row, image)?;
         let path = show(core, row, image, consumer, grant, device)?;
@@ -264,13 +285,7 @@ fn perform(
             Ok(Attached { path, read_only: grant.read_only })
         }
         Err(error) => {
-            if let Some(target) = consumer.target()
-                && let Ok(Some(device)) = image_attach::staged(image, &base)
-                && let Ok(place) = open_place(target.path())
-            {
-                // That nothing is mounted there is the usual case.
-                let _ = place.unmount(device);
-            }
+            unbind(&consumer.place);
             detach::undo(core, row, image, operation);
             Err(error)
         }
@@ -284,9 +299,14 @@ fn abandoned(core: &Core, row: &VolumeRow, consumer: &Consumer<'_>) -> Result<Ve
     found.map_or(Ok(Vec::new()), |found| detach::attempts(core, row.id, found.id))
 }
 
-/// Makes sure that the volume is on its base mount. Its pool is there, and this daemon's.
+/// Makes sure that the volume is on its base mount, or that its block device is there. Its pool is there,
+/// and this daemon's.
 pub(crate) fn stage(core: &Core, row: &VolumeRow, image: &Image) -> Result<DeviceNumber> {
     pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
+    if image.is_device() {
+        core.places.prepare_node(row.id, &image.object)?;
+        return image_device::keep(image, &core.places.node(row.id));
+    }
     core.places.prepare(row.id, &image.object)?;
     image_attach::stage(image, &core.places.base(row.id), using(row))
 }
@@ -323,6 +343,12 @@ fn show(
             return publish::publish(core, row, image, device, consumer.front, grant.read_only);
         }
         Place::Staged(path) => return Ok(path.to_owned()),
+        Place::File(target) => {
+            let node = core.places.node(row.id);
+            let device = image_device::keep_as(image, &node, grant.read_only)?;
+            target.bind_node(&node, device).on(&image.object)?;
+            return Ok(target.path().to_owned());
+        }
         Place::Target(target) => target,
     };
     let base = core.places.base(row.id);
@@ -346,6 +372,30 @@ pub(crate) fn options(row: &VolumeRow, form: &Form) -> Vec<MountOption> {
     all.sort_unstable();
     all.dedup();
     all
+}
+
+/// The refusal of who can't have the volume as what it is.
+fn of_other_mode(row: &VolumeRow, consumer: &Consumer<'_>) -> Error {
+    let (title, front) = (row.title(), consumer.front.as_str());
+    let (message, hint) = match row.manifest.volume.volume_mode {
+        VolumeMode::Filesystem => (
+            format!("volume {title} has a filesystem and is no block device"),
+            "ask for it as a filesystem; or make a volume with volumeMode: Block",
+        ),
+        VolumeMode::Block if consumer.front == Front::Csi => (
+            format!("volume {title} is a block device and has no filesystem of ours"),
+            "ask for it as a block device",
+        ),
+        VolumeMode::Block => (
+            format!("volume {title} is a block device, which {front} can't have"),
+            "it is had through CSI, by a pod with volumeDevices; make another volume to have a directory",
+        ),
+    };
+    let kind = match consumer.front {
+        Front::Csi => ErrorKind::InvalidArgument,
+        Front::Manifest | Front::Docker | Front::Podman | Front::Host => ErrorKind::Unsupported,
+    };
+    Error::new(kind, message).object(object(row)).hint(hint)
 }
 
 fn told(row: &VolumeRow, attachment: &AttachmentRow) -> String {

@@ -12,7 +12,7 @@ use orlop_sys::{SysError, mount};
 
 use super::{kernel, publish, stale};
 use crate::{
-    backend::image::{Image, attach as image_attach, attach::Remaining},
+    backend::image::{Image, attach as image_attach, attach::Remaining, device as image_device},
     core::Core,
     events::{event, note},
     fault::{self, Point},
@@ -194,6 +194,9 @@ pub(crate) fn undo(core: &Core, row: &VolumeRow, image: &Image, operation: Optio
 /// # Errors
 /// Where the host fails; that somebody still uses it is no error.
 pub(crate) fn take_down(core: &Core, row: &VolumeRow, image: &Image) -> Result<Released> {
+    if image.is_device() {
+        return let_go(core, row, image);
+    }
     let base = core.places.base(row.id);
     let mounted = match mount::mounted_at(&base) {
         Ok(mounted) => mounted.is_some(),
@@ -214,6 +217,26 @@ pub(crate) fn take_down(core: &Core, row: &VolumeRow, image: &Image) -> Result<R
     if mounted {
         observe(core, row.id, image, seen)?;
     }
+    released(core, row, image, remaining)
+}
+
+/// The same of a block device.
+fn let_go(core: &Core, row: &VolumeRow, image: &Image) -> Result<Released> {
+    if image_attach::device_of(image)?.is_none() {
+        core.places.clear(row.id);
+        core.signal.forget(row.id);
+        return Ok(Released::Free);
+    }
+    image_device::flush(image)?;
+    image_device::let_go(image, &core.places.node(row.id))?;
+    core.places.clear(row.id);
+    fault::point(Point::DetachLetGo)?;
+    let remaining = image_attach::remaining(image)?;
+    observe(core, row.id, image, None)?;
+    released(core, row, image, remaining)
+}
+
+fn released(core: &Core, row: &VolumeRow, image: &Image, remaining: Remaining) -> Result<Released> {
     match remaining {
         Remaining::Nobody => {
             core.signal.forget(row.id);

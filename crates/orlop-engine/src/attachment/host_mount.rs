@@ -15,7 +15,7 @@ use super::{
     access::Access,
     attach::{self, Consumer, Place},
     detach::{self, Leave},
-    kernel,
+    kernel, node,
     place::Places,
     stale,
 };
@@ -169,6 +169,9 @@ fn unusable(error: &SysError, path: &Path) -> Error {
 
 /// Unmounts a target of that volume. That it is not mounted, or something else is, is no error: the consumer is gone.
 pub(crate) fn unbind(core: &Core, place: &TargetPlace, image: &Image) -> Result<()> {
+    if image.is_device() {
+        return node::device::unbind(core, place, image);
+    }
     for device in kernel::devices(&core.places, image)? {
         unmount_one(place, device, &image.object)?;
     }

@@ -189,11 +189,20 @@ pub(crate) fn users_of(mount_point: &Path, most: usize) -> Vec<String> {
     processes(most, |link| std::fs::read_link(link).is_ok_and(|path| path.starts_with(mount_point)))
 }
 
+/// Processes that have a block device itself open. For a message, at most `most` of them.
+pub(crate) fn openers_of(device: DeviceNumber, most: usize) -> Vec<String> {
+    processes(most, |link| DeviceNumber::of_node(link).is_ok_and(|found| found == Some(device)))
+}
+
 /// Who keeps a device though no mount of it can be seen, in words.
 pub(crate) fn unseen(device: DeviceNumber) -> String {
     let users = processes(3, |link| DeviceNumber::of_path(link).is_ok_and(|found| found == device));
     if !users.is_empty() {
         return format!("{}, in a mount that can't be seen any more", users.join(", "));
+    }
+    let openers = openers_of(device, 3);
+    if !openers.is_empty() {
+        return format!("{}, which has the device open", openers.join(", "));
     }
     let places: Vec<_> = mountinfo::unseen_namespaces().unwrap_or_default();
     match places.as_slice() {

@@ -1,5 +1,5 @@
-//! Where volumes are mounted: `<mount-dir>/<volume id>/`, with `base` for the filesystem, and for each
-//! front that it is published to a mount of its own (`docker`, `podman-ro`, …), of which consumers
+//! Where volumes are mounted: `<mount-dir>/<volume id>/`, with `base` for the filesystem (or `node` for a
+//! block device), and for each front that it is published to a mount of its own (`docker`, `podman-ro`, …), of which consumers
 //! get `data`. Nothing here comes from user text.
 //!
 //! Mount points are mode 0000, so that a mount that is missing is not mistaken for an empty volume
@@ -18,6 +18,7 @@ use crate::{format::PoolPaths, host::On};
 
 const BASE: &str = "base";
 const INCOMING: &str = "incoming";
+const NODE: &str = "node";
 
 /// The mount directory.
 #[derive(Debug)]
@@ -52,6 +53,11 @@ impl Places {
         self.volume(id).join(BASE)
     }
 
+    /// The node of a volume that is had as a block device.
+    pub(crate) fn node(&self, id: VolumeId) -> PathBuf {
+        self.volume(id).join(NODE)
+    }
+
     /// Where it is mounted for a front.
     pub(crate) fn published(&self, id: VolumeId, front: Front, read_only: bool) -> PathBuf {
         let suffix = if read_only { "-ro" } else { "" };
@@ -61,7 +67,8 @@ impl Places {
     /// All that is beside the base: mount points of fronts, of whatever build.
     pub(crate) fn all_published(&self, id: VolumeId) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(self.volume(id)).into_iter().flatten().flatten();
-        entries.map(|entry| entry.path()).filter(|path| *path != self.base(id)).collect()
+        let own = [self.base(id), self.node(id)];
+        entries.map(|entry| entry.path()).filter(|path| !own.contains(path)).collect()
     }
 
     /// Where a new image is mounted while the volume's files are copied into it.
@@ -78,6 +85,11 @@ impl Places {
     pub(crate) fn prepare(&self, id: VolumeId, object: &str) -> Result<()> {
         make(&self.volume(id), 0o700, object)?;
         make(&self.base(id), 0o000, object)
+    }
+
+    /// Makes the directory of a volume that is had as a block device.
+    pub(crate) fn prepare_node(&self, id: VolumeId, object: &str) -> Result<()> {
+        make(&self.volume(id), 0o700, object)
     }
 
     /// Removes the mount points of a volume after our own unmount.

@@ -88,9 +88,9 @@ pub(crate) fn survey_but(
     };
     let mut kernel = look()?;
     let now = orlop_sys::host::since_boot();
-    let (stale, mut attachments): (Vec<_>, Vec<_>) = recorded
-        .into_iter()
-        .partition(|attachment| Some(attachment.id) != ended && is_stale(core, attachment, &kernel, now));
+    let (stale, mut attachments): (Vec<_>, Vec<_>) = recorded.into_iter().partition(|attachment| {
+        Some(attachment.id) != ended && is_stale(core, attachment, image, &kernel, now)
+    });
     let (left_behind, stale): (Vec<_>, Vec<_>) = stale.into_iter().partition(|attachment| attachment.staged);
     if !left_behind.is_empty() {
         drop_all(core, caller, row, left_behind, "the directory that stood for it is gone")?;
@@ -151,12 +151,19 @@ fn close(
     closed
 }
 
-fn is_stale(core: &Core, attachment: &AttachmentRow, kernel: &KernelView, now: Duration) -> bool {
+fn is_stale(
+    core: &Core,
+    attachment: &AttachmentRow,
+    image: &Image,
+    kernel: &KernelView,
+    now: Duration,
+) -> bool {
     if attachment.node != core.config.node {
         return false;
     }
     match &attachment.target {
         Some(staging) if attachment.staged => return node::is_gone(core, staging),
+        Some(target) if image.is_device() => return node::device::is_gone(core, target, image),
         Some(target) => return !kernel.targets.contains(target),
         None => {}
     }

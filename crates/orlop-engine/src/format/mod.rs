@@ -35,13 +35,28 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub(crate) use paths::REPLACEMENT;
 pub use paths::{BlankName, PoolPaths};
-pub use placement::{ImageFormat, ImagePlacement, Placement};
+pub use placement::{Content, FilesystemContent, ImageFormat, ImagePlacement, Placement};
 pub use pool::PoolFile;
 pub use snapshot::SnapshotFile;
 pub use volume::{FileAlias, Origin, VolumeFile, VolumeFileState};
 
-/// The newest format of `orlop.pool`, `volume.json` and `snapshot.json` that this build reads, and the one it writes.
-pub const FORMAT: u32 = 1;
+/// The newest format of `orlop.pool`, `volume.json` and `snapshot.json` that this build reads. Each file
+/// is written in the oldest that says all of it.
+pub const FORMAT: u32 = 2;
+
+/// The format of what has been there from the beginning.
+pub(crate) const FIRST: u32 = 1;
+
+/// The format of what is had as a block device: a build that does not know that would mount it.
+const OF_DEVICES: u32 = 2;
+
+/// The format that a description with this placement is written in.
+fn format_of(placement: &Placement) -> u32 {
+    match placement {
+        Placement::Image(image) if image.is_device() => OF_DEVICES,
+        Placement::Image(_) => FIRST,
+    }
+}
 
 /// No file of a pool's description is longer, in bytes. Readers need not look further.
 pub const LONGEST: u64 = 1 << 20;

@@ -29,21 +29,57 @@ impl Placement {
     }
 }
 
-/// An image file with a filesystem in it. What is here was decided when the volume was made, and is
-/// never derived again: a later build may decide otherwise for new volumes only.
+/// An image file. What is here was decided when the volume was made, and is never derived again: a
+/// later build may decide otherwise for new volumes only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(try_from = "Written", into = "Written")]
 pub struct ImagePlacement {
-    /// The filesystem inside.
-    pub filesystem: FilesystemKind,
-    /// Its block size in bytes.
-    pub filesystem_block_size: u32,
+    /// What is in it.
+    pub content: Content,
     /// The block size of the loop device in bytes. A filesystem made with another one may not mount.
     pub loop_block_size: u32,
-    /// How the filesystem was made.
-    pub format: ImageFormat,
     /// Whether the disk space was taken when it was made, and is never given back.
     pub preallocated: bool,
+}
+
+/// What is in an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// A filesystem of ours.
+    Filesystem(FilesystemContent),
+    /// What the users of a block device made of it. It may be a filesystem that was made to attack
+    /// whoever mounts it: it is never mounted, checked or grown here, and neither is anything made
+    /// from it.
+    Device,
+}
+
+/// A filesystem that was made here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilesystemContent {
+    /// Which.
+    pub kind: FilesystemKind,
+    /// Its block size in bytes.
+    pub block_size: u32,
+    /// How it was made.
+    pub format: ImageFormat,
+}
+
+impl ImagePlacement {
+    /// The filesystem in it, where it is one of ours.
+    pub fn filesystem(&self) -> Option<&FilesystemContent> {
+        match &self.content {
+            Content::Filesystem(filesystem) => Some(filesystem),
+            Content::Device => None,
+        }
+    }
+
+    /// Whether its users have it as a block device.
+    pub fn is_device(&self) -> bool {
+        match self.content {
+            Content::Filesystem(_) => false,
+            Content::Device => true,
+        }
+    }
 }
 
 /// The pinned parameters that a filesystem was made with.
@@ -56,4 +92,62 @@ pub struct ImageFormat {
     pub program: String,
     /// Its arguments, without the path of the image.
     pub arguments: Vec<String>,
+}
+
+/// The fields as they are written. What was written before there were block devices says nothing of
+/// its content, and is a filesystem.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Written {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    content: Option<Word>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    filesystem: Option<FilesystemKind>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    filesystem_block_size: Option<u32>,
+    loop_block_size: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    format: Option<ImageFormat>,
+    preallocated: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Word {
+    Device,
+}
+
+impl TryFrom<Written> for ImagePlacement {
+    type Error = &'static str;
+
+    fn try_from(written: Written) -> Result<Self, Self::Error> {
+        let Written { content, filesystem, filesystem_block_size, loop_block_size, format, preallocated } =
+            written;
+        let content = match (content, filesystem, filesystem_block_size, format) {
+            (Some(Word::Device), None, None, None) => Content::Device,
+            (None, Some(kind), Some(block_size), Some(format)) => {
+                Content::Filesystem(FilesystemContent { kind, block_size, format })
+            }
+            (Some(Word::Device), ..) => return Err("a block device has no filesystem of ours"),
+            (None, ..) => return Err("`filesystem`, `filesystemBlockSize` or `format` is missing"),
+        };
+        Ok(Self { content, loop_block_size, preallocated })
+    }
+}
+
+impl From<ImagePlacement> for Written {
+    fn from(placement: ImagePlacement) -> Self {
+        let ImagePlacement { content, loop_block_size, preallocated } = placement;
+        let (content, filesystem) = match content {
+            Content::Filesystem(filesystem) => (None, Some(filesystem)),
+            Content::Device => (Some(Word::Device), None),
+        };
+        let (filesystem, filesystem_block_size, format) = match filesystem {
+            Some(FilesystemContent { kind, block_size, format }) => {
+                (Some(kind), Some(block_size), Some(format))
+            }
+            None => (None, None, None),
+        };
+        Self { content, filesystem, filesystem_block_size, loop_block_size, format, preallocated }
+    }
 }

@@ -6,14 +6,14 @@ use jiff::Timestamp;
 use orlop_model::{PoolId, Result, resource::Backend};
 use serde::{Deserialize, Serialize};
 
-use super::{FORMAT, decode, encode};
+use super::{FIRST, decode, encode};
 
 /// What `orlop.pool` says. A name or a capacity is not in it: those belong to the store that uses
 /// the pool, and a pool may be carried to another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PoolFile {
-    /// The format of this file and of all others in the pool.
+    /// The format of this file. Others in the pool may have a newer one.
     pub format: u32,
     /// The pool, wherever it is carried.
     pub id: PoolId,
@@ -29,7 +29,7 @@ pub struct PoolFile {
 impl PoolFile {
     /// One of the format that this build writes.
     pub fn new(id: PoolId, backend: Backend, created_at: Timestamp) -> Self {
-        Self { format: FORMAT, id, backend, created_at, exported_at: None }
+        Self { format: FIRST, id, backend, created_at, exported_at: None }
     }
 
     /// Reads it. `file` is only for messages. [`orlop_model::ErrorKind::NewerFormat`] where a newer

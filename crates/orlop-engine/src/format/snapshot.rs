@@ -61,7 +61,7 @@ impl SnapshotFile {
     /// What the file of that record says.
     pub fn of(row: &SnapshotRow) -> Self {
         Self {
-            format: super::FORMAT,
+            format: super::format_of(&row.detail),
             id: row.id,
             node: row.node.clone(),
             workspace: row.workspace.clone(),

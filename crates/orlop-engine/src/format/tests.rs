@@ -9,6 +9,8 @@ use super::*;
 
 /// As version 1 wrote it. Never edited: volumes out there have it.
 const VOLUME: &str = include_str!("../../tests/formats/volume-1.json");
+/// The same of version 2: of a block device.
+const DEVICE: &str = include_str!("../../tests/formats/volume-2.json");
 const POOL: &str = include_str!("../../tests/formats/pool-1.json");
 
 fn volume(text: &str) -> Result<VolumeFile> {
@@ -25,22 +27,42 @@ fn format_1_is_read_and_written_byte_for_byte() {
     assert_eq!(String::from_utf8(file.encode().unwrap()).unwrap(), VOLUME);
     assert_eq!((file.manifest.name.as_str(), file.size_bytes, file.generation), ("data", 536_870_912, 3));
     let image = file.placement.image().unwrap();
-    assert_eq!((image.filesystem, image.loop_block_size), (FilesystemKind::Xfs, 4096));
+    assert_eq!(image.filesystem().map(|it| it.kind), Some(FilesystemKind::Xfs));
+    assert_eq!((image.loop_block_size, image.is_device()), (4096, false));
     let file = pool(POOL).unwrap();
     assert_eq!(String::from_utf8(file.encode().unwrap()).unwrap(), POOL);
     assert_eq!(file.backend, Backend::Image);
 }
 
 #[test]
+fn format_2_says_that_it_was_had_as_a_block_device() {
+    let file = volume(DEVICE).unwrap();
+    assert_eq!(String::from_utf8(file.encode().unwrap()).unwrap(), DEVICE);
+    let image = file.placement.image().unwrap();
+    assert!(image.is_device() && image.filesystem().is_none());
+    assert_eq!((format_of(&file.placement), format_of(&volume(VOLUME).unwrap().placement)), (2, 1));
+    // Neither half of one nor both at once.
+    for (from, to) in [
+        (r#""content": "device","#, ""),
+        (r#""content": "device""#, r#""content": "filesystem""#),
+        (r#""content": "device","#, r#""content": "device", "filesystem": "ext4","#),
+        (r#""content": "device","#, r#""filesystem": "ext4", "filesystemBlockSize": 4096,"#),
+    ] {
+        assert!(DEVICE.contains(from), "{from}");
+        assert_eq!(volume(&DEVICE.replace(from, to)).unwrap_err().kind, ErrorKind::Damaged, "{to}");
+    }
+}
+
+#[test]
 fn a_newer_format_is_refused_whatever_else_is_in_it() {
     for text in [
-        r#"{"format": 2}"#,
-        r#"{"format": 2, "id": ["not", "an", "id"]}"#,
+        r#"{"format": 3}"#,
+        r#"{"format": 3, "id": ["not", "an", "id"]}"#,
         r#"{"x": 1, "format": 4294967295}"#,
     ] {
         for error in [volume(text).unwrap_err(), pool(text).unwrap_err()] {
             assert_eq!(error.kind, ErrorKind::NewerFormat, "{text}: {error}");
-            assert!(error.message.starts_with("/pool/") && error.message.contains("up to 1"), "{error}");
+            assert!(error.message.starts_with("/pool/") && error.message.contains("up to 2"), "{error}");
         }
     }
 }
@@ -156,5 +178,5 @@ fn ids_of_pools_are_carried() {
     let id = PoolId(Uuid::now_v7());
     let file = PoolFile::new(id, Backend::Image, jiff::Timestamp::UNIX_EPOCH);
     let read = PoolFile::decode(&file.encode().unwrap(), Path::new("x")).unwrap();
-    assert_eq!((read.id, read.format), (id, FORMAT));
+    assert_eq!((read.id, read.format), (id, FIRST));
 }

@@ -105,7 +105,7 @@ impl VolumeFile {
     /// What the file of that record says.
     pub fn of(row: &VolumeRow, aliases: Vec<FileAlias>) -> Self {
         Self {
-            format: super::FORMAT,
+            format: super::format_of(&row.placement.detail),
             id: row.id,
             node: row.node.clone(),
             workspace: row.workspace.clone(),

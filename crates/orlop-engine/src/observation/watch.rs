@@ -135,7 +135,7 @@ pub(crate) fn sample(core: &Core) -> Result<()> {
 }
 
 /// An XFS makes inodes of free space: that it runs out of them is said by its bytes.
-fn figures_of_volume(filesystem: FilesystemKind, seen: &VolumeUsage) -> Vec<Figure> {
+fn figures_of_volume(filesystem: Option<FilesystemKind>, seen: &VolumeUsage) -> Vec<Figure> {
     let bytes = Figure {
         measure: Measure::Bytes,
         used: seen.used_bytes,
@@ -144,8 +144,9 @@ fn figures_of_volume(filesystem: FilesystemKind, seen: &VolumeUsage) -> Vec<Figu
     };
     let inodes = Figure { measure: Measure::Inodes, used: seen.inodes_used, capacity: seen.inodes };
     match filesystem {
-        FilesystemKind::Ext4 => vec![bytes, inodes],
-        FilesystemKind::Xfs => vec![bytes],
+        Some(FilesystemKind::Ext4) => vec![bytes, inodes],
+        Some(FilesystemKind::Xfs) => vec![bytes],
+        None => Vec::new(),
     }
 }
 

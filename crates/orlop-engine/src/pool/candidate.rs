@@ -10,7 +10,7 @@ use std::{
 };
 
 use orlop_model::{
-    PoolId, Size, SnapshotId, VolumeId,
+    PoolId, Size, SnapshotId, VolumeId, VolumeMode,
     resource::{Front, SnapshotState, VolumeState},
 };
 use orlop_sys::{FileIdentity, loopdev};
@@ -18,7 +18,7 @@ use orlop_sys::{FileIdentity, loopdev};
 use super::{read_short, remove::entries};
 use crate::{
     alias,
-    format::{ImageFormat, Placement, PoolPaths, SnapshotFile, VolumeFile},
+    format::{Content, FilesystemContent, ImageFormat, Placement, PoolPaths, SnapshotFile, VolumeFile},
 };
 
 const ROOT: u32 = 0;
@@ -72,6 +72,15 @@ pub(crate) fn volume(
         return Err("its volume.json contradicts itself about the size".to_owned());
     }
     file.manifest.volume.check().map_err(|error| error.message)?;
+    let Placement::Image(placement) = &file.placement;
+    let had_as_device = match file.manifest.volume.volume_mode {
+        VolumeMode::Filesystem => false,
+        VolumeMode::Block => true,
+    };
+    // What was had as a block device is never mounted, whatever else is said of it.
+    if placement.is_device() != had_as_device {
+        return Err("its volume.json contradicts itself about the volumeMode".to_owned());
+    }
     for alias in &file.aliases {
         // Of a front that this build does not know nothing is taken over.
         if let Some(front) = front(&alias.front) {
@@ -140,7 +149,8 @@ fn of_this_pool(record: &Path, said: PoolId, pool: PoolId) -> Result<(), String>
 /// What the file of the image is like, where it is as its description says and nobody has it.
 fn image(path: &Path, size_bytes: u64, placement: &Placement) -> Result<Metadata, String> {
     let Placement::Image(placement) = placement;
-    for size in [placement.filesystem_block_size, placement.loop_block_size] {
+    let of_filesystem = placement.filesystem().map(|filesystem| filesystem.block_size);
+    for size in [Some(placement.loop_block_size), of_filesystem].into_iter().flatten() {
         if !BLOCK_SIZES.contains(&size) {
             return Err(format!("a block size of {size} bytes makes no sense"));
         }
@@ -182,6 +192,10 @@ fn name(path: &Path) -> String {
 /// Takes away what would be given to a program: how it was made is history.
 fn disarm(placement: &mut Placement) {
     let Placement::Image(placement) = placement;
-    placement.format =
-        ImageFormat { rule: placement.format.rule, program: String::new(), arguments: Vec::new() };
+    match &mut placement.content {
+        Content::Filesystem(FilesystemContent { format, .. }) => {
+            *format = ImageFormat { rule: format.rule, program: String::new(), arguments: Vec::new() };
+        }
+        Content::Device => {}
+    }
 }

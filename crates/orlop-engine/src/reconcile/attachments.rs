@@ -94,7 +94,7 @@ fn reconcile(
         state::settle(core, row, &image, image_attach::staged(&image, &base))?;
     }
     let (live, gone): (Vec<_>, Vec<_>) =
-        here.into_iter().partition(|attachment| is_live(core, attachment, mounted.is_some(), &view));
+        here.into_iter().partition(|attachment| is_live(core, attachment, &image, mounted.is_some(), &view));
     dropped += gone.len() as u64;
     if !gone.is_empty() {
         stale::drop_all(core, None, row, gone, "its mount is gone")?;
@@ -104,7 +104,8 @@ fn reconcile(
         return Ok((0, dropped));
     }
     if mounted.is_none() {
-        // Somebody unmounted the base under consumers that still hold the device.
+        // Somebody unmounted the base under consumers that still hold the device. A block device has
+        // none: it is made sure that it stays.
         let staged = attach::stage(core, row, &image);
         state::settle(core, row, &image, staged)?;
     }
@@ -119,9 +120,10 @@ fn reconcile(
     Ok((1, dropped))
 }
 
-fn is_live(core: &Core, attachment: &AttachmentRow, base: bool, view: &KernelView) -> bool {
+fn is_live(core: &Core, attachment: &AttachmentRow, image: &Image, base: bool, view: &KernelView) -> bool {
     match &attachment.target {
         Some(staging) if attachment.staged => !node::is_gone(core, staging),
+        Some(target) if image.is_device() => !node::device::is_gone(core, target, image),
         Some(target) => view.targets.contains(target),
         None => base || !view.consumers.is_empty(),
     }
@@ -129,6 +131,9 @@ fn is_live(core: &Core, attachment: &AttachmentRow, base: bool, view: &KernelVie
 
 /// After a reboot: mounts the volume once, so that its log is replayed before anybody waits for it.
 fn replay(core: &Core, row: &VolumeRow, image: &Image) -> Result<()> {
+    if image.is_device() {
+        return Ok(());
+    }
     attach::stage(core, row, image)?;
     detach::take_down(core, row, image)?;
     Ok(())

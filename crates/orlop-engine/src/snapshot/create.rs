@@ -25,7 +25,7 @@ use crate::{
     backend::image::{
         Image,
         attach::{self as image_attach, Remaining, remaining},
-        health,
+        device as image_device, health,
     },
     core::{self, Core},
     events::event,
@@ -125,6 +125,8 @@ pub(crate) fn create_of(
 struct How {
     /// The volume is mounted, and is frozen meanwhile.
     frozen: bool,
+    /// Its users have it as a block device, and write on meanwhile.
+    written: bool,
     /// The pool's filesystem shares blocks.
     shared: bool,
     /// What the image takes now.
@@ -140,8 +142,9 @@ impl How {
         may_pause: bool,
     ) -> Result<Self> {
         let title = volume.title();
-        let frozen = image_attach::staged(image, &core.places.base(volume.id))?.is_some();
-        if !frozen && let Remaining::Somebody(device) = remaining(image)? {
+        let used = image_attach::is_used(image, &core.places.base(volume.id))?;
+        let (frozen, written) = (used && !image.is_device(), used && image.is_device());
+        if !used && let Remaining::Somebody(device) = remaining(image)? {
             let holders = kernel::look(&core.places, volume.id, &[device], &[], &image.object)?.holders();
             let who = holders.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
             return Err(Error::new(
@@ -153,6 +156,17 @@ impl How {
         }
         let shared = capability::probe(paths.root()).on(&image.object)?.reflink;
         let allocated = host_image::space(image.path()).on(&image.object)?.allocated;
+        if written && !shared {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!(
+                    "volume {title} is in use as a block device, and the filesystem of pool {} can't share blocks: a copy of all its data would be of no one moment",
+                    volume.placement.pool_name
+                ),
+            )
+            .object(&image.object)
+            .hint("stop what uses it first; or keep volumes on XFS with reflink or on btrfs"));
+        }
         if frozen && !shared && !may_pause {
             return Err(Error::new(
                 ErrorKind::Unsupported,
@@ -165,11 +179,15 @@ impl How {
             .object(&image.object)
             .hint("stop what uses it first; or say --pause-writers; or keep volumes on XFS with reflink or on btrfs"));
         }
-        Ok(Self { frozen, shared, allocated })
+        Ok(Self { frozen, written, shared, allocated })
     }
 
     fn consistency(&self) -> Consistency {
-        if self.frozen { Consistency::Filesystem } else { Consistency::Detached }
+        match (self.frozen, self.written) {
+            (true, _) => Consistency::Filesystem,
+            (false, true) => Consistency::Crash,
+            (false, false) => Consistency::Detached,
+        }
     }
 }
 
@@ -292,6 +310,10 @@ fn effect(
         fault::point(Point::SnapshotCopied)?;
         Some(frozen.thaw().on(&object)?)
     } else {
+        if how.written {
+            // Sharing the blocks is of one moment: what is written meanwhile waits for it.
+            image_device::flush(image)?;
+        }
         write(&copy, meter.as_ref(), &object)?;
         fault::point(Point::SnapshotCopied)?;
         None
@@ -336,6 +358,9 @@ pub(crate) fn complete(
             format!("; its writers were paused for {} ms", paused.as_millis())
         }
         (Consistency::Filesystem, None) => String::new(),
+        (Consistency::Crash, _) => {
+            ", which was in use as a block device: as after a crash of its users".to_owned()
+        }
     };
     let message = format!(
         "snapshot {} is made of volume {}/{}{how}",

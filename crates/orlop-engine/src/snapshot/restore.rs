@@ -50,6 +50,7 @@ pub(crate) fn restore(core: &Core, caller: &Caller, key: &SnapshotKey) -> Result
     usable(&snapshot)?;
     core::usable(&volume)?;
     let image = core.image(&volume)?;
+    same_content(&snapshot, &volume)?;
     let paths = pool::confirm(core, volume.placement.pool, &volume.placement.pool_name)?;
     let hint =
         "stop what uses it first; or look at the snapshot in a new volume: volume.source: {snapshot: …}";
@@ -77,6 +78,22 @@ pub(crate) fn restore(core: &Core, caller: &Caller, key: &SnapshotKey) -> Result
     Ok(Restored { volume: volume::view::one(core, row)?, before: before.manifest.name, notes })
 }
 
+/// A volume keeps its volumeMode: what was had as a block device never becomes a filesystem here,
+/// whatever a description said that came from elsewhere.
+fn same_content(snapshot: &SnapshotRow, volume: &VolumeRow) -> Result<()> {
+    let Placement::Image(of_snapshot) = &snapshot.detail;
+    let Placement::Image(of_volume) = &volume.placement.detail;
+    if of_snapshot.is_device() == of_volume.is_device() {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Damaged,
+        format!("snapshot {} is of another volumeMode than volume {}", snapshot.title(), volume.title()),
+    )
+    .object(object(snapshot))
+    .hint("its description was changed before it was imported; nothing was changed here"))
+}
+
 /// What whoever asked for it should know of the size.
 fn notes(row: &VolumeRow, snapshot: &SnapshotRow, was: Size) -> Vec<String> {
     let (title, is) = (row.title(), row.placement.size);
@@ -87,13 +104,16 @@ fn notes(row: &VolumeRow, snapshot: &SnapshotRow, was: Size) -> Vec<String> {
         ))
     } else if is != snapshot.size {
         Some(format!(
-            "volume {title} had {} then; it keeps its {is}, to which the filesystem has grown",
-            snapshot.size
+            "volume {title} had {} then; it keeps its {is}, to which {} has grown",
+            snapshot.size,
+            if placement.is_device() { "it" } else { "the filesystem" }
         ))
     } else {
         None
     };
-    let outgrown = plan::outgrown(&title, placement.filesystem, row.created_size, is);
+    let outgrown = placement
+        .filesystem()
+        .and_then(|filesystem| plan::outgrown(&title, filesystem.kind, row.created_size, is));
     said.into_iter().chain(outgrown).collect()
 }
 

@@ -4,10 +4,10 @@
 use std::path::PathBuf;
 
 use orlop_model::{
-    Error, ErrorKind, FilesystemChoice, OperationId, PoolId, PoolName, Result, Size, VolumeSource,
-    VolumeSpec, WorkspaceName,
+    Error, ErrorKind, FilesystemChoice, OperationId, PoolId, PoolName, Result, Size, VolumeMode,
+    VolumeSource, VolumeSpec, WorkspaceName,
 };
-use orlop_sys::{capability, filesystem, freeze, image as host_image};
+use orlop_sys::{capability, filesystem, filesystem::FsKind, freeze, image as host_image};
 use uuid::Uuid;
 
 use super::{
@@ -21,7 +21,7 @@ use crate::{
     backend::image::{
         Image,
         attach::{self as image_attach, Remaining, remaining},
-        health, kernel_kind, replacement,
+        device as image_device, health, kernel_kind, replacement,
     },
     core::{self, Core, rule},
     fault::{self, Point},
@@ -43,7 +43,8 @@ pub(crate) struct Source {
     /// The size that its filesystem was made with.
     pub(crate) created_size: Size,
     path: PathBuf,
-    /// The volume that it is, where it is none of the snapshots; and whether it is mounted.
+    /// The volume that it is, where it is none of the snapshots; and whether it may be written now: it is
+    /// mounted, or there as a block device.
     volume: Option<(VolumeRow, bool)>,
     _held: Held,
 }
@@ -114,8 +115,8 @@ fn of_volume(core: &Core, caller: &Caller, row: VolumeRow) -> Result<Source> {
     pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
     let image = core.image(&row)?;
     health::examine(&image)?;
-    let mounted = image_attach::staged(&image, &core.places.base(row.id))?.is_some();
-    if !mounted && remaining(&image)? != Remaining::Nobody {
+    let used = image_attach::is_used(&image, &core.places.base(row.id))?;
+    if !used && remaining(&image)? != Remaining::Nobody {
         return Err(Error::new(
             ErrorKind::InUse,
             format!("volume {} was detached, but somebody still holds it", row.title()),
@@ -137,7 +138,7 @@ fn of_volume(core: &Core, caller: &Caller, row: VolumeRow) -> Result<Source> {
         size: row.placement.size,
         created_size: row.created_size,
         path: image.path,
-        volume: Some((row, mounted)),
+        volume: Some((row, used)),
         _held: held,
     })
 }
@@ -151,8 +152,16 @@ impl Source {
         let named = &self.origin.named;
         let invalid =
             |field: &str, message: String| Error::new(ErrorKind::InvalidArgument, message).object(field);
-        let kind = self.placement.filesystem;
-        if spec.filesystem != FilesystemChoice::Auto && spec.filesystem.resolve(spec.size) != kind {
+        let mode = if self.placement.is_device() { VolumeMode::Block } else { VolumeMode::Filesystem };
+        if spec.volume_mode != mode {
+            let message =
+                format!("the volumeMode of {named} is {mode}, and a volume made from it has the same");
+            return Err(invalid("volume.volumeMode", message).hint(format!("say volumeMode: {mode}")));
+        }
+        if let Some(kind) = self.placement.filesystem().map(|filesystem| filesystem.kind)
+            && spec.filesystem != FilesystemChoice::Auto
+            && spec.filesystem.resolve(spec.size) != kind
+        {
             let message =
                 format!("the filesystem of {named} is {kind}, and a volume made from it has the same");
             return Err(invalid("volume.filesystem", message).hint("leave filesystem out"));
@@ -171,7 +180,8 @@ impl Source {
         Ok(())
     }
 
-    /// Makes the image of the new volume, with a filesystem of its own identity. Not flushed.
+    /// Makes the image of the new volume, with a filesystem of its own identity. Not flushed. What was
+    /// had as a block device is copied as it is.
     pub(crate) fn make(
         &self,
         core: &Core,
@@ -179,15 +189,16 @@ impl Source {
         image: &Image,
         operation: OperationId,
     ) -> Result<()> {
-        let (object, kind) = (&image.object, kernel_kind(self.placement.filesystem));
+        let object = &image.object;
+        let kind = self.placement.filesystem().map(|filesystem| kernel_kind(filesystem.kind));
         // Of a snapshot once for all volumes that are ever made from it.
-        if self.volume.is_none() {
-            self.settle_log(&self.path, object)?;
+        if let (None, Some(kind)) = (&self.volume, kind) {
+            self.settle_log(kind, &self.path, object)?;
         }
         let copy = Copy::begin(&self.path, image.path(), object)?;
         let shared = capability::probe(&image.directory).on(object)?.reflink && self.pool_holds(core, image);
         match &self.volume {
-            Some((row, true)) => self.copy_frozen(core, row, &copy, shared, object)?,
+            Some((row, true)) => self.copy_used(core, row, &copy, shared, object)?,
             Some((_, false)) | None => {
                 if !(shared && copy.share()?) {
                     copy.write(&core.running.begin(operation, "clone", object, Some(caller)))?;
@@ -195,7 +206,8 @@ impl Source {
             }
         }
         fault::point(Point::CreateCopied)?;
-        self.settle_log(image.path(), object)?;
+        let Some(kind) = kind else { return Ok(()) };
+        self.settle_log(kind, image.path(), object)?;
         filesystem::set_uuid(image.path(), kind, Uuid::now_v7().into_bytes()).on(object)
     }
 
@@ -221,7 +233,7 @@ impl Source {
             .is_ok_and(|paths| image.directory.starts_with(paths.root()))
     }
 
-    fn copy_frozen(
+    fn copy_used(
         &self,
         core: &Core,
         row: &VolumeRow,
@@ -240,25 +252,38 @@ impl Source {
                 ),
             )
             .object(object)
-            .hint("stop what uses it first; or make a snapshot of it with --pause-writers, and the volume from that"));
+            .hint(if self.placement.is_device() {
+                "stop what uses it first; or keep volumes on XFS with reflink or on btrfs"
+            } else {
+                "stop what uses it first; or make a snapshot of it with --pause-writers, and the volume from that"
+            }));
+        }
+        if self.placement.is_device() {
+            image_device::flush(&core.image(row)?)?;
+            fault::point(Point::CreateFrozen)?;
+            return self.share(copy, object);
         }
         let frozen = freeze::freeze(&core.places.base(row.id), copy::SHARED_WITHIN).on(object)?;
         fault::point(Point::CreateFrozen)?;
-        if !copy.share()? {
-            return Err(Error::new(
-                ErrorKind::Host,
-                format!("{object}: blocks can't be shared with {}", self.origin.named),
-            )
-            .object(object)
-            .hint("try again"));
-        }
+        self.share(copy, object)?;
         let paused = frozen.thaw().on(object)?;
         tracing::info!(volume = row.title(), milliseconds = paused.as_millis() as u64, "writers were paused");
         Ok(())
     }
 
-    fn settle_log(&self, path: &std::path::Path, object: &str) -> Result<()> {
-        let kind = kernel_kind(self.placement.filesystem);
+    fn share(&self, copy: &Copy<'_>, object: &str) -> Result<()> {
+        if copy.share()? {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Host,
+            format!("{object}: blocks can't be shared with {}", self.origin.named),
+        )
+        .object(object)
+        .hint("try again"))
+    }
+
+    fn settle_log(&self, kind: FsKind, path: &std::path::Path, object: &str) -> Result<()> {
         if filesystem::log_is_clean(path, kind).on(object)? {
             return Ok(());
         }

@@ -30,7 +30,7 @@ pub(crate) fn one(row: SnapshotRow) -> Snapshot {
             created_by: row.created_by,
             scheduled: row.scheduled,
             pool: row.pool_name,
-            filesystem: placement.filesystem,
+            filesystem: placement.filesystem().map(|filesystem| filesystem.kind),
             consistency: row.consistency,
             size: row.size,
             reserved: row.reserved,

@@ -16,7 +16,7 @@ use orlop_model::{
 use uuid::Uuid;
 
 use super::*;
-use crate::format::{ImageFormat, ImagePlacement, Placement};
+use crate::format::{Content, FilesystemContent, ImageFormat, ImagePlacement, Placement};
 
 const MIB: u64 = 1 << 20;
 
@@ -145,14 +145,16 @@ fn volume(pool: &PoolRow, workspace: &str, name: &str) -> VolumeRow {
             allocated: Size::from_bytes(0),
             initialised: false,
             detail: Placement::Image(ImagePlacement {
-                filesystem: FilesystemKind::Ext4,
-                filesystem_block_size: 4096,
+                content: Content::Filesystem(FilesystemContent {
+                    kind: FilesystemKind::Ext4,
+                    block_size: 4096,
+                    format: ImageFormat {
+                        rule: 1,
+                        program: "mke2fs 1.47.0".to_owned(),
+                        arguments: vec!["-b".to_owned(), "4096".to_owned()],
+                    },
+                }),
                 loop_block_size: 4096,
-                format: ImageFormat {
-                    rule: 1,
-                    program: "mke2fs 1.47.0".to_owned(),
-                    arguments: vec!["-b".to_owned(), "4096".to_owned()],
-                },
                 preallocated: false,
             }),
         },

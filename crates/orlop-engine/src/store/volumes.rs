@@ -116,8 +116,8 @@ pub struct AttachedRow {
     pub key: VolumeKey,
     /// The name of its pool.
     pub pool: PoolName,
-    /// Its filesystem.
-    pub filesystem: FilesystemKind,
+    /// Its filesystem; none where it is had as a block device.
+    pub filesystem: Option<FilesystemKind>,
 }
 
 impl VolumeRow {
@@ -234,7 +234,7 @@ pub fn attached(r: &Reader<'_>) -> Result<Vec<AttachedRow>> {
             id: row.get::<_, Word<_>>(0)?.0,
             key: VolumeKey { workspace: row.get::<_, Word<_>>(1)?.0, name: row.get::<_, Word<_>>(2)?.0 },
             pool: row.get::<_, Word<_>>(3)?.0,
-            filesystem: placement.filesystem,
+            filesystem: placement.filesystem().map(|filesystem| filesystem.kind),
         })
     })
 }

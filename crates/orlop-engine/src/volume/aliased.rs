@@ -72,7 +72,7 @@ pub(crate) fn create(
     }
     authority::make_volume(caller, &rule(&workspace))?;
     let manifest = manifest(core, request)?;
-    plan::check(&manifest.volume)?;
+    plan::check(&manifest.volume, core.node_root.is_some())?;
     let mut last = None;
     for _ in 0..SLUGS {
         let name = alias::name(&request.external, &unique())?;
@@ -215,7 +215,8 @@ fn differences(said: &AliasedManifest, row: &VolumeRow) -> Vec<String> {
         FilesystemChoice::Ext4 => Some(FilesystemKind::Ext4.to_string()),
         FilesystemChoice::Xfs => Some(FilesystemKind::Xfs.to_string()),
     };
-    compare("filesystem", placement.filesystem.to_string(), said.filesystem.and_then(kind));
+    let filesystem = placement.filesystem().map_or_else(|| "none".to_owned(), |it| it.kind.to_string());
+    compare("filesystem", filesystem, said.filesystem.and_then(kind));
     compare("uid", shown(spec.uid), said.uid.map(|uid| uid.to_string()));
     compare("gid", shown(spec.gid), said.gid.map(|gid| gid.to_string()));
     let mode = spec.mode.map_or_else(|| "none".to_owned(), |mode| mode.to_string());

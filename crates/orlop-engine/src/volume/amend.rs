@@ -27,7 +27,7 @@ pub(crate) fn amend(
     usable(&row)?;
     let row = reconcile::operations::settled(core, row)?;
     let manifest = amended(&row, amendment)?;
-    plan::check(&manifest.volume)?;
+    plan::check(&manifest.volume, core.node_root.is_some())?;
     let plan = apply::assess(core, caller, &row, &manifest)?;
     apply::carry_out(core, caller, row, plan)
 }

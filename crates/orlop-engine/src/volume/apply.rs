@@ -26,7 +26,7 @@ use crate::{
 
 /// See [`crate::Engine::apply`].
 pub(crate) fn apply(core: &Core, caller: &Caller, request: &ApplyRequest) -> Result<Applied<Volume>> {
-    check(&request.manifest)?;
+    check(core, &request.manifest)?;
     let key = VolumeKey { workspace: request.workspace.clone(), name: request.manifest.name.clone() };
     let deadline = Deadline::usual();
     let workspace = workspace(core, caller, &request.workspace, request.create_workspace)?;
@@ -109,14 +109,14 @@ pub(crate) fn preview(core: &Core, caller: &Caller, request: &ApplyRequest) -> R
 }
 
 /// What a manifest has to keep whatever exists; a client may have made it without our reader.
-fn check(manifest: &VolumeManifest) -> Result<()> {
+fn check(core: &Core, manifest: &VolumeManifest) -> Result<()> {
     manifest.check_texts()?;
-    plan::check(&manifest.volume)
+    plan::check(&manifest.volume, core.node_root.is_some())
 }
 
 /// What apply would go by; none where there is nothing of that name.
 fn foreseen(core: &Core, caller: &Caller, request: &ApplyRequest) -> Result<Option<(VolumeRow, Plan)>> {
-    check(&request.manifest)?;
+    check(core, &request.manifest)?;
     let key = VolumeKey { workspace: request.workspace.clone(), name: request.manifest.name.clone() };
     let found = core.store.read(|r| workspaces::by_name(r, &key.workspace))?;
     let Some(workspace) = found else {
@@ -195,7 +195,7 @@ pub(super) fn assess(core: &Core, caller: &Caller, row: &VolumeRow, wanted: &Vol
     let (title, facts) = (row.title(), facts::gather(core, caller, row, wanted.volume.size)?);
     let existing = Existing {
         manifest: &row.manifest,
-        filesystem: placement.filesystem,
+        filesystem: placement.filesystem().map(|filesystem| filesystem.kind),
         pool: &row.placement.pool_name,
         created_size: row.created_size,
         title: &title,

@@ -145,8 +145,8 @@ pub(crate) fn create_filled(
             detail: Placement::Image(placement.clone()),
         },
     };
-    let kind = Kind { pool: pool.id, filesystem: placement.filesystem, size };
-    let blank = if source.is_some() { None } else { core.blanks.take(kind, &placement) };
+    let kind = placement.filesystem().map(|it| Kind { pool: pool.id, filesystem: it.kind, size });
+    let blank = kind.filter(|_| source.is_none()).and_then(|kind| core.blanks.take(kind, &placement));
     let intent = Intent::Create { blank: blank.map(|blank| blank.to_string()) };
     let operation = core.operation(Some(caller), Some(id), intent);
     let operation_id = operation.id;
@@ -280,7 +280,7 @@ pub(crate) fn complete(
         "volume {} is made: {} of {} in pool {}{from}",
         row.title(),
         row.placement.size,
-        placement.filesystem,
+        placement.filesystem().map_or("a block device", |filesystem| filesystem.kind.as_str()),
         row.placement.pool_name
     );
     let mut told = event("Created", message).of(&row).by_any(caller);
@@ -336,8 +336,8 @@ pub(crate) fn undo(core: &Core, row: &VolumeRow, operation: OperationId) -> Resu
 }
 
 /// A blank that was not used is there for the next one.
-fn give_back(core: &Core, kind: Kind, paths: &PoolPaths, blank: Option<BlankName>) {
-    if let Some(blank) = blank
+fn give_back(core: &Core, kind: Option<Kind>, paths: &PoolPaths, blank: Option<BlankName>) {
+    if let (Some(kind), Some(blank)) = (kind, blank)
         && paths.blank(&blank).exists()
     {
         core.blanks.give_back(kind, blank);

@@ -32,7 +32,8 @@ pub(crate) fn gather(core: &Core, caller: &Caller, row: &VolumeRow, size: Size) 
     let survey = stale::survey(core, Some(caller), row, &image)?;
     let used = !survey.attachments.is_empty() || !survey.lingerers().is_empty();
     let Placement::Image(placement) = &row.placement.detail;
-    let shrinks = size < row.manifest.volume.size && placement.filesystem == FilesystemKind::Ext4;
+    let is_ext4 = placement.filesystem().is_some_and(|it| it.kind == FilesystemKind::Ext4);
+    let shrinks = size < row.manifest.volume.size && is_ext4;
     // Without an estimate it is tried, on a copy.
     let least = if shrinks && !used { least_ext4(image.path(), ESTIMATE_LIMIT).ok() } else { None };
     Ok(Facts {

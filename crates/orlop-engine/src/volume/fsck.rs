@@ -48,6 +48,7 @@ pub(crate) fn check(
     usable(&row)?;
     pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
     let image = core.image(&row)?;
+    image.filesystem()?;
     let hint = "stop what uses it first: a filesystem in use can't be checked";
     unused(core, caller, &row, &image, hint)?;
     image_health::examine(&image)?;
@@ -73,7 +74,8 @@ pub(crate) fn check(
 /// What a check says. Where a log is left to be replayed, it is mounted once for that, as the next
 /// use would do.
 fn examine(core: &Core, row: &VolumeRow, image: &Image) -> Result<CheckOutcome> {
-    let look = || check_image(image.path(), image.kind(), CheckMode::ReadOnly, image_health::CHECK_LIMIT);
+    let kind = image.kind()?;
+    let look = || check_image(image.path(), kind, CheckMode::ReadOnly, image_health::CHECK_LIMIT);
     let found = look().on(&image.object)?;
     if found != CheckOutcome::LogDirty {
         return Ok(found);
@@ -200,5 +202,5 @@ fn settled(
 fn report(core: &Core, row: &VolumeRow, image: &Image, verdict: Verdict, said: String) -> VolumeCheck {
     // Where it was deleted meanwhile, this is how it was.
     let state = core.again(row.id).map_or(row.state, |now| now.state);
-    VolumeCheck { verdict, program: image.kind().check_program().name.to_owned(), said, state }
+    VolumeCheck { verdict, program: image.checker().to_owned(), said, state }
 }

@@ -76,6 +76,10 @@ pub(crate) fn migrate(
             resource: view::one(core, row)?,
         });
     }
+    if request.size.is_some() {
+        // Its files are copied.
+        core.image(&row)?.filesystem()?;
+    }
     let mut changes = Vec::new();
     let mut spec = row.manifest.volume.clone();
     spec.size = size;
@@ -86,7 +90,7 @@ pub(crate) fn migrate(
     if size != row.placement.size {
         changes.push("volume.size".to_owned());
     }
-    plan::check(&spec)?;
+    plan::check(&spec, core.node_root.is_some())?;
     let detail = match request.size {
         Some(_) => Placement::Image(image_format::decide(&spec, &object(&row))?),
         None => row.placement.detail.clone(),

@@ -17,7 +17,8 @@ pub(crate) use size::{Facts, Resize, outgrown};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Existing<'a> {
     pub(crate) manifest: &'a VolumeManifest,
-    pub(crate) filesystem: FilesystemKind,
+    /// None where it is had as a block device.
+    pub(crate) filesystem: Option<FilesystemKind>,
     pub(crate) pool: &'a PoolName,
     /// The size that its filesystem was made with.
     pub(crate) created_size: Size,
@@ -87,11 +88,12 @@ impl Change {
     }
 }
 
-/// Checks what this build and its kernel can make at all.
+/// Checks what this build and its kernel can make at all. `serves_nodes`: an orchestrator is served,
+/// which alone can hand out block devices.
 ///
 /// # Errors
 /// [`ErrorKind::Unsupported`] and [`ErrorKind::InvalidArgument`], naming the field.
-pub(crate) fn check(spec: &VolumeSpec) -> Result<()> {
+pub(crate) fn check(spec: &VolumeSpec, serves_nodes: bool) -> Result<()> {
     if spec.volume_type.is_cloud() {
         return Err(unsupported(
             "volume.type",
@@ -101,12 +103,13 @@ pub(crate) fn check(spec: &VolumeSpec) -> Result<()> {
     }
     match spec.volume_mode {
         VolumeMode::Filesystem => {}
+        VolumeMode::Block if serves_nodes => {}
         VolumeMode::Block => {
             return Err(unsupported(
                 "volume.volumeMode",
-                "volumeMode Block needs a front that can serve block devices, which this build does not have"
+                "volumeMode Block needs a front that can serve block devices, which this daemon does not have"
                     .into(),
-                "use volumeMode: Filesystem, or leave it out",
+                "use volumeMode: Filesystem, or leave it out; or have the daemon serve CSI: orlop serve --csi-endpoint",
             ));
         }
     }
@@ -158,7 +161,7 @@ pub(crate) fn plan(existing: Existing<'_>, wanted: &VolumeManifest) -> Result<Pl
     let ownership = uid || gid || mode;
     let temp_grace = volume_type || grace;
     let outgrown =
-        |resize: Resize| outgrown(existing.title, existing.filesystem, existing.created_size, resize.to);
+        |resize: Resize| outgrown(existing.title, existing.filesystem?, existing.created_size, resize.to);
     let warnings = resize.and_then(outgrown).into_iter().collect();
     let change =
         Change { manifest, fields, ownership, access_mode, mount_options, temp_grace, resize, warnings };
@@ -177,12 +180,14 @@ fn refuse_immutable(existing: Existing<'_>, new: &VolumeSpec) -> Result<()> {
             .hint(format!("orlop volume migrate -w {workspace} -n {name} --pool {pool} moves it")));
     }
     let kind = new.filesystem.resolve(new.size);
-    if new.filesystem != FilesystemChoice::Auto && kind != existing.filesystem {
+    if new.filesystem != FilesystemChoice::Auto
+        && let Some(is) = existing.filesystem.filter(|is| *is != kind)
+    {
         let how = "a filesystem can't become another with the data in it";
-        return Err(immutable(existing, "filesystem", &existing.filesystem, &kind, how).hint(REMAKE));
+        return Err(immutable(existing, "filesystem", &is, &kind, how).hint(REMAKE));
     }
     if old.volume_mode != new.volume_mode {
-        let how = "a directory can't become a block device";
+        let how = "a directory can't become a block device, nor a block device a directory";
         return Err(immutable(existing, "volumeMode", &old.volume_mode, &new.volume_mode, how).hint(REMAKE));
     }
     if old.preallocate != new.preallocate {

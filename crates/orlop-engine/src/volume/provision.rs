@@ -50,7 +50,7 @@ pub(crate) fn provision(
         return agree(core, request, row);
     }
     let manifest = decided(core, request)?;
-    plan::check(&manifest.volume)?;
+    plan::check(&manifest.volume, core.node_root.is_some())?;
     let workspace = apply::workspace(core, caller, &request.workspace, true)?;
     authority::make_volume(caller, &rule(&workspace))?;
     let mut name = manifest.name.clone();

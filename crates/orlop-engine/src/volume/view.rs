@@ -116,7 +116,7 @@ fn view(
             capacity,
             node: core.config.node.clone(),
             pool: row.placement.pool_name,
-            filesystem: placement.filesystem,
+            filesystem: placement.filesystem().map(|filesystem| filesystem.kind),
             block_size: placement.loop_block_size,
             used_bytes: usage.as_ref().map(|usage| usage.used_bytes).or(row.used_bytes),
             usage,

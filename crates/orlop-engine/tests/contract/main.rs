@@ -11,6 +11,7 @@ mod btrfs;
 mod capacity;
 mod carried;
 mod changes;
+mod devices;
 mod fronts;
 mod fsck;
 mod groups;

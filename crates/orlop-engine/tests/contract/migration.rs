@@ -141,7 +141,7 @@ fn files_move_into_a_filesystem_of_another_size() {
     ] {
         let moved = migrate(&world, "data", to, Some(size)).unwrap().resource;
         let wanted: Size = size.parse().unwrap();
-        assert_eq!((moved.manifest.volume.size, moved.status.filesystem), (wanted, filesystem));
+        assert_eq!((moved.manifest.volume.size, moved.status.filesystem), (wanted, Some(filesystem)));
         assert_eq!(std::fs::metadata(world.image(&moved)).unwrap().len(), wanted.bytes());
         world.assert_nothing_mounted();
         assert_eq!(reserved(&world, moved.status.pool.as_str()), (wanted.bytes(), 1));

@@ -48,7 +48,7 @@ fn may_grow_mounted_ext4() -> bool {
 fn sound(world: &World, name: &str) {
     use orlop_sys::filesystem::{CheckMode, CheckOutcome, FsKind, check};
     let volume = world.volume(name);
-    let kind = match volume.status.filesystem {
+    let kind = match volume.status.filesystem.unwrap() {
         orlop_model::FilesystemKind::Ext4 => FsKind::Ext4,
         orlop_model::FilesystemKind::Xfs => FsKind::Xfs,
     };

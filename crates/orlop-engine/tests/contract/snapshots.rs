@@ -352,9 +352,9 @@ fn a_volume_whose_filesystem_became_another_is_put_back_with_the_one_it_had() {
     world.snapshot("s", "data").unwrap();
     let request = MigrateRequest { pool: None, size: Some("600Mi".parse().unwrap()) };
     let moved = world.engine().migrate(&ROOT, &key("data"), &request).unwrap().resource;
-    assert_eq!(moved.status.filesystem, orlop_model::FilesystemKind::Xfs);
+    assert_eq!(moved.status.filesystem, Some(orlop_model::FilesystemKind::Xfs));
     let restored = world.restore("s").unwrap().volume;
-    assert_eq!(restored.status.filesystem, orlop_model::FilesystemKind::Ext4);
+    assert_eq!(restored.status.filesystem, Some(orlop_model::FilesystemKind::Ext4));
     assert_eq!(restored.manifest.volume.size.to_string(), "600Mi");
     assert!(holds(&world, "data", "first") > 400 << 20);
     sound(&world, "data", "ext4");

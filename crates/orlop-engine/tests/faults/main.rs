@@ -145,6 +145,14 @@ scenario_tests!(
     publish_for_a_group,
     unpublish,
     unstage,
+    stage_a_device,
+    publish_a_device,
+    publish_a_device_to_be_read,
+    unpublish_a_device,
+    unstage_a_device,
+    grow_a_device,
+    snapshot_a_device,
+    clone_a_device,
 );
 
 fn all_faults(name: &str) {

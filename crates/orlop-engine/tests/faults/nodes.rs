@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use orlop_engine::fault::Point::*;
+use orlop_model::resource::Volume;
 use orlop_testkit::mounts;
 
 use crate::{harness::*, scenarios::*};
@@ -51,7 +52,184 @@ const NODE: Scenario = Scenario {
     ..BASIC
 };
 
+const DEVICE_NODE: Scenario = Scenario {
+    prepare: |world| {
+        keep(world);
+        world.apply("data", DEVICE).unwrap();
+    },
+    ..NODE
+};
+
+fn data(world: &World) -> Volume {
+    world.volume("data")
+}
+
+/// That one loop device has the image, or none.
+fn devices(world: &World, count: usize) {
+    only_recorded(world);
+    assert_eq!(mounts::loops_below(world.scratch()).len(), count);
+}
+
 pub const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "stage_a_device",
+        points: &[AttachRecorded, AttachLoop, AttachKept, AttachBound, AttachDone],
+        operate: |world| world.stage(&data(world)),
+        check: |world| {
+            kept(world);
+            devices(world, 1);
+            assert_eq!(data(world).status.attachments.len(), 1);
+        },
+        ..DEVICE_NODE
+    },
+    Scenario {
+        name: "publish_a_device",
+        points: &[PublishMade, AttachRecorded, AttachBound, AttachDone],
+        prepare: |world| {
+            (DEVICE_NODE.prepare)(world);
+            world.stage(&data(world)).unwrap();
+            write_at(&world.publish(&data(world), "two").unwrap(), 4096, b"cargo").unwrap();
+        },
+        operate: |world| world.publish(&data(world), "one").map(drop),
+        check: |world| {
+            kept(world);
+            devices(world, 1);
+            assert_eq!(read_at(&world.target("one"), 4096, 5), b"cargo");
+            assert_eq!(data(world).status.attachments.len(), 3);
+        },
+        ..DEVICE_NODE
+    },
+    Scenario {
+        name: "publish_a_device_to_be_read",
+        // What was not staged is staged by the way, and then exchanged for one that refuses writes.
+        points: &[AttachRecorded, AttachLoop, AttachKept, PublishMade, AttachBound],
+        operate: |world| world.publish_as(&data(world), "one", |request| request.read_only = true).map(drop),
+        check: |world| {
+            devices(world, 1);
+            assert!(write_at(&world.target("one"), 0, b"x").is_err());
+            assert_eq!(data(world).status.attachments.len(), 2);
+        },
+        ..DEVICE_NODE
+    },
+    Scenario {
+        name: "unpublish_a_device",
+        points: &[DetachRecorded, DetachUnbound, DetachDone, UnpublishRemoved],
+        prepare: |world| {
+            (DEVICE_NODE.prepare)(world);
+            for pod in ["one", "two"] {
+                world.publish(&data(world), pod).unwrap();
+            }
+            write_at(&world.target("two"), 4096, b"cargo").unwrap();
+        },
+        operate: |world| world.unpublish(&data(world), "one"),
+        check: |world| {
+            kept(world);
+            devices(world, 1);
+            assert!(!world.target("one").exists());
+            assert_eq!(read_at(&world.target("two"), 4096, 5), b"cargo");
+        },
+        ..DEVICE_NODE
+    },
+    Scenario {
+        name: "unstage_a_device",
+        points: &[DetachRecorded, DetachUnbound, DetachLetGo, DetachUnmounted, DetachDone],
+        prepare: |world| {
+            (DEVICE_NODE.prepare)(world);
+            write_at(&world.publish(&data(world), "one").unwrap(), 4096, b"cargo").unwrap();
+            world.unpublish(&data(world), "one").unwrap();
+        },
+        operate: |world| world.unstage(&data(world)),
+        check: |world| {
+            kept(world);
+            devices(world, 0);
+            world.assert_nothing_mounted();
+            assert_eq!(read_at(&world.publish(&data(world), "one").unwrap(), 4096, 5), b"cargo");
+        },
+        ..DEVICE_NODE
+    },
+    Scenario {
+        name: "grow_a_device",
+        points: &[GrowRecorded, GrowExtended, GrowGrown, GrowDescribed, GrowDone],
+        prepare: |world| {
+            (DEVICE_NODE.prepare)(world);
+            write_at(&world.publish(&data(world), "one").unwrap(), 4096, b"cargo").unwrap();
+        },
+        operate: |world| world.apply("data", &DEVICE.replace("64Mi", "96Mi")).map(drop),
+        check: |world| {
+            devices(world, 1);
+            assert_eq!(read_at(&world.target("one"), 4096, 5), b"cargo");
+            write_at(&world.target("one"), 80 << 20, b"behind").unwrap();
+            assert_eq!(std::fs::metadata(world.image(&data(world))).unwrap().len(), 96 << 20);
+        },
+        ..DEVICE_NODE
+    },
+    Scenario {
+        name: "snapshot_a_device",
+        sharing: true,
+        points: &[
+            SnapshotRecorded,
+            SnapshotBegun,
+            SnapshotCopied,
+            SnapshotFlushed,
+            SnapshotDescribed,
+            SnapshotDone,
+        ],
+        prepare: |world| {
+            (DEVICE_NODE.prepare)(world);
+            write_at(&world.publish(&data(world), "one").unwrap(), 4096, b"cargo").unwrap();
+        },
+        operate: |world| world.snapshot("s1", "data").map(drop),
+        check: |world| {
+            kept(world);
+            devices(world, 1);
+            let id = world.snapshots()[0].status.id;
+            let image = world.pool_path().join("snapshots").join(id.to_string()).join("data.img");
+            assert_eq!(read_at(&image, 4096, 5), b"cargo");
+            write_at(&world.target("one"), 4096, b"other").unwrap();
+            assert_eq!(read_at(&image, 4096, 5), b"cargo");
+        },
+        end: |world| {
+            world.delete_snapshot("s1").unwrap();
+            (NODE.end)(world);
+        },
+        ..DEVICE_NODE
+    },
+    Scenario {
+        name: "clone_a_device",
+        sharing: true,
+        points: &[
+            CreateRecorded,
+            CreateFrozen,
+            CreateCopied,
+            CreateEnlarged,
+            CreateFlushed,
+            CreateDescribed,
+            CreateDone,
+        ],
+        prepare: |world| {
+            (DEVICE_NODE.prepare)(world);
+            write_at(&world.publish(&data(world), "one").unwrap(), 4096, b"cargo").unwrap();
+        },
+        operate: |world| {
+            let spec = DEVICE.replace("64Mi", "96Mi");
+            world.apply("clone", &format!("{spec}, source: volume data")).map(drop)
+        },
+        check: |world| {
+            kept(world);
+            devices(world, 1);
+            let clone = world.volume("clone");
+            assert_eq!(clone.status.filesystem, None);
+            let path = world.publish_as(&clone, "clone", |request| request.staging = None).unwrap();
+            assert_eq!(read_at(&path, 4096, 5), b"cargo");
+            write_at(&path, 80 << 20, b"behind").unwrap();
+            world.unpublish(&clone, "clone").unwrap();
+        },
+        end: |world| {
+            put_away(world, "clone");
+            (NODE.end)(world);
+        },
+        ..DEVICE_NODE
+    },
     Scenario {
         name: "stage",
         points: &[AttachRecorded, AttachLoop, AttachMounted, AttachMarked, AttachBound, AttachDone],

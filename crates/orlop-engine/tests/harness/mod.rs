@@ -354,6 +354,25 @@ pub fn serve(config: &mut EngineConfig) {
     config.kubelet_root = Some(root);
 }
 
+/// A volume that is had as a block device, in the manifest's short form.
+pub const DEVICE: &str = "size: 64Mi, accessMode: ReadWriteMany, type: temp, volumeMode: Block";
+
+/// Writes through a block device, to its image.
+pub fn write_at(path: &Path, offset: u64, bytes: &[u8]) -> std::io::Result<()> {
+    use std::os::unix::fs::FileExt;
+    let file = std::fs::File::options().write(true).open(path)?;
+    file.write_all_at(bytes, offset)?;
+    file.sync_all()
+}
+
+/// What the device, or the image, has there.
+pub fn read_at(path: &Path, offset: u64, length: usize) -> Vec<u8> {
+    use std::os::unix::fs::FileExt;
+    let mut read = vec![0; length];
+    std::fs::File::open(path).unwrap().read_exact_at(&mut read, offset).unwrap();
+    read
+}
+
 /// What the orchestrator says to have a volume made ready.
 pub fn stage(volume: &Volume, staging: PathBuf) -> StageRequest {
     let form = match volume.manifest.volume.volume_mode {

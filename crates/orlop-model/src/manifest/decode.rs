@@ -357,7 +357,7 @@ fn spec(fields: &mut Fields<'_>, section: &Entry) -> Option<VolumeSpec> {
     {
         fields.broken(broken, span, "not for this type");
     }
-    Some(VolumeSpec {
+    let spec = VolumeSpec {
         size: size?.0,
         access_mode: access_mode?.0,
         volume_type: volume_type?,
@@ -373,7 +373,13 @@ fn spec(fields: &mut Fields<'_>, section: &Entry) -> Option<VolumeSpec> {
         temp_grace_period: temp_grace_period.map(|(period, _)| period),
         source,
         snapshots,
-    })
+    };
+    if let Some(broken) = rules::block(&spec)
+        && let Some(entry) = entries.iter().find(|entry| *entry.key.text == *broken.field)
+    {
+        fields.broken(broken, entry.value.span, "not for a block device");
+    }
+    Some(spec)
 }
 
 impl Entry {

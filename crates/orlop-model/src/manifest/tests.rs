@@ -192,6 +192,12 @@ fn spec() -> impl Strategy<Value = crate::VolumeSpec> {
             mount_options,
             (preallocate, protection, grace),
         )| {
+            // Nothing of a block device is ours to own, to format or to mount.
+            let ours = volume_mode == VolumeMode::Filesystem;
+            let size = if ours { size } else { size / 4096 * 4096 };
+            let filesystem = if ours { filesystem } else { FilesystemChoice::Auto };
+            let mount_options = if ours { mount_options } else { Vec::new() };
+            let (uid, gid, mode) = if ours { (uid, gid, mode) } else { (None, None, None) };
             crate::VolumeSpec {
                 size: Size::from_bytes(size),
                 access_mode,

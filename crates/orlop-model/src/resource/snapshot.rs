@@ -69,6 +69,9 @@ pub enum Consistency {
     /// The volume was in use, and its filesystem frozen: all that was written until then, and no
     /// half of a write to the filesystem.
     Filesystem,
+    /// The volume was in use as a block device: all that its users had written then, as after a
+    /// crash of theirs. What they still kept in memory is not in it.
+    Crash,
 }
 
 impl Consistency {
@@ -77,6 +80,7 @@ impl Consistency {
         match self {
             Self::Detached => "detached",
             Self::Filesystem => "filesystem",
+            Self::Crash => "crash",
         }
     }
 }
@@ -102,8 +106,9 @@ pub struct SnapshotStatus {
     pub scheduled: bool,
     /// The pool it lives in.
     pub pool: PoolName,
-    /// The filesystem inside.
-    pub filesystem: FilesystemKind,
+    /// The filesystem inside; none of a volume that its users have as a block device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filesystem: Option<FilesystemKind>,
     /// Of which moment its data is.
     pub consistency: Consistency,
     /// The size of the volume when it was made.

@@ -3,7 +3,6 @@
 use std::ffi::c_void;
 use std::os::fd::AsFd;
 
-use linux_raw_sys::ioctl::BLKROSET;
 use linux_raw_sys::loop_device::{
     LOOP_CLR_FD, LOOP_CONFIGURE, LOOP_CTL_GET_FREE, LOOP_GET_STATUS64, LOOP_SET_CAPACITY, LOOP_SET_STATUS64,
     loop_config, loop_info64,
@@ -59,12 +58,6 @@ pub(super) fn status(device: impl AsFd) -> rustix::io::Result<loop_info64> {
 pub(super) fn set_status(device: impl AsFd, info: loop_info64) -> rustix::io::Result<()> {
     // SAFETY: LOOP_SET_STATUS64 reads one `loop_info64`, which `Setter` passes by reference.
     unsafe { ioctl(device, Setter::<LOOP_SET_STATUS64, loop_info64>::new(info)) }
-}
-
-/// Refuses or takes writes from now on.
-pub(super) fn set_read_only(device: impl AsFd, read_only: bool) -> rustix::io::Result<()> {
-    // SAFETY: BLKROSET reads one int, which `Setter` passes by reference.
-    unsafe { ioctl(device, Setter::<BLKROSET, i32>::new(i32::from(read_only))) }
 }
 
 /// Takes the backing file away, or does so at the last close where others have it open.

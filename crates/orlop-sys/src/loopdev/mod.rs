@@ -51,6 +51,7 @@ pub struct LoopDevice {
     number: u32,
     identity: FileIdentity,
     direct_io: bool,
+    read_only: bool,
     fd: OwnedFd,
 }
 
@@ -122,6 +123,12 @@ impl LoopDevice {
         self.direct_io
     }
 
+    /// Whether no write reaches the image. It is so for as long as the device has that image: the
+    /// kernel's other switch (`blockdev --setro`) would outlast it, and hit whoever gets the device next.
+    pub fn read_only(&self) -> bool {
+        self.read_only
+    }
+
     /// Confirms that the device still belongs to the image it was opened for.
     ///
     /// # Errors
@@ -173,14 +180,6 @@ impl LoopDevice {
         }
         info.lo_flags ^= Flags::LO_FLAGS_AUTOCLEAR as u32;
         ioctl::set_status(&self.fd, info).map_err(failed)
-    }
-
-    /// Has the device refuse writes (EPERM), or take them again. Whoever may administer block devices
-    /// can change it back.
-    pub fn set_read_only(&self, read_only: bool) -> Result<()> {
-        self.confirm()?;
-        ioctl::set_read_only(&self.fd, read_only)
-            .map_err(|errno| SysError::on("make read-only", &self.node(), errno))
     }
 
     /// Brings to the image what was written to the device, by whomever and through whichever cache.
@@ -243,6 +242,7 @@ fn attach_fd(backing: BorrowedFd<'_>, image: &Path, options: LoopOptions) -> Res
                     number,
                     identity,
                     direct_io: has_flag(&info, Flags::LO_FLAGS_DIRECT_IO),
+                    read_only: has_flag(&info, Flags::LO_FLAGS_READ_ONLY),
                     fd,
                 });
             }
@@ -300,6 +300,7 @@ pub fn find_by_backing(identity: FileIdentity) -> Result<Option<LoopDevice>> {
             number,
             identity,
             direct_io: has_flag(&info, Flags::LO_FLAGS_DIRECT_IO),
+            read_only: has_flag(&info, Flags::LO_FLAGS_READ_ONLY),
             fd,
         }));
     }

@@ -366,7 +366,7 @@ fn a_device_that_is_kept_stays_until_it_is_let_go() {
 }
 
 #[test]
-fn a_device_grows_flushes_and_refuses_writes_under_those_who_have_it() {
+fn a_device_grows_and_flushes_under_those_who_have_it() {
     use std::os::unix::fs::FileExt;
     if !may_mount() {
         return;
@@ -388,12 +388,29 @@ fn a_device_grows_flushes_and_refuses_writes_under_those_who_have_it() {
     device.set_capacity().unwrap();
     user.write_all_at(b"behind", 24 * MIB).unwrap();
     user.sync_all().unwrap();
+    assert!(!device.read_only() && !find_by_backing(device.identity()).unwrap().unwrap().read_only());
+}
 
-    device.set_read_only(true).unwrap();
-    let refused = File::options().write(true).open(&node).and_then(|file| file.write_all_at(b"x", 0));
-    assert_eq!(refused.unwrap_err().raw_os_error(), Some(Errno::PERM.raw_os_error()));
-    user.read_exact_at(&mut read, 8192).unwrap();
-    assert_eq!(&read, b"cargo");
-    device.set_read_only(false).unwrap();
-    user.write_all_at(b"again", 0).unwrap();
+#[test]
+fn a_read_only_device_refuses_writes_and_the_next_one_takes_them() {
+    use std::os::unix::fs::FileExt;
+    if !may_mount() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let image = blank(&scratch, "image");
+    for read_only in [true, false] {
+        let device = attach(&image, LoopOptions { read_only, ..PLAIN }).unwrap();
+        assert_eq!(device.read_only(), read_only);
+        assert_eq!(find_by_backing(device.identity()).unwrap().unwrap().read_only(), read_only);
+        // As it is kept, so that the flags that change are not the only ones.
+        device.keep().unwrap();
+        let node = File::options().write(true).open(device.node());
+        let written = node.and_then(|file| file.write_all_at(b"x", 0));
+        assert_eq!(written.is_err(), read_only);
+        device.let_go().unwrap();
+        let identity = device.identity();
+        drop(device);
+        assert!(wait_gone(identity, PATIENCE).unwrap());
+    }
 }

@@ -123,6 +123,7 @@ pub(super) async fn apply(
             let how = match applied.resource.status.consistency {
                 orlop_model::resource::Consistency::Detached => "which was not in use",
                 orlop_model::resource::Consistency::Filesystem => "which is in use",
+                orlop_model::resource::Consistency::Crash => "which is in use as a block device",
             };
             format!("{object}: created of volume {}, {how}", manifest.snapshot.volume)
         }

@@ -98,7 +98,10 @@ pub(crate) fn volume(volume: &Volume, now: Timestamp) -> String {
         );
     }
     facts.add("Pool", status.pool.as_str());
-    facts.add("Filesystem", format!("{}, {}-byte blocks", status.filesystem, status.block_size));
+    match status.filesystem {
+        Some(kind) => facts.add("Filesystem", format!("{kind}, {}-byte blocks", status.block_size)),
+        None => facts.add("Block device", format!("{}-byte blocks", status.block_size)),
+    }
     if !spec.mount_options.is_empty() {
         let options: Vec<&str> = spec.mount_options.iter().map(|option| option.as_str()).collect();
         facts.add("Mount options", options.join(","));
@@ -169,6 +172,7 @@ pub(crate) fn snapshot(snapshot: &Snapshot, now: Timestamp) -> String {
     let moment = match status.consistency {
         Consistency::Detached => "the volume was not in use",
         Consistency::Filesystem => "the volume was in use, its filesystem frozen for a moment",
+        Consistency::Crash => "the block device was in use: as after a crash of its users",
     };
     facts.add("Data", moment);
     facts.add("Made", time(status.created_at, now));
@@ -185,7 +189,7 @@ pub(crate) fn snapshot(snapshot: &Snapshot, now: Timestamp) -> String {
     facts.add("Reserved", format!("{}, what it can take at most", quantity::size(status.reserved)));
     facts.add("Own", format!("{}, shared with nothing else", quantity::size(status.exclusive)));
     facts.add("Pool", status.pool.as_str());
-    facts.add("Filesystem", status.filesystem.to_string());
+    facts.add("Filesystem", status.filesystem.map_or("none: of a block device", |kind| kind.as_str()));
     facts.add("Id", status.id.to_string());
     facts.lines()
 }

@@ -1,10 +1,11 @@
 //! Volumes for an orchestrator of this node (CSI), which names every directory itself: `stage` keeps a
-//! volume ready, `publish` mounts it where one consumer gets it, `group` shows that consumer's group
-//! in place of the volume's own, and `statistics` tells how it stands.
+//! volume ready, `publish` mounts it where one consumer gets it (a block device as in `device`), `group`
+//! shows that consumer's group in place of the volume's own, and `statistics` tells how it stands.
 //!
 //! All directories are below one root, found once. What is recorded of them begins with that root as
 //! it is, so that it can be compared with the mount table.
 
+pub(crate) mod device;
 pub(crate) mod group;
 pub(crate) mod publish;
 pub(crate) mod stage;
@@ -85,7 +86,7 @@ fn unusable(error: &SysError, path: &Path) -> Error {
 /// The form with its options each once and in order, as it is recorded and compared.
 fn settled(row: &VolumeRow, form: &Form) -> Result<Form> {
     let (group, options) = match form {
-        Form::Block => return Err(no_device(row)),
+        Form::Block => return Ok(Form::Block),
         Form::Filesystem { group, options } => (*group, options),
     };
     let mut options = options.clone();
@@ -106,13 +107,4 @@ fn settled(row: &VolumeRow, form: &Form) -> Result<Form> {
             .hint("give a gid from 0 to 4294967294"));
     }
     Ok(Form::Filesystem { group, options })
-}
-
-fn no_device(row: &VolumeRow) -> Error {
-    Error::new(
-        ErrorKind::InvalidArgument,
-        format!("volume {} has a filesystem and is no block device", row.title()),
-    )
-    .object(object(row))
-    .hint("ask for it as a filesystem")
 }

@@ -1,14 +1,14 @@
 //! A volume where one consumer of an orchestrator gets it, and off it again.
 //!
 //! The directory is made here, in one that has to be there, and goes again by `rmdir`: what somebody
-//! wrote into it while nothing was mounted is never removed.
+//! wrote into it while nothing was mounted is never removed. For a block device it is an empty file.
 
 use std::path::Path;
 
-use orlop_model::{AccessMode, Error, ErrorKind, Result, VolumeId, resource::Front};
+use orlop_model::{AccessMode, Error, ErrorKind, Result, VolumeId, VolumeMode, resource::Front};
 use orlop_sys::{SysError, error::TargetRefusal, target::TargetPlace};
 
-use super::{TARGET_SCOPE, path_of, place, root, scope, settled, stage, unusable};
+use super::{TARGET_SCOPE, device, path_of, place, root, scope, settled, stage, unusable};
 use crate::{
     attachment::{
         access::{self, Access},
@@ -26,6 +26,8 @@ use crate::{
 
 /// The mode of a directory that is made to be mounted on.
 const DIRECTORY_MODE: u32 = 0o750;
+/// The mode of a file that is made for a block device.
+const FILE_MODE: u32 = 0o600;
 
 /// See [`crate::Engine::publish`].
 pub(crate) fn publish(
@@ -66,6 +68,9 @@ pub(crate) fn publish(
         )?;
     }
     alone(core, caller, &row, &image, &scope)?;
+    if image.is_device() {
+        alike(core, caller, &row, &image, request.read_only)?;
+    }
     if let Some(staging) = &staging
         && !is_staged(core, &row, staging)?
     {
@@ -73,9 +78,13 @@ pub(crate) fn publish(
     }
     // Left behind by an attempt that nobody was told of.
     host_mount::unbind(core, &place, &image)?;
-    let made = place.make_directory(DIRECTORY_MODE).map_err(|error| unusable(&error, &path))?;
-    let done = fault::point(Point::PublishMade).and_then(|()| {
-        let target = super::place(core, &path)?.open(None).map_err(|error| unusable(&error, &path))?;
+    let unusable = |error| unusable(&error, &path);
+    let made = if image.is_device() {
+        place.make_file(FILE_MODE).map_err(unusable)?
+    } else {
+        place.make_directory(DIRECTORY_MODE).map_err(unusable)?
+    };
+    let grant = |place: Place<'_>| {
         let consumer = Consumer {
             front: Front::Csi,
             scope: &scope,
@@ -84,16 +93,22 @@ pub(crate) fn publish(
             name: &request.consumer,
             access: if request.read_only { Access::ReadOnly } else { Access::ByMode },
             known_as: None,
-            place: Place::Target(&target),
+            place,
             form,
         };
         attach::grant(core, caller, &row, &consumer).map(drop)
+    };
+    let done = fault::point(Point::PublishMade).and_then(|()| {
+        if image.is_device() {
+            return grant(Place::File(&place.open_file().map_err(unusable)?));
+        }
+        grant(Place::Target(&super::place(core, &path)?.open(None).map_err(unusable)?))
     });
     if done.is_err()
         && made
-        && let Err(error) = place.remove_directory()
+        && let Err(error) = remove(&place, image.is_device())
     {
-        tracing::debug!(path = %path.display(), %error, "a directory that was made for nothing stays");
+        tracing::debug!(path = %path.display(), %error, "what was made to be mounted on stays");
     }
     done
 }
@@ -104,15 +119,54 @@ fn is_staged(core: &Core, row: &VolumeRow, staging: &Path) -> Result<bool> {
     Ok(found.is_some_and(|found| found.staged && found.volume == row.id))
 }
 
+/// Removes the directory that was made to be mounted on, or the file where it may have been for a block
+/// device. It has to be empty.
+fn remove(place: &TargetPlace, or_file: bool) -> orlop_sys::Result<bool> {
+    match place.remove_directory() {
+        Err(SysError::TargetRefused { reason: TargetRefusal::NotADirectory, .. }) if or_file => {
+            place.remove_file()
+        }
+        other => other,
+    }
+}
+
 /// Whether what is recorded of a target is there. What else may be mounted on it is not.
 fn is_mounted(core: &Core, there: &AttachmentRow, place: &TargetPlace) -> Result<bool> {
+    let row = core.row(&VolumeRef::Id(there.volume))?;
+    let image = core.image(&row)?;
+    if image.is_device() {
+        return device::is_at(core, place.path(), &image);
+    }
     let mounted = match place.mounted() {
         Err(error) if error.is_not_found() => None,
         found => found.map_err(|error| unusable(&error, place.path()))?,
     };
     let Some(mounted) = mounted else { return Ok(false) };
-    let row = core.row(&VolumeRef::Id(there.volume))?;
-    Ok(kernel::devices(&core.places, &core.image(&row)?)?.contains(&mounted.device))
+    Ok(kernel::devices(&core.places, &image)?.contains(&mounted.device))
+}
+
+/// A block device takes writes or refuses them, for all who have it.
+fn alike(core: &Core, caller: &Caller, row: &VolumeRow, image: &Image, read_only: bool) -> Result<()> {
+    let read_only = read_only || row.manifest.volume.access_mode == AccessMode::ReadOnlyMany;
+    let other = |recorded: &[AttachmentRow]| -> Option<AttachmentRow> {
+        recorded.iter().find(|other| !other.staged && other.read_only != read_only).cloned()
+    };
+    if other(&core.store.read(|r| attachments::of_volume(r, row.id))?).is_none() {
+        return Ok(());
+    }
+    let survey = stale::survey(core, Some(caller), row, image)?;
+    let Some(other) = other(&survey.attachments) else { return Ok(()) };
+    let has = if other.read_only { "only reads" } else { "writes" };
+    Err(Error::new(
+        ErrorKind::AccessRefused,
+        format!(
+            "volume {} is a block device, which takes writes or refuses them for all who have it, and {} {has}",
+            row.title(),
+            other.consumer
+        ),
+    )
+    .object(object(row))
+    .hint("end that one first, or let both do the same"))
 }
 
 /// Refuses where a consumer of this node has the volume for itself alone, or wants it so while others
@@ -177,6 +231,8 @@ pub(crate) fn unpublish(
         Err(error) if error.is_not_found() => None,
         place => Some(place.map_err(|error| unusable(&error, &path))?),
     };
+    // Of a volume that is gone it is not known what it was.
+    let or_file = row.as_ref().is_none_or(|row| row.manifest.volume.volume_mode == VolumeMode::Block);
     if let Some(row) = row {
         core.authorise(caller, &row)?;
         let image = core.image(&row)?;
@@ -190,6 +246,6 @@ pub(crate) fn unpublish(
         }
     }
     let Some(place) = place else { return Ok(()) };
-    place.remove_directory().map_err(|error| unremovable(&error, &path))?;
+    remove(&place, or_file).map_err(|error| unremovable(&error, &path))?;
     fault::point(Point::UnpublishRemoved)
 }

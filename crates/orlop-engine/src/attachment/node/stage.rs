@@ -16,7 +16,7 @@ use crate::{
     core::{Core, object, usable},
     locks::{Deadline, Lock},
     request::{Caller, Form, StageRequest, VolumeRef},
-    store::{AttachmentRow, Intent, VolumeRow, attachments, operations, volumes},
+    store::{AttachmentRow, VolumeRow, attachments, operations, volumes},
 };
 
 /// See [`crate::Engine::stage`].
@@ -45,7 +45,7 @@ pub(super) fn keep(core: &Core, caller: &Caller, row: &VolumeRow, path: &Path, f
         }
         // It is not to be ended any more, and what it keeps ready may have been unmounted by somebody.
         core.store.write({
-            let given_up = given_up(core, &there)?;
+            let given_up = detach::attempts(core, row.id, there.id)?;
             move |tx| given_up.into_iter().try_for_each(|id| operations::finish(tx, id))
         })?;
         return attach::prepare(core, row);
@@ -72,14 +72,6 @@ fn kept_form(form: Form) -> Form {
         Form::Filesystem { .. } => Form::default(),
         Form::Block => Form::Block,
     }
-}
-
-/// Attempts to end it that failed half-way.
-fn given_up(core: &Core, there: &AttachmentRow) -> Result<Vec<orlop_model::OperationId>> {
-    let journal = core.store.read(|r| operations::of_volume(r, there.volume))?;
-    let of_it =
-        |intent: &Intent| matches!(intent, Intent::Detach { attachment, .. } if *attachment == there.id);
-    Ok(journal.into_iter().filter(|entry| of_it(&entry.intent)).map(|entry| entry.id).collect())
 }
 
 /// The error for a directory that has something else already.

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use orlop_model::{Error, ErrorKind, Result, VolumeId, VolumeUsage, resource::VolumeState};
 
-use super::{path_of, place};
+use super::{device, path_of, place};
 use crate::{
     attachment::kernel,
+    backend::image::{Image, health},
     core::{Core, object},
     observation::usage,
     request::{NodeUsage, VolumeRef, VolumeStatistics},
@@ -25,6 +26,10 @@ pub(crate) fn read(core: &Core, volume: VolumeId, path: &Path) -> Result<VolumeS
         )
         .object(object(&row)));
     };
+    let image = core.image(&row)?;
+    if image.is_device() {
+        return of_device(core, &row, &image, &there);
+    }
     let Some(usage) = usage::live(core, row.id) else {
         return Err(Error::new(
             ErrorKind::Host,
@@ -35,6 +40,20 @@ pub(crate) fn read(core: &Core, volume: VolumeId, path: &Path) -> Result<VolumeS
     };
     let abnormal = abnormal(core, &row, &there, &usage)?;
     Ok(VolumeStatistics { usage: NodeUsage::Filesystem(usage), abnormal })
+}
+
+/// What is in a block device is its users' alone: only its image is looked at.
+fn of_device(core: &Core, row: &VolumeRow, image: &Image, there: &AttachmentRow) -> Result<VolumeStatistics> {
+    let taken = image.taken().unwrap_or_default();
+    let usage = NodeUsage::Block { capacity_bytes: image.size, allocated_bytes: taken };
+    let abnormal = match (health::examine(image), &there.target) {
+        (Err(error), _) => Some(error.to_string()),
+        (Ok(()), Some(target)) if !there.staged && !device::is_at(core, target, image)? => {
+            Some(no_longer_there(row, target))
+        }
+        (Ok(()), _) => None,
+    };
+    Ok(VolumeStatistics { usage, abnormal })
 }
 
 /// What is wrong, the gravest first.
@@ -61,13 +80,17 @@ fn abnormal(
         )));
     }
     if !there.staged && !is_mounted(core, row, there)? {
-        let target = there.target.as_deref().unwrap_or(Path::new("")).display();
-        return Ok(Some(format!(
-            "volume {} is not mounted on {target} any more: somebody unmounted it; restart its pod",
-            row.title()
-        )));
+        return Ok(Some(no_longer_there(row, there.target.as_deref().unwrap_or(Path::new("")))));
     }
     Ok(None)
+}
+
+fn no_longer_there(row: &VolumeRow, target: &Path) -> String {
+    format!(
+        "volume {} is not mounted on {} any more: somebody unmounted it; restart its pod",
+        row.title(),
+        target.display()
+    )
 }
 
 fn is_mounted(core: &Core, row: &VolumeRow, there: &AttachmentRow) -> Result<bool> {

@@ -118,6 +118,14 @@ pub(crate) fn staged(image: &Image, base: &Path) -> Result<Option<DeviceNumber>>
     .hint("stop what uses the volume, then put the right image back"))
 }
 
+/// Whether somebody may write to it now: it is mounted on `base`, or there as a block device.
+pub(crate) fn is_used(image: &Image, base: &Path) -> Result<bool> {
+    if image.is_device() {
+        return Ok(device_of(image)?.is_some());
+    }
+    Ok(staged(image, base)?.is_some())
+}
+
 /// The loop device of the image, if it has one.
 pub(crate) fn device_of(image: &Image) -> Result<Option<LoopDevice>> {
     let identity = match FileIdentity::of_path(image.path()) {
@@ -178,7 +186,7 @@ fn mount_image(image: &Image, base: &Path, using: Use<'_>) -> Result<DeviceNumbe
         let node = device.node();
         let mount = FilesystemMount {
             device: &node,
-            kind: image.kind(),
+            kind: image.kind()?,
             discard: !image.placement.preallocated,
             synchronous: using.has(MountOption::Sync),
             read_only: false,

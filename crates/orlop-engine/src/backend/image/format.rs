@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use orlop_model::{Result, VolumeSpec};
+use orlop_model::{Result, VolumeMode, VolumeSpec};
 use orlop_sys::{
     filesystem::{FormatParameters, format_parameters, mkfs},
     image,
@@ -10,7 +10,7 @@ use orlop_sys::{
 
 use super::kernel_kind;
 use crate::{
-    format::{ImageFormat, ImagePlacement},
+    format::{Content, FilesystemContent, ImageFormat, ImagePlacement},
     host::On,
 };
 
@@ -19,36 +19,50 @@ use crate::{
 /// newer; a test of each sees to that.
 pub(crate) const RULE: u32 = 1;
 
+/// The logical blocks of a block device, in bytes: those of its users' filesystems, and of its image's.
+const DEVICE_BLOCK_SIZE: u32 = 4096;
+
 /// mkfs writes little and nothing in proportion to the size; longer means that the disk hangs.
 const MKFS_LIMIT: Duration = Duration::from_secs(120);
 
 /// What a new volume is made with. Decided once, recorded, and never derived again.
 pub(crate) fn decide(spec: &VolumeSpec, object: &str) -> Result<ImagePlacement> {
-    let filesystem = spec.filesystem.resolve(spec.size);
-    let parameters = format_parameters(kernel_kind(filesystem), spec.size.bytes()).on(object)?;
+    let preallocated = spec.preallocate;
+    match spec.volume_mode {
+        VolumeMode::Filesystem => {}
+        VolumeMode::Block => {
+            return Ok(ImagePlacement {
+                content: Content::Device,
+                loop_block_size: DEVICE_BLOCK_SIZE,
+                preallocated,
+            });
+        }
+    }
+    let kind = spec.filesystem.resolve(spec.size);
+    let parameters = format_parameters(kernel_kind(kind), spec.size.bytes()).on(object)?;
+    let format = ImageFormat {
+        rule: RULE,
+        program: parameters.kind.mkfs_program().name.to_owned(),
+        arguments: parameters.arguments,
+    };
     Ok(ImagePlacement {
-        filesystem,
-        filesystem_block_size: parameters.block_size,
+        content: Content::Filesystem(FilesystemContent { kind, block_size: parameters.block_size, format }),
         loop_block_size: parameters.loop_block_size,
-        format: ImageFormat {
-            rule: RULE,
-            program: parameters.kind.mkfs_program().name.to_owned(),
-            arguments: parameters.arguments,
-        },
-        preallocated: spec.preallocate,
+        preallocated,
     })
 }
 
-/// Makes the file, sparse and exactly `size` long, and the filesystem in it, and flushes it. What was
+/// Makes the file, sparse and exactly `size` long, and the filesystem in it, and flushes that. What was
 /// left there by an attempt that did not end is replaced: a half-made image has never been used.
 pub(crate) fn make(path: &Path, size: u64, placement: &ImagePlacement, object: &str) -> Result<()> {
     orlop_sys::durable::remove_file(path).on(object)?;
     let file = image::create(path, size).on(object)?;
+    let Some(filesystem) = placement.filesystem() else { return Ok(()) };
     let parameters = FormatParameters {
-        kind: kernel_kind(placement.filesystem),
-        block_size: placement.filesystem_block_size,
+        kind: kernel_kind(filesystem.kind),
+        block_size: filesystem.block_size,
         loop_block_size: placement.loop_block_size,
-        arguments: placement.format.arguments.clone(),
+        arguments: filesystem.format.arguments.clone(),
     };
     mkfs(path, &parameters, None, MKFS_LIMIT).on(object)?;
     image::punch_holes(&file).on(object)
@@ -93,18 +107,10 @@ mod tests {
                 let size = Size::from_bytes(*bytes);
                 // Too small for it is also something that is pinned.
                 let made = decide(&VolumeSpec { size, filesystem, ..spec.clone() }, "x").ok().map(|made| {
-                    let ImagePlacement {
-                        filesystem,
-                        filesystem_block_size,
-                        loop_block_size,
-                        format,
-                        preallocated: _,
-                    } = made;
+                    let loop_block_size = made.loop_block_size;
+                    let FilesystemContent { kind, block_size, format } = made.filesystem().unwrap();
                     let ImageFormat { rule: _, program, arguments } = format;
-                    format!(
-                        "{filesystem} {filesystem_block_size} {loop_block_size} {program} {}",
-                        arguments.join(" ")
-                    )
+                    format!("{kind} {block_size} {loop_block_size} {program} {}", arguments.join(" "))
                 });
                 text.push_str(&format!("{filesystem} {bytes}: {made:?}\n"));
             }

@@ -1,5 +1,5 @@
 //! An image that grows while it is what it is: the file, its loop device where it has one, and the
-//! filesystem in it, which the kernel grows while it is mounted. Each step can be repeated.
+//! filesystem of ours in it, which the kernel grows while it is mounted. Each step can be repeated.
 
 use std::path::Path;
 
@@ -45,23 +45,25 @@ fn set_length(image: &Image, size: u64, needed: impl Fn(u64) -> bool) -> Result<
 
 /// Has the kernel grow the filesystem, which is mounted on `base`.
 pub(crate) fn grow(image: &Image, base: &Path) -> Result<()> {
+    let filesystem = image.filesystem()?;
     let root = open(image, base)?;
-    grow_mounted(&root, image.kind(), image.placement.filesystem_block_size, image.size).on(&image.object)
+    grow_mounted(&root, image.kind()?, filesystem.block_size, image.size).on(&image.object)
 }
 
 /// How long the filesystem believes to be, in bytes; `None` where that can't be told, as some
 /// namespace has it mounted and we have not.
 pub(crate) fn filesystem_size(image: &Image, base: &Path) -> Result<Option<u64>> {
+    let kind = image.kind()?;
     let device = device_of(image)?;
     match (staged(image, base)?, device) {
         (Some(_), Some(device)) => {
             let root = open(image, base)?;
-            mounted_size(&root, image.kind(), &device.node()).on(&image.object).map(Some)
+            mounted_size(&root, kind, &device.node()).on(&image.object).map(Some)
         }
         (None, Some(_)) => Ok(None),
         (_, None) => {
             let found = superblock(image.path()).on(&image.object)?;
-            match found.filter(|found| found.kind == image.kind()) {
+            match found.filter(|found| found.kind == kind) {
                 Some(found) => Ok(Some(found.size)),
                 None => Err(health::damaged(image, "its image holds no filesystem any more")),
             }

@@ -81,11 +81,12 @@ pub(crate) fn is_sound(image: &Image, base: &Path) -> Result<()> {
 /// # Errors
 /// [`ErrorKind::Damaged`] where that is not enough.
 pub(crate) fn settle_error(image: &Image) -> Result<()> {
+    let kind = image.kind()?;
     if superblock(image.path()).on(&image.object)?.and_then(|found| found.met_error) != Some(true) {
         return Ok(());
     }
-    let program = image.kind().check_program().name;
-    let detail = match check(image.path(), image.kind(), CheckMode::Safe, CHECK_LIMIT).on(&image.object)? {
+    let program = image.checker();
+    let detail = match check(image.path(), kind, CheckMode::Safe, CHECK_LIMIT).on(&image.object)? {
         CheckOutcome::Clean | CheckOutcome::Repaired { .. } => return Ok(()),
         CheckOutcome::LogDirty => "its log can't be replayed".to_owned(),
         CheckOutcome::Damaged { detail } => detail,
@@ -106,11 +107,15 @@ pub(crate) enum Verdict {
 /// Says why an image would not mount. The image has no loop device now. `refusal` is what the kernel
 /// said.
 pub(crate) fn diagnose(image: &Image, refusal: &SysError) -> Verdict {
-    let detail = match check(image.path(), image.kind(), CheckMode::ReadOnly, CHECK_LIMIT) {
+    let kind = match image.kind() {
+        Ok(kind) => kind,
+        Err(error) => return Verdict::Damaged(error),
+    };
+    let detail = match check(image.path(), kind, CheckMode::ReadOnly, CHECK_LIMIT) {
         // The log alone, or nothing that the check can see: e2fsck -p replays it, and stops at
         // anything that could lose data.
         Ok(CheckOutcome::Clean | CheckOutcome::LogDirty) => {
-            match check(image.path(), image.kind(), CheckMode::Safe, CHECK_LIMIT) {
+            match check(image.path(), kind, CheckMode::Safe, CHECK_LIMIT) {
                 Ok(CheckOutcome::Clean | CheckOutcome::Repaired { .. }) => return Verdict::TryAgain,
                 Ok(CheckOutcome::LogDirty) => "its log can't be replayed".to_owned(),
                 Ok(CheckOutcome::Damaged { detail }) => detail,
@@ -125,7 +130,7 @@ pub(crate) fn diagnose(image: &Image, refusal: &SysError) -> Verdict {
 
 /// The image does not mount, and a check said `detail` of it.
 pub(crate) fn unmountable(image: &Image, refusal: &SysError, detail: &str) -> Error {
-    let program = image.kind().check_program().name;
+    let program = image.checker();
     let detail = one_line(detail);
     damaged(image, &format!("its filesystem can't be mounted: {refusal}; {program} says: {detail}"))
         .hint(remedy(image))
@@ -142,7 +147,7 @@ fn remedy(image: &Image) -> String {
 
 /// A check found `detail` wrong with the filesystem.
 pub(crate) fn unsound(image: &Image, detail: &str) -> Error {
-    let program = image.kind().check_program().name;
+    let program = image.checker();
     damaged(image, &format!("{program} says of its filesystem: {}", one_line(detail))).hint(remedy(image))
 }
 

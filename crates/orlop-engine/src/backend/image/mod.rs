@@ -1,7 +1,8 @@
-//! The `image` backend: one sparse file a volume, exactly as long as its size, with a filesystem in
-//! it, attached by a loop device while it is used.
+//! The `image` backend: one sparse file a volume, exactly as long as its size, attached by a loop device
+//! while it is used. In it is a filesystem, or what the users of a block device made of it.
 
 pub(crate) mod attach;
+pub(crate) mod device;
 pub(crate) mod format;
 pub(crate) mod grow;
 pub(crate) mod health;
@@ -11,10 +12,10 @@ pub(crate) mod replacement;
 
 use std::path::{Path, PathBuf};
 
-use orlop_model::{FilesystemKind, VolumeId};
+use orlop_model::{Error, ErrorKind, FilesystemKind, Result, VolumeId};
 use orlop_sys::{filesystem::FsKind, image, reflink};
 
-use crate::format::ImagePlacement;
+use crate::format::{FilesystemContent, ImagePlacement};
 
 /// One image: where it is, and what the records say of it.
 #[derive(Debug, Clone)]
@@ -47,8 +48,35 @@ impl Image {
         }
     }
 
-    pub(crate) fn kind(&self) -> FsKind {
-        kernel_kind(self.placement.filesystem)
+    /// The filesystem in it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] where its users have it as a block device: whoever could write to that
+    /// could have put anything there. Everything that would read it as a filesystem asks here first.
+    pub(crate) fn filesystem(&self) -> Result<&FilesystemContent> {
+        self.placement.filesystem().ok_or_else(|| {
+            Error::new(
+                ErrorKind::Unsupported,
+                format!("{} is a block device: what is in it is its users' alone", self.object),
+            )
+            .object(&self.object)
+            .hint("do it with the programs of those who use it, on their device")
+        })
+    }
+
+    /// As [`Self::filesystem`], in the words of the kernel.
+    pub(crate) fn kind(&self) -> Result<FsKind> {
+        self.filesystem().map(|filesystem| kernel_kind(filesystem.kind))
+    }
+
+    /// The program that checks the filesystem in it, for messages.
+    pub(crate) fn checker(&self) -> &'static str {
+        self.kind().map_or("nobody", |kind| kind.check_program().name)
+    }
+
+    /// Whether its users have it as a block device.
+    pub(crate) fn is_device(&self) -> bool {
+        self.placement.is_device()
     }
 
     /// What it takes of the host's filesystem: of one that may share blocks, what it shares with none.

@@ -39,14 +39,15 @@ pub(crate) fn resized(image: &Image, path: &Path, size: u64, meter: &Meter<'_>) 
     host_image::sync(&made, path).on(object)
 }
 
-/// Makes a copy as long as `copy` says, and the filesystem in it with it: by the kernel, where that
-/// lets us. Nobody has the copy yet. Not flushed.
+/// Makes a copy as long as `copy` says, and the filesystem of ours in it with it: by the kernel, where
+/// that lets us. Nobody has the copy yet. Not flushed.
 pub(crate) fn grown(copy: &Image, meter: &Meter<'_>) -> Result<()> {
     let (object, placement) = (&copy.object, &copy.placement);
     meter.phase("growing", None);
     let made = host_image::open_existing(copy.path()).on(object)?;
     host_image::set_length(&made, copy.size).on(object)?;
-    let by_kernel = match placement.filesystem {
+    let Some(filesystem) = placement.filesystem() else { return Ok(()) };
+    let by_kernel = match filesystem.kind {
         FilesystemKind::Xfs => true,
         FilesystemKind::Ext4 => has_capability(Capability::SysResource).on(object)?,
     };
@@ -54,8 +55,8 @@ pub(crate) fn grown(copy: &Image, meter: &Meter<'_>) -> Result<()> {
         resize(copy, copy.path(), copy.size, meter)?;
         return sound(copy, copy.path(), CheckMode::ReadOnly);
     }
-    let (block_size, loop_block_size) = (placement.filesystem_block_size, placement.loop_block_size);
-    grow_unmounted(copy.path(), copy.kind(), block_size, loop_block_size, copy.size).map_err(|error| {
+    let (block_size, loop_block_size) = (filesystem.block_size, placement.loop_block_size);
+    grow_unmounted(copy.path(), copy.kind()?, block_size, loop_block_size, copy.size).map_err(|error| {
         if health::is_of_the_image(&error) {
             return health::damaged(copy, &format!("a copy of it can't be mounted to grow: {error}"));
         }
@@ -79,7 +80,7 @@ pub(crate) fn repaired(image: &Image, path: &Path, discard_log: bool, meter: &Me
     let object = &image.object;
     let made = copied(image, path, meter)?;
     meter.phase("repairing", None);
-    let said = match repair(path, image.kind(), discard_log, RESIZE_LIMIT).on(object)? {
+    let said = match repair(path, image.kind()?, discard_log, RESIZE_LIMIT).on(object)? {
         RepairOutcome::Done { said } => said,
         RepairOutcome::Failed { said } => return Err(health::unrepaired(image, &said)),
         RepairOutcome::LogDirty => {
@@ -89,7 +90,7 @@ pub(crate) fn repaired(image: &Image, path: &Path, discard_log: bool, meter: &Me
         }
     };
     meter.advance(0)?;
-    match check(path, image.kind(), CheckMode::ReadOnly, RESIZE_LIMIT).on(object)? {
+    match check(path, image.kind()?, CheckMode::ReadOnly, RESIZE_LIMIT).on(object)? {
         CheckOutcome::Clean | CheckOutcome::Repaired { .. } => {}
         CheckOutcome::LogDirty => return Err(health::unrepaired(image, "its log is not clean afterwards")),
         CheckOutcome::Damaged { detail } => return Err(health::unrepaired(image, &detail)),
@@ -118,7 +119,7 @@ fn copied(image: &Image, path: &Path, meter: &Meter<'_>) -> Result<File> {
 }
 
 fn sound(image: &Image, path: &Path, mode: CheckMode) -> Result<()> {
-    match check(path, image.kind(), mode, RESIZE_LIMIT).on(&image.object)? {
+    match check(path, image.kind()?, mode, RESIZE_LIMIT).on(&image.object)? {
         CheckOutcome::Clean | CheckOutcome::Repaired { .. } => Ok(()),
         CheckOutcome::LogDirty => Err(unsound(image, "its log can't be replayed")),
         CheckOutcome::Damaged { detail } => Err(unsound(image, &detail)),
@@ -126,7 +127,7 @@ fn sound(image: &Image, path: &Path, mode: CheckMode) -> Result<()> {
 }
 
 fn unsound(image: &Image, detail: &str) -> Error {
-    let program = image.kind().check_program().name;
+    let program = image.checker();
     health::damaged(image, &format!("{program} says of a copy of its filesystem: {detail}"))
         .hint("nothing was changed; have it checked: orlop volume fsck")
 }

@@ -73,6 +73,20 @@ impl Check<'_> {
         let devices = loops.of(&identity);
         let (subject, about) = (title.to_owned(), About::Volume(row.id));
         let shown = Loops::named(devices);
+        if image.is_device() {
+            // It is there, and kept, without a mount.
+            return match devices {
+                [_, _, ..] => self.found(Difference::TwoLoopDevices, subject, about, shown, || Ok(false)),
+                [] if !attached.is_empty() => {
+                    let detail = "it is had as a block device, and has none".to_owned();
+                    self.found(Difference::MissingMount, subject, about, detail, || Ok(false))
+                }
+                [_] if attached.is_empty() => {
+                    self.found(Difference::HeldImage, subject, about, shown, || Ok(false))
+                }
+                [] | [_] => Ok(()),
+            };
+        }
         match (mounted, devices) {
             (_, [_, _, ..]) => self.found(Difference::TwoLoopDevices, subject, about, shown, || Ok(false)),
             (Some(mounted), devices)

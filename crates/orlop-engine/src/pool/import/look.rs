@@ -209,7 +209,9 @@ impl Candidate {
             Self::Volume(file) => &file.placement,
             Self::Snapshot(file) => &file.placement,
         };
-        let kind = kernel_kind(placement.filesystem);
+        // Of a block device nothing is known, and nothing is looked at.
+        let Some(filesystem) = placement.filesystem() else { return Ok(Ok(())) };
+        let kind = kernel_kind(filesystem.kind);
         let image = self.image(paths);
         let checked = check_while(&image, kind, CheckMode::ReadOnly, CHECK_LIMIT, || meter.advance(0));
         Ok(match checked {

@@ -175,7 +175,8 @@ fn a_store_of_version_1_is_opened_with_all_that_is_in_it() {
             );
             assert_eq!(row.created_at.to_string(), "2026-11-22T08:00:00.123456789Z");
             let image = row.placement.detail.image().unwrap().clone();
-            assert_eq!((image.filesystem, image.loop_block_size), (FilesystemKind::Xfs, 4096));
+            assert_eq!(image.filesystem().map(|it| it.kind), Some(FilesystemKind::Xfs));
+            assert_eq!(image.loop_block_size, 4096);
             assert_eq!((row.temp_grace, row.vacated_at), (Period::Never, None), "it is never wiped");
             assert_eq!(volumes::by_alias(r, Front::Docker, "Project_data")?, Some(row));
             let released = volumes::in_state(r, VolumeState::Released)?;

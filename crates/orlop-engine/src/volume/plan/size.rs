@@ -31,14 +31,19 @@ pub(super) fn resize(existing: Existing<'_>, to: Size) -> Result<Option<Resize>>
     let from = existing.manifest.volume.size;
     let how = match (existing.filesystem, from.cmp(&to)) {
         (_, Ordering::Equal) => return Ok(None),
-        (FilesystemKind::Xfs, Ordering::Less) => How::InPlace,
-        (FilesystemKind::Ext4, Ordering::Less) => grow_ext4(existing, to)?,
-        (FilesystemKind::Xfs, Ordering::Greater) => {
+        (Some(FilesystemKind::Xfs) | None, Ordering::Less) => How::InPlace,
+        (Some(FilesystemKind::Ext4), Ordering::Less) => grow_ext4(existing, to)?,
+        (None, Ordering::Greater) => {
+            let how = "it is a block device, and only its users know what is at its end";
+            return Err(immutable(existing, "size", &from, &to, how)
+                .hint("make a smaller volume of another name, and have them copy what they need"));
+        }
+        (Some(FilesystemKind::Xfs), Ordering::Greater) => {
             return Err(
                 immutable(existing, "size", &from, &to, "XFS can't shrink").hint(remake(existing.title, to))
             );
         }
-        (FilesystemKind::Ext4, Ordering::Greater) => shrink_ext4(existing, to)?,
+        (Some(FilesystemKind::Ext4), Ordering::Greater) => shrink_ext4(existing, to)?,
     };
     Ok(Some(Resize { from, to, how }))
 }

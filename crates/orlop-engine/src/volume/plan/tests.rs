@@ -12,13 +12,13 @@ fn manifest() -> VolumeManifest {
 }
 
 fn planned(old: &VolumeManifest, new: &VolumeManifest) -> Result<Plan> {
-    sized(old, new, FilesystemKind::Xfs, &Facts::default())
+    sized(old, new, Some(FilesystemKind::Xfs), &Facts::default())
 }
 
 fn sized(
     old: &VolumeManifest,
     new: &VolumeManifest,
-    filesystem: FilesystemKind,
+    filesystem: Option<FilesystemKind>,
     facts: &Facts,
 ) -> Result<Plan> {
     let (pool, created_size) = (PoolName::default_pool(), Size::from_bytes(1 << 30));
@@ -106,7 +106,7 @@ fn sizes_change_where_the_filesystem_and_its_users_let_them() {
     ];
     for (filesystem, size, facts, expected) in cases {
         let wanted = of(size);
-        match (sized(&manifest(), &wanted, filesystem, &facts), expected) {
+        match (sized(&manifest(), &wanted, Some(filesystem), &facts), expected) {
             (Ok(Plan::Change(change)), Ok(how)) => {
                 assert_eq!(change.fields, ["volume.size"]);
                 assert_eq!(
@@ -114,7 +114,10 @@ fn sizes_change_where_the_filesystem_and_its_users_let_them() {
                     Some((wanted.volume.size, how))
                 );
                 assert!(change.warnings.is_empty());
-                assert_eq!(sized(&change.manifest, &wanted, filesystem, &facts).unwrap(), Plan::Unchanged);
+                assert_eq!(
+                    sized(&change.manifest, &wanted, Some(filesystem), &facts).unwrap(),
+                    Plan::Unchanged
+                );
             }
             (Err(error), Err(kind)) => {
                 assert_eq!((error.kind, error.object.as_deref()), (kind, Some("volume.size")), "{error}");
@@ -163,10 +166,26 @@ fn what_can_not_be_made() {
             }),
         ),
     ] {
-        let error = check(&wanted.volume).unwrap_err();
+        let error = check(&wanted.volume, false).unwrap_err();
         assert_eq!((error.kind, error.object.as_deref()), (kind, Some(field)));
     }
-    assert!(check(&manifest().volume).is_ok());
+    assert!(check(&manifest().volume, false).is_ok());
+    assert!(check(&with(|m| m.volume.volume_mode = VolumeMode::Block).volume, true).is_ok());
+}
+
+#[test]
+fn a_block_device_grows_in_place_and_never_shrinks() {
+    let device = with(|m| m.volume.volume_mode = VolumeMode::Block);
+    let of = |size: u64| VolumeManifest {
+        volume: VolumeSpec { size: Size::from_bytes(size), ..device.volume.clone() },
+        ..device.clone()
+    };
+    let used = Facts { users: Some("pod a".to_owned()), ..Facts::default() };
+    let Plan::Change(change) = sized(&device, &of(64 << 30), None, &used).unwrap() else { panic!() };
+    assert_eq!(change.resize.map(|resize| resize.how), Some(How::InPlace));
+    assert_eq!(change.warnings, [""; 0], "it has no layout of ours");
+    let error = sized(&device, &of(1 << 29), None, &Facts::default()).unwrap_err();
+    assert_eq!((error.kind, error.object.as_deref()), (ErrorKind::Immutable, Some("volume.size")));
 }
 
 proptest! {

@@ -8,7 +8,7 @@ use orlop_sys::image as host_image;
 use super::room_for;
 use crate::{
     attachment::{attach, detach},
-    backend::image::{Image, grow as image_grow},
+    backend::image::{Image, attach as image_attach, grow as image_grow},
     core::Core,
     events::event,
     fault::{self, Point},
@@ -66,8 +66,11 @@ pub(super) fn forward(
     let image = core.image(row)?;
     image_grow::extend(&image)?;
     fault::point(Point::GrowExtended)?;
-    attach::stage(core, row, &image)?;
-    image_grow::grow(&image, &core.places.base(row.id))?;
+    // Whoever has it as a block device sees at once that it is longer.
+    if !image.is_device() {
+        attach::stage(core, row, &image)?;
+        image_grow::grow(&image, &core.places.base(row.id))?;
+    }
     fault::point(Point::GrowGrown)?;
     describe::write(core, &paths, row)?;
     fault::point(Point::GrowDescribed)?;
@@ -92,9 +95,12 @@ fn back(core: &Core, row: &VolumeRow, operation: OperationId, from: Size) -> Res
         return Ok(());
     }
     let image = core.image(row)?;
-    let grown = match image_grow::filesystem_size(&image, &core.places.base(row.id))? {
-        Some(size) => size > from.bytes(),
-        None => true,
+    let grown = if image.is_device() {
+        // Somebody may have written behind the old end.
+        image_attach::device_of(&image)?.is_some()
+    } else {
+        let size = image_grow::filesystem_size(&image, &core.places.base(row.id))?;
+        size.is_none_or(|size| size > from.bytes())
     };
     if !grown {
         image_grow::cut(&image, from.bytes())?;
