@@ -121,11 +121,11 @@ pub fn put_aside(tx: &Tx<'_>, alias: &AliasRow) -> Result<()> {
         .map(drop)
 }
 
-/// Gives a volume back the aliases that were set aside, where no other has them now.
-pub fn restore(tx: &Tx<'_>, volume: VolumeId) -> Result<()> {
-    let sql = "INSERT OR IGNORE INTO aliases (front, external, volume_id, node, created_at)
-        SELECT front, external, volume_id, node, created_at FROM released_aliases WHERE volume_id = ?1";
-    tx.execute("restore aliases", sql, [Word(&volume)])?;
+/// Gives a volume those of the aliases that were set aside, and forgets the others.
+pub fn restore(tx: &Tx<'_>, volume: VolumeId, names: &[AliasRow]) -> Result<()> {
+    for alias in names {
+        note(tx, alias)?;
+    }
     tx.execute("restore aliases", "DELETE FROM released_aliases WHERE volume_id = ?1", [Word(&volume)])
         .map(drop)
 }

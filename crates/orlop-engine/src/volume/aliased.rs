@@ -1,8 +1,8 @@
 //! Volumes by the names that container engines have for them.
 
 use orlop_model::{
-    AccessMode, Error, ErrorKind, FilesystemChoice, FilesystemKind, Result, VolumeManifest, VolumeMode,
-    VolumeSpec, VolumeType,
+    AccessMode, Error, ErrorKind, FilesystemChoice, FilesystemKind, Result, VolumeId, VolumeManifest,
+    VolumeMode, VolumeSpec, VolumeType,
     resource::{Deletion, Front, Outcome, Volume, VolumeState},
 };
 use uuid::Uuid;
@@ -22,7 +22,7 @@ use crate::{
     locks::{Deadline, Lock},
     reconcile,
     request::{Aliased, AliasedManifest, AliasedRequest, Applied, Caller, VolumeKey, VolumeRef},
-    store::{Intent, NameRow, Reader, VolumeRow, aliases, operations, volumes},
+    store::{AliasRow, Intent, NameRow, Reader, VolumeRow, aliases, operations, volumes},
 };
 
 /// Slugs are as good as unique; so often another is tried.
@@ -46,6 +46,30 @@ fn find(r: &Reader<'_>, front: Front, external: &str) -> Result<Option<VolumeRow
         Meaning::Key(key) => volumes::by_key(r, &key),
         Meaning::AliasOnly => Ok(None),
     }
+}
+
+/// Whether the front would find another live volume by that name, if it were not an alias of this one:
+/// an alias goes before a name, and would hide it.
+pub(crate) fn hides(r: &Reader<'_>, front: Front, external: &str, volume: VolumeId) -> Result<bool> {
+    let Meaning::Key(key) = alias::meaning(external) else { return Ok(false) };
+    if !alias::is_own_name(front, external, &key) {
+        return Ok(false);
+    }
+    Ok(volumes::by_key(r, &key)?.is_some_and(|own| own.id != volume))
+}
+
+/// The aliases that were set aside with a volume, and are its own again once it is live: those that
+/// mean no other volume meanwhile.
+pub(super) fn returning(r: &Reader<'_>, volume: VolumeId) -> Result<Vec<AliasRow>> {
+    let mut free = Vec::new();
+    for alias in aliases::aside(r, volume)? {
+        let taken = aliases::find(r, alias.front, &alias.external)?.is_some()
+            || hides(r, alias.front, &alias.external, volume)?;
+        if !taken {
+            free.push(alias);
+        }
+    }
+    Ok(free)
 }
 
 /// See [`crate::Engine::create_aliased`].

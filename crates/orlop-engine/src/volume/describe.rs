@@ -3,6 +3,7 @@
 use orlop_model::{Result, resource::VolumeState};
 use orlop_sys::durable;
 
+use super::aliased;
 use crate::{
     alias,
     core::{Core, object},
@@ -44,16 +45,12 @@ pub(crate) fn file(core: &Core, row: &VolumeRow) -> Result<VolumeFile> {
 /// The aliases that can't be told from its name. Those of a released volume are set aside, or about to
 /// be; of one that is about to be undeleted they are about to be its own again, where they are free.
 fn known(r: &Reader<'_>, row: &VolumeRow) -> Result<Vec<AliasRow>> {
-    let (mut known, aside) = (aliases::of_volume(r, row.id)?, aliases::aside(r, row.id)?);
+    let mut known = aliases::of_volume(r, row.id)?;
     if row.state == VolumeState::Released {
-        known.extend(aside);
+        known.extend(aliases::aside(r, row.id)?);
         return Ok(known);
     }
-    for alias in aside {
-        if aliases::find(r, alias.front, &alias.external)?.is_none() {
-            known.push(alias);
-        }
-    }
+    known.extend(aliased::returning(r, row.id)?);
     let key = row.key();
     known.retain(|alias| !alias::is_own_name(alias.front, &alias.external, &key));
     Ok(known)

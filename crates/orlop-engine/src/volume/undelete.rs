@@ -6,7 +6,7 @@ use orlop_model::{
     resource::{Outcome, Volume, VolumeState},
 };
 
-use super::{change, describe, view};
+use super::{aliased, change, describe, view};
 use crate::{
     admission::human,
     backend::image::health,
@@ -83,7 +83,8 @@ fn revive(
     let follows = renamed.then(|| core.operation(Some(caller), Some(row.id), Intent::Configure));
     core.store.write(move |tx| {
         volumes::update(tx, &mut row)?;
-        aliases::restore(tx, row.id)?;
+        let names = aliased::returning(tx, row.id)?;
+        aliases::restore(tx, row.id, &names)?;
         operations::finish(tx, operation)?;
         if let Some(follows) = &follows {
             operations::begin(tx, follows)?;

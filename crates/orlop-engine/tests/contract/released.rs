@@ -41,12 +41,10 @@ fn holds(world: &World, name: &str) -> String {
     text
 }
 
-#[test]
-fn a_deleted_volume_comes_back_with_its_data_and_its_names() {
-    require!(Part::Loop);
-    let mut world = World::new("undelete");
+/// What `docker volume create` makes under that name.
+fn docker_makes(world: &World, external: &str) -> Volume {
     let request = AliasedRequest {
-        external: "Project_data".to_owned(),
+        external: external.to_owned(),
         workspace: "public".parse().unwrap(),
         manifest: AliasedManifest {
             size: Some(orlop_model::Size::from_bytes(16 * MIB)),
@@ -63,7 +61,14 @@ fn a_deleted_volume_comes_back_with_its_data_and_its_names() {
             tags: Vec::new(),
         },
     };
-    let made = world.engine().create_aliased(&DOCKER, &request, PATIENCE).unwrap().resource;
+    world.engine().create_aliased(&DOCKER, &request, PATIENCE).unwrap().resource
+}
+
+#[test]
+fn a_deleted_volume_comes_back_with_its_data_and_its_names() {
+    require!(Part::Loop);
+    let mut world = World::new("undelete");
+    let made = docker_makes(&world, "Project_data");
     let name = made.manifest.name.to_string();
     let path = world.attach(&name, "one").unwrap().path;
     std::fs::write(path.join("file"), "cargo").unwrap();
@@ -86,6 +91,28 @@ fn a_deleted_volume_comes_back_with_its_data_and_its_names() {
     }
     let json = std::fs::read_to_string(world.directory(&made).join("volume.json")).unwrap();
     assert!(json.contains("\"active\"") && !json.contains("\"released\""), "{json}");
+}
+
+/// An engine that says `data` means the volume that is called so, whatever that name meant before.
+#[test]
+fn an_engines_name_that_means_another_volume_by_now_does_not_come_back() {
+    require!(Part::Loop);
+    let world = World::new("undelete-alias");
+    let old = docker_makes(&world, "data");
+    world.delete("data").unwrap();
+    let new = world.apply("data", KEPT).unwrap().resource;
+    let back = undelete(&world, &ROOT, VolumeRef::Id(old.status.id), Some("data-old")).unwrap().resource;
+    let meant = world.engine().resolve(&DOCKER, "data").unwrap().unwrap();
+    assert_eq!(meant.status.id, new.status.id);
+    assert_eq!(back.status.aliases, []);
+    let json = std::fs::read_to_string(world.directory(&old).join("volume.json")).unwrap();
+    assert!(!json.contains("\"front\""), "nor does an import bring it back: {json}");
+
+    // Where it means nothing else, the engine that made it finds it still.
+    let old = docker_makes(&world, "other");
+    world.delete("other").unwrap();
+    undelete(&world, &ROOT, VolumeRef::Id(old.status.id), Some("other-old")).unwrap();
+    assert_eq!(world.engine().resolve(&DOCKER, "other").unwrap().unwrap().status.id, old.status.id);
 }
 
 #[test]

@@ -9,12 +9,11 @@ use orlop_model::{
 };
 
 use crate::{
-    alias::{self, Meaning},
     core::Core,
     format::FileAlias,
     pool::candidate,
-    store::{AliasRow, VolumeRow, aliases, volumes},
-    volume::create,
+    store::{AliasRow, VolumeRow, aliases},
+    volume::{aliased, create},
 };
 
 /// The names that were given so far.
@@ -59,16 +58,7 @@ impl Aliases {
             if aliases::find(r, front, name)?.is_some() {
                 return Ok(true);
             }
-            // An alias goes before a name: it would hide the volume that is called so here.
-            let by_name = match front {
-                Front::Docker | Front::Podman | Front::Manifest | Front::Host => true,
-                Front::Csi => false,
-            };
-            let own = match alias::meaning(name) {
-                Meaning::Key(key) if by_name => volumes::by_key(r, &key)?,
-                Meaning::Key(_) | Meaning::AliasOnly => None,
-            };
-            Ok(own.is_some_and(|own| own.id != row.id))
+            aliased::hides(r, front, name, row.id)
         })
     }
 }

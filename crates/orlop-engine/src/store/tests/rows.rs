@@ -419,7 +419,8 @@ fn aliases_set_aside_come_back_where_they_are_free() {
             aliases::set_aside(tx, old.id)?;
             assert_eq!(aliases::of_volume(tx, old.id)?, []);
             aliases::insert(tx, &taken)?;
-            aliases::restore(tx, old.id)
+            let aside = aliases::aside(tx, old.id)?;
+            aliases::restore(tx, old.id, &aside)
         })
         .unwrap();
     let names = |id| {
