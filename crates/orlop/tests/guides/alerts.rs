@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::page::Page;
 
 const SOON: Duration = Duration::from_secs(30);
-const PAGE: &str = "alerts.md";
+pub(crate) const PAGE: &str = "alerts.md";
 
 fn rules(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/prometheus").join(name)
