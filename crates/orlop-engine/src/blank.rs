@@ -21,7 +21,11 @@ use crate::{
     format::{BlankName, ImagePlacement, PoolPaths},
     host::On,
     locks::Lock,
-    pool::{self, room},
+    pool::{
+        self,
+        remove::{entries, is_blank},
+        room,
+    },
     store::{PoolRow, pools},
 };
 
@@ -138,6 +142,10 @@ pub(crate) fn load(core: &Core) -> Result<()> {
         let Ok(paths) = pool::confirm(core, row.id, &row.name) else { continue };
         let entries = std::fs::read_dir(paths.blanks()).into_iter().flatten().flatten();
         for entry in entries {
+            // Nothing else is ever made there.
+            if !entry.file_type().is_ok_and(|found| found.is_file()) {
+                continue;
+            }
             let name = entry.file_name();
             let name = name.to_string_lossy();
             match name.parse::<BlankName>() {
@@ -156,6 +164,23 @@ pub(crate) fn load(core: &Core) -> Result<()> {
                 }
                 Err(_) => {}
             }
+        }
+    }
+    Ok(())
+}
+
+/// Removes the blanks of a pool that comes from elsewhere: what may have been done to them nobody
+/// knows, and a volume would begin with it. What is called so and is no file stays.
+pub(crate) fn discard(paths: &PoolPaths, object: &str) -> Result<()> {
+    let directory = paths.blanks();
+    // Where it leads elsewhere, what is there is not of this pool.
+    if !std::fs::symlink_metadata(&directory).is_ok_and(|found| found.is_dir()) {
+        return Ok(());
+    }
+    for (path, name) in entries(&directory) {
+        let is_file = || std::fs::symlink_metadata(&path).is_ok_and(|found| !found.is_dir());
+        if is_blank(&name) && is_file() {
+            durable::remove_file(&path).on(object)?;
         }
     }
     Ok(())

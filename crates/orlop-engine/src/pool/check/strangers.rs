@@ -34,7 +34,8 @@ impl Check<'_> {
             if known_blanks.iter().any(|blank| blank.to_string() == name) {
                 continue;
             }
-            self.leftover_or_stranger(&path, is_blank(&name))?;
+            let is_file = std::fs::symlink_metadata(&path).is_ok_and(|found| found.is_file());
+            self.leftover_or_stranger(&path, is_blank(&name) && is_file)?;
         }
         self.strange_volumes()?;
         self.strange_snapshots()

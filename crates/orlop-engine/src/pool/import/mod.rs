@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     attachment::place::restrict,
-    authority,
+    authority, blank,
     core::Core,
     fault::{self, Point},
     format::PoolPaths,
@@ -141,6 +141,8 @@ fn take_over(
         let least = rows.reserved().max(free.saturating_add(rows.allocated()));
         row.capacity = capacity.unwrap_or(Size::from_bytes(least));
         row.created_at = file.created_at;
+        // Before there is a record: the next start takes what it finds there for its own.
+        blank::discard(&paths, &object)?;
     }
     // What each takes for itself is not known: see `snapshot::shared`.
     let sharing: BTreeSet<VolumeId> = rows

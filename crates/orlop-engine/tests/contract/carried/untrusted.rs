@@ -147,3 +147,40 @@ fn a_restore_that_was_cut_short_costs_no_volume() {
     assert_eq!(world.snapshot_names(), ["s"]);
     holds(&world, "data", "cargo");
 }
+
+/// A volume would begin with what somebody put there.
+#[test]
+fn blanks_of_another_daemon_are_not_used() {
+    require!(Part::Loop);
+    let (_host, mut world) = sharing();
+    world.config.blanks = 1;
+    world.restart();
+    world.apply("data", KEPT).unwrap();
+    let blanks = world.pool_path().join("blanks");
+    let there = || fs::read_dir(&blanks).unwrap().flatten().map(|entry| entry.path()).collect::<Vec<_>>();
+    assert!(eventually(
+        PATIENCE,
+        || matches!(&there()[..], [one] if one.extension() == Some("img".as_ref()))
+    ));
+    let path = world.pool_path();
+    lose_the_store(&mut world);
+    let elsewhere = world.join("elsewhere");
+    fs::write(&elsewhere, "precious").unwrap();
+    let made = &there()[0];
+    let name = made.file_name().unwrap().to_str().unwrap();
+    std::os::unix::fs::symlink(&elsewhere, blanks.join(name.replace("ext4", "xfs"))).unwrap();
+    fs::create_dir(blanks.join(name.replace("16777216", "33554432"))).unwrap();
+    fs::write(blanks.join("mine"), "precious").unwrap();
+    fs::write(blanks.join(format!("{name}.new")), "half").unwrap();
+
+    world.start();
+    world.engine().import_pool(&ROOT, &of(ImportPlace::Directory(path), None)).unwrap();
+    assert_eq!(there().len(), 2, "{:?}", there());
+    assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "precious");
+    let report = world.engine().check_pool(&ROOT, &default(), false).unwrap();
+    assert_eq!(differences(&report), [Difference::Unaccounted; 2], "{report:#?}");
+    world.restart();
+    world.apply("larger", &KEPT.replace("16Mi", "32Mi")).unwrap();
+    world.apply("new", KEPT).unwrap();
+    assert_eq!(world.engine().statistics().created_from_blank, 0);
+}
