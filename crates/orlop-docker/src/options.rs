@@ -36,20 +36,7 @@ pub struct Options {
 /// Reads the options; the first fault is the error, in the order of their names.
 pub(crate) fn parse(options: &BTreeMap<String, String>) -> Result<Options> {
     let mut workspace = None;
-    let mut manifest = AliasedManifest {
-        size: None,
-        access_mode: None,
-        volume_type: None,
-        pool: None,
-        filesystem: None,
-        uid: None,
-        gid: None,
-        mode: None,
-        mount_options: None,
-        preallocate: None,
-        temp_grace_period: None,
-        tags: Vec::new(),
-    };
+    let mut manifest = AliasedManifest::default();
     for (option, text) in options {
         if text.is_empty() && NAMES.contains(&option.as_str()) {
             return Err(invalid(option, format!("the option {option} has no value"))

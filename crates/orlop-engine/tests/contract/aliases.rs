@@ -13,20 +13,7 @@ fn asked(external: &str) -> AliasedRequest {
     AliasedRequest {
         external: external.to_owned(),
         workspace: "public".parse().unwrap(),
-        manifest: AliasedManifest {
-            size: Some(Size::from_bytes(16 * MIB)),
-            access_mode: None,
-            volume_type: None,
-            pool: None,
-            filesystem: None,
-            uid: None,
-            gid: None,
-            mode: None,
-            mount_options: None,
-            preallocate: None,
-            temp_grace_period: None,
-            tags: Vec::new(),
-        },
+        manifest: AliasedManifest { size: Some(Size::from_bytes(16 * MIB)), ..AliasedManifest::default() },
     }
 }
 

@@ -48,17 +48,7 @@ fn docker_makes(world: &World, external: &str) -> Volume {
         workspace: "public".parse().unwrap(),
         manifest: AliasedManifest {
             size: Some(orlop_model::Size::from_bytes(16 * MIB)),
-            access_mode: None,
-            volume_type: None,
-            pool: None,
-            filesystem: None,
-            uid: None,
-            gid: None,
-            mode: None,
-            mount_options: None,
-            preallocate: None,
-            temp_grace_period: None,
-            tags: Vec::new(),
+            ..AliasedManifest::default()
         },
     };
     world.engine().create_aliased(&DOCKER, &request, PATIENCE).unwrap().resource

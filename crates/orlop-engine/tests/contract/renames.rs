@@ -59,20 +59,7 @@ fn an_engine_that_knows_the_name_is_in_the_way_until_it_is_told() {
     let ask = |external: &str| AliasedRequest {
         external: external.to_owned(),
         workspace: "public".parse().unwrap(),
-        manifest: AliasedManifest {
-            size: None,
-            access_mode: None,
-            volume_type: None,
-            pool: None,
-            filesystem: None,
-            uid: None,
-            gid: None,
-            mode: None,
-            mount_options: None,
-            preallocate: None,
-            temp_grace_period: None,
-            tags: Vec::new(),
-        },
+        manifest: AliasedManifest::default(),
     };
     world.engine().create_aliased(&DOCKER, &ask("data"), PATIENCE).unwrap();
     let error = fails(rename(&world, "data", "new", &[]), ErrorKind::InUse);
