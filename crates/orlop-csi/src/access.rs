@@ -10,7 +10,10 @@ use orlop_model::{
     resource::Volume,
 };
 
+use tonic::Code;
+
 use crate::{
+    error::{Refusal, Reply},
     parameters,
     protocol::{
         VolumeCapability,
@@ -98,6 +101,16 @@ impl Capability {
         }
     }
 
+    /// The same of one that a call to grow a volume may say: for those calls the specification has
+    /// another code.
+    pub(crate) fn of_grown(said: Option<&VolumeCapability>, volume: &Volume) -> Reply<()> {
+        if said.is_none() {
+            return Ok(());
+        }
+        let capability = Self::read("volume_capability", said)?;
+        capability.of(volume).map_err(|error| Refusal::coded(Code::InvalidArgument, error))
+    }
+
     /// What the engine is asked for.
     pub(crate) fn form(&self) -> Form {
         match &self.kind {
@@ -109,6 +122,12 @@ impl Capability {
     }
 
     /// Who else may have it on this node.
+    ///
+    /// The specification's table has a second target refused for `SINGLE_NODE_WRITER`, whose number of
+    /// writers it leaves open otherwise. Here that mode is had by many targets, as the newer
+    /// `SINGLE_NODE_MULTI_WRITER` is: an orchestrator that does not know the newer ones says by it what
+    /// Kubernetes calls ReadWriteOnce, which is for all pods of a node, and a rolling update of such pods
+    /// would wait for ever. Who wants one target alone can say so.
     pub(crate) fn access(&self) -> NodeAccess {
         match self.mode {
             Mode::SingleNodeSingleWriter => NodeAccess::OneTarget,

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, str::FromStr};
 
 use orlop_model::{
-    Error, FilesystemChoice, MountOption, Period, PoolName, Result, Size, VolumeName, VolumeType,
+    Error, FilesystemChoice, MountOption, Period, PoolName, Result, Size, VolumeMode, VolumeName, VolumeType,
     WorkspaceName, error::expected, spec::DirectoryMode,
 };
 
@@ -87,6 +87,19 @@ impl Parameters {
             })?;
         }
         Ok(())
+    }
+
+    /// Forgets what a class says of filesystems where a block device is asked for. One class is for both:
+    /// orchestrators leave out its `fstype` and mount options then too. What is said of that one volume is
+    /// not forgotten, and refused by the engine.
+    pub(crate) fn keep_for(&mut self, mode: VolumeMode) {
+        match mode {
+            VolumeMode::Filesystem => {}
+            VolumeMode::Block => {
+                (self.filesystem, self.mount_options) = (None, None);
+                (self.uid, self.gid, self.mode) = (None, None, None);
+            }
+        }
     }
 
     fn set(&mut self, key: &str, value: &str) -> Result<(), Fault> {
@@ -278,6 +291,32 @@ mod tests {
             Parameters::read("parameters", CLASS, &map(&[("type", "temp"), ("gid", "1")])).unwrap();
         parameters.take("mutable_parameters", MUTABLE, &map(&[("gid", "2")])).unwrap();
         assert_eq!((parameters.volume_type, parameters.gid), (Some(VolumeType::Temp), Some(2)));
+    }
+
+    #[test]
+    fn a_class_of_filesystems_makes_block_devices_too() {
+        let said = map(&[
+            ("type", "temp"),
+            ("pool", "fast"),
+            ("filesystem", "xfs"),
+            ("mountOptions", "noexec"),
+            ("uid", "1"),
+            ("gid", "2"),
+            ("mode", "0700"),
+            ("preallocate", "true"),
+        ]);
+        let read = Parameters::read("parameters", CLASS, &said).unwrap();
+        let mut kept = read.clone();
+        kept.keep_for(VolumeMode::Filesystem);
+        assert_eq!(kept, read);
+        kept.keep_for(VolumeMode::Block);
+        let expected = Parameters {
+            volume_type: Some(VolumeType::Temp),
+            pool: Some("fast".parse().unwrap()),
+            preallocate: Some(true),
+            ..Parameters::default()
+        };
+        assert_eq!(kept, expected);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// The blocks of a block device, in bytes.
-const BLOCK: u64 = 4096;
+pub const BLOCK: u64 = 4096;
 
 /// A rule that a value breaks.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// See the specification of `ControllerExpandVolume`. Image, device and filesystem grow at once, whether
-/// somebody uses them or not: nothing is left for the node to do.
+/// somebody uses them or not: nothing is left for the node to do. What is in a block device is its users'.
 pub(super) fn expand(
     shared: &Shared,
     request: &ControllerExpandVolumeRequest,
@@ -29,10 +29,7 @@ pub(super) fn expand(
     if size.least.or(size.most).is_none() {
         return Err(missing("capacity_range.required_bytes").into());
     }
-    let volume = find(shared, id)?;
-    if request.volume_capability.is_some() {
-        Capability::read("volume_capability", request.volume_capability.as_ref())?.of(&volume)?;
-    }
+    Capability::of_grown(request.volume_capability.as_ref(), &find(shared, id)?)?;
     let amendment = Amendment { size: Some(size), ..Amendment::default() };
     let grown = shared.engine.amend(&CALLER, id, &amendment, PATIENCE)?.resource;
     Ok(ControllerExpandVolumeResponse {

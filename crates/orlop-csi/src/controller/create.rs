@@ -42,8 +42,9 @@ pub(crate) fn wish(request: &CreateVolumeRequest) -> Result<ProvisionRequest> {
     let external = name("name", &request.name)?;
     let capabilities = Capability::all("volume_capabilities", &request.volume_capabilities)?;
     let mut parameters = Parameters::read("parameters", CLASS, &request.parameters)?;
-    parameters.take("mutable_parameters", MUTABLE, &request.mutable_parameters)?;
     let wanted = Wanted::of(&capabilities, parameters.node_scope)?;
+    parameters.keep_for(wanted.volume_mode);
+    parameters.take("mutable_parameters", MUTABLE, &request.mutable_parameters)?;
     let claim = Origin::of_claim(&request.parameters);
     let workspace = parameters.workspace.clone().map_or_else(|| claim.workspace(), Ok)?;
     Ok(ProvisionRequest {

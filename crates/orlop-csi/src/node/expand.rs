@@ -5,6 +5,7 @@ use orlop_engine::{Amendment, SizeRange};
 use super::statistics::{find, place};
 use crate::{
     access::Capability,
+    controller::find as find_volume,
     describe::bytes,
     driver::{CALLER, Shared},
     error::Reply,
@@ -19,10 +20,7 @@ pub(super) fn expand(shared: &Shared, request: &NodeExpandVolumeRequest) -> Repl
     said("volume_path", &request.volume_path)?;
     let size: SizeRange = sizes(request.capacity_range.as_ref())?;
     let id = find(shared, &request.volume_id)?;
-    if request.volume_capability.is_some() {
-        let volume = crate::controller::find(shared, id)?;
-        Capability::read("volume_capability", request.volume_capability.as_ref())?.of(&volume)?;
-    }
+    Capability::of_grown(request.volume_capability.as_ref(), &find_volume(shared, id)?)?;
     // Refused where the volume is neither staged nor published.
     shared.engine.volume_statistics(&CALLER, id, &place(&request.volume_path)?)?;
     let amendment = Amendment { size: Some(size), ..Amendment::default() };

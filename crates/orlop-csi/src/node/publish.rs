@@ -62,13 +62,19 @@ fn staging(text: &str) -> Result<PathBuf> {
 
 /// Who gets it, in words for a user: the pod where that is said, else what its directory says.
 fn consumer(request: &NodePublishVolumeRequest, target: &Path) -> String {
-    let pod = || {
-        let mut parts = target.components().map(|part| part.as_os_str().to_string_lossy());
-        parts.find(|part| part == "pods")?;
-        parts.next().map(|uid| format!("pod {uid}"))
-    };
     let named = Origin::of_pod(&request.volume_context).title();
-    named.or_else(pod).unwrap_or_else(|| format!("whoever has {}", target.display()))
+    named.or_else(|| pod(target)).unwrap_or_else(|| format!("whoever has {}", target.display()))
+}
+
+/// The pod in `pods/UID/…`, which has directories, or in `volumeDevices/publish/PV/UID`, where kubelets
+/// want block devices.
+fn pod(target: &Path) -> Option<String> {
+    let parts: Vec<_> = target.components().map(|part| part.as_os_str().to_string_lossy()).collect();
+    let uid = match parts.as_slice() {
+        [.., devices, publish, _, uid] if devices == "volumeDevices" && publish == "publish" => uid,
+        parts => parts.iter().skip_while(|part| *part != "pods").nth(1)?,
+    };
+    Some(format!("pod {uid}"))
 }
 
 /// See the specification of `NodeUnpublishVolume`. Of what is not published it succeeds.
@@ -95,6 +101,8 @@ mod tests {
         let mut request = NodePublishVolumeRequest::default();
         let target = Path::new("/var/lib/kubelet/pods/1234-5678/volumes/kubernetes.io~csi/pvc-1/mount");
         assert_eq!(consumer(&request, target), "pod 1234-5678");
+        let device = Path::new("/var/lib/kubelet/plugins/kubernetes.io/csi/volumeDevices/publish/pvc-1/1234");
+        assert_eq!(consumer(&request, device), "pod 1234");
         assert_eq!(consumer(&request, Path::new("/mnt/a")), "whoever has /mnt/a");
         for (key, value) in [("name", "web-0"), ("namespace", "shop")] {
             request.volume_context.insert(format!("csi.storage.k8s.io/pod.{key}"), value.to_owned());

@@ -44,6 +44,8 @@ pub(super) fn place(text: &str) -> Result<PathBuf> {
     path("volume_path", text).map_err(|error| Error { kind: ErrorKind::NotFound, ..error })
 }
 
+/// Of a block device only its size: what of its image is allocated says nothing of how full it is to its
+/// users, and whoever watches `available` would be told of a full disk for ever.
 fn usages(usage: &NodeUsage) -> Vec<VolumeUsage> {
     match usage {
         NodeUsage::Filesystem(seen) => vec![
@@ -60,11 +62,9 @@ fn usages(usage: &NodeUsage) -> Vec<VolumeUsage> {
                 unit: Unit::Inodes.into(),
             },
         ],
-        NodeUsage::Block { capacity_bytes, allocated_bytes } => vec![VolumeUsage {
-            available: bytes(capacity_bytes.saturating_sub(*allocated_bytes)),
-            total: bytes(*capacity_bytes),
-            used: bytes(*allocated_bytes),
-            unit: Unit::Bytes.into(),
-        }],
+        NodeUsage::Block { capacity_bytes, allocated_bytes: _ } => {
+            let total = bytes(*capacity_bytes);
+            vec![VolumeUsage { total, unit: Unit::Bytes.into(), ..VolumeUsage::default() }]
+        }
     }
 }

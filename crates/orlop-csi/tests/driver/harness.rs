@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    process::Command,
     time::Duration,
 };
 
@@ -22,7 +23,7 @@ use orlop_model::{
     Period, Size,
     resource::{Front, Volume as Resource},
 };
-use orlop_testkit::{ScratchFs, command::eventually, mounts};
+use orlop_testkit::{ScratchFs, command::eventually, mounts, run};
 use tokio::{net::UnixStream, task::JoinHandle};
 use tonic::{Code, Status, transport::Channel};
 
@@ -80,10 +81,38 @@ impl World {
 
     /// Ends driver and engine as a crash would, and starts others; mounts stay.
     pub async fn restart(&mut self) {
+        self.end().await;
+        self.begin().await;
+    }
+
+    /// The same, with the host rebooted in between: no mount and no loop device is left, and what the
+    /// kubelet made on its disk is.
+    pub async fn reboot(&mut self) {
+        self.end().await;
+        let kubelet = self.config.kubelet_root.clone().unwrap();
+        let ours = |target: &Path| {
+            target.starts_with(&kubelet)
+                || (target.starts_with(&self.config.mount_dir) && *target != self.config.mount_dir)
+        };
+        for mount in mounts::mounts().into_iter().rev().filter(|mount| ours(&mount.target)) {
+            run(Command::new("umount").arg(mount.target)).ok();
+        }
+        for (device, _) in mounts::loops_below(self.scratch.path()) {
+            run(Command::new("losetup").arg("-d").arg(device)).ok();
+        }
+        let sql = "UPDATE meta SET value = 'another boot' WHERE key = 'boot_id'; UPDATE attachments SET boot_id = 'another boot';";
+        run(Command::new("sqlite3").arg(self.config.state_dir.join("orlop.db")).arg(sql)).ok();
+        self.begin().await;
+    }
+
+    async fn end(&mut self) {
         self.server.abort();
         let _ = (&mut self.server).await;
         self.engine = None;
         std::fs::remove_file(&self.socket).unwrap();
+    }
+
+    async fn begin(&mut self) {
         let settings = Settings::new(NODE.to_owned(), false).unwrap();
         let Served { engine, server, channel } = serve(&self.config, &self.socket, settings).await;
         (self.engine, self.server) = (Some(engine), server);
@@ -102,6 +131,11 @@ impl World {
         self.engine.as_ref().unwrap()
     }
 
+    /// The filesystem that all of it is on.
+    pub fn root(&self) -> &Path {
+        self.scratch.path()
+    }
+
     /// A directory of the kubelet that it makes itself.
     pub fn kubelet(&self, below: &str) -> String {
         let path = self.config.kubelet_root.as_ref().unwrap().join(below);
@@ -116,6 +150,11 @@ impl World {
     /// Where a pod wants a volume: the directory that this is in is there.
     pub fn target(&self, pod: &str) -> String {
         format!("{}/mount", self.kubelet(&format!("pods/{pod}/volumes/kubernetes.io~csi/data")))
+    }
+
+    /// Where a pod wants a block device.
+    pub fn device(&self, pod: &str) -> String {
+        format!("{}/{pod}", self.kubelet("plugins/kubernetes.io/csi/volumeDevices/publish/pvc"))
     }
 
     pub async fn create(&mut self, request: CreateVolumeRequest) -> Result<Volume, Status> {
@@ -149,10 +188,14 @@ impl World {
     }
 
     pub fn publishing(&self, id: &str, pod: &str, capability: &VolumeCapability) -> NodePublishVolumeRequest {
+        let target_path = match capability.access_type {
+            Some(AccessType::Block(_)) => self.device(pod),
+            Some(AccessType::Mount(_)) | None => self.target(pod),
+        };
         NodePublishVolumeRequest {
             volume_id: id.to_owned(),
             staging_target_path: self.staging(id),
-            target_path: self.target(pod),
+            target_path,
             volume_capability: Some(capability.clone()),
             ..Default::default()
         }
@@ -171,7 +214,11 @@ impl World {
     }
 
     pub async fn unpublish(&mut self, id: &str, pod: &str) -> Result<(), Status> {
-        let request = NodeUnpublishVolumeRequest { volume_id: id.to_owned(), target_path: self.target(pod) };
+        self.unpublish_at(id, self.target(pod)).await
+    }
+
+    pub async fn unpublish_at(&mut self, id: &str, target_path: String) -> Result<(), Status> {
+        let request = NodeUnpublishVolumeRequest { volume_id: id.to_owned(), target_path };
         self.node.node_unpublish_volume(request).await.map(drop)
     }
 
@@ -318,7 +365,6 @@ pub fn code<T: std::fmt::Debug>(answer: Result<T, Status>) -> Code {
 
 /// How large the filesystem at that path is.
 pub fn capacity(path: &Path) -> u64 {
-    let text =
-        orlop_testkit::run(std::process::Command::new("df").args(["-B1", "--output=size"]).arg(path)).ok();
+    let text = run(Command::new("df").args(["-B1", "--output=size"]).arg(path)).ok();
     text.lines().last().unwrap().trim().parse().unwrap()
 }

@@ -4,6 +4,7 @@
 mod harness;
 
 mod access;
+mod block;
 mod ephemeral;
 mod identity;
 mod life;

@@ -31,6 +31,10 @@ async fn the_matrix() {
     let busy = world.make("busy").await.volume_id;
     world.have(&busy, "pod").await;
     let mode = Mode::SingleNodeMultiWriter;
+    let request = CreateVolumeRequest { volume_capabilities: vec![block(mode)], ..volume("disk") };
+    let disk = world.create(request).await.unwrap().volume_id;
+    world.stage(&disk, &block(mode)).await.unwrap();
+    world.publish(&disk, "writer", &block(mode)).await.unwrap();
 
     let mut create = async |case: &str, change: &dyn Fn(&mut CreateVolumeRequest)| {
         let mut request = volume("new");
@@ -45,6 +49,31 @@ async fn the_matrix() {
         .await;
     create("as a block device with a filesystem", &|r| {
         r.volume_capabilities = vec![block(mode), mount(mode)];
+    })
+    .await;
+    create("as a block device with a mode, which may change", &|r| {
+        r.volume_capabilities = vec![block(mode)];
+        r.mutable_parameters = map(&[("mode", "0700")]);
+    })
+    .await;
+    create("as a block device that is no whole blocks", &|r| {
+        r.volume_capabilities = vec![block(mode)];
+        r.capacity_range = Some(CapacityRange { required_bytes: 20 * MIB + 1, limit_bytes: 20 * MIB + 4095 });
+    })
+    .await;
+    create("as a block device from a filesystem", &|r| {
+        r.volume_capabilities = vec![block(mode)];
+        r.volume_content_source = of_volume(&id);
+    })
+    .await;
+    create("from a block device", &|r| r.volume_content_source = of_volume(&disk)).await;
+    create("as a block device for many nodes", &|r| {
+        r.volume_capabilities = vec![block(Mode::MultiNodeMultiWriter)];
+    })
+    .await;
+    create("again, as a block device", &|r| {
+        r.name = "data".to_owned();
+        r.volume_capabilities = vec![block(mode)];
     })
     .await;
     create("for many nodes", &|r| r.volume_capabilities = vec![mount(Mode::MultiNodeSingleWriter)]).await;
@@ -141,6 +170,8 @@ async fn the_matrix() {
         ("to less than it is", &id, size(0, MIB), None),
         ("to more than there is", &id, size(1 << 50, 0), None),
         ("as a block device", &id, size(1, 0), Some(block(mode))),
+        ("of a block device as a filesystem", &disk, size(1, 0), Some(mount(mode))),
+        ("of a block device to half a block", &disk, size(20 * MIB + 1, 20 * MIB + 1), None),
     ] {
         let request = ControllerExpandVolumeRequest {
             volume_id: volume_id.to_owned(),
@@ -156,6 +187,8 @@ async fn the_matrix() {
         ("without parameters", &id, &[]),
         ("with one that does not change", &id, &[("pool", "fast")]),
         ("with one that retained data has not", &busy, &[("type", "persistent"), ("tempGracePeriod", "1h")]),
+        ("with one that a block device has not", &disk, &[("gid", "1")]),
+        ("with mount options of a block device", &disk, &[("mountOptions", "noexec")]),
     ] {
         let request = ControllerModifyVolumeRequest {
             volume_id: volume_id.to_owned(),
@@ -203,6 +236,7 @@ async fn the_matrix() {
     stage("without a capability", &|r| r.volume_capability = None).await;
     stage("for many nodes", &|r| r.volume_capability = Some(mount(Mode::MultiNodeMultiWriter))).await;
     stage("as a block device", &|r| r.volume_capability = Some(block(mode))).await;
+    stage("of a block device as a filesystem", &|r| r.volume_id.clone_from(&disk)).await;
     stage("with another filesystem", &|r| r.volume_capability = Some(filesystem("xfs"))).await;
     for (case, volume, path) in [
         ("without an id", "", "/a"),
@@ -215,6 +249,9 @@ async fn the_matrix() {
     }
     matrix.row("NodeUnstageVolume", "while it is published", world.unstage(&busy).await);
 
+    let paths = ["reader", "alone", "inline"].map(|pod| world.device(pod));
+    let [reader, alone, inline] = &paths;
+    let (directory, staged) = (world.kubelet("pods/other/mount"), world.staging(&disk));
     let mut publish = async |case: &str, change: &dyn Fn(&mut NodePublishVolumeRequest)| {
         let mut request = world.publishing(&busy, "pod", &mount(mode));
         change(&mut request);
@@ -233,6 +270,34 @@ async fn the_matrix() {
     publish("for one pod alone", &|r| {
         r.volume_capability = Some(mount(Mode::SingleNodeSingleWriter));
         r.target_path.push('2');
+    })
+    .await;
+    publish("as a block device", &|r| r.volume_capability = Some(block(mode))).await;
+    publish("of a block device as a filesystem", &|r| r.volume_id.clone_from(&disk)).await;
+    publish("of a block device where a directory is", &|r| {
+        r.volume_id.clone_from(&disk);
+        r.volume_capability = Some(block(mode));
+        (r.staging_target_path, r.target_path) = (staged.clone(), directory.clone());
+    })
+    .await;
+    publish("of a block device that others write, read-only", &|r| {
+        r.volume_id.clone_from(&disk);
+        r.volume_capability = Some(block(mode));
+        (r.staging_target_path, r.target_path) = (staged.clone(), reader.clone());
+        r.readonly = true;
+    })
+    .await;
+    publish("of a block device for one pod alone", &|r| {
+        r.volume_id.clone_from(&disk);
+        r.volume_capability = Some(block(Mode::SingleNodeSingleWriter));
+        (r.staging_target_path, r.target_path) = (staged.clone(), alone.clone());
+    })
+    .await;
+    publish("in a pod, as a block device with an owner", &|r| {
+        r.volume_id = "csi-1".to_owned();
+        r.volume_capability = Some(block(mode));
+        r.target_path.clone_from(inline);
+        r.volume_context = map(&[("csi.storage.k8s.io/ephemeral", "true"), ("uid", "1")]);
     })
     .await;
     for (case, volume, path) in [("without an id", "", "/a"), ("without a target", id.as_str(), "")] {
@@ -261,8 +326,16 @@ async fn the_matrix() {
             NodeExpandVolumeRequest { volume_id: volume.to_owned(), volume_path: path, ..Default::default() };
         matrix.row("NodeExpandVolume", case, world.node.node_expand_volume(request).await);
     }
+    let request = NodeExpandVolumeRequest {
+        volume_id: disk.clone(),
+        volume_path: world.device("writer"),
+        volume_capability: Some(mount(mode)),
+        ..Default::default()
+    };
+    let answer = world.node.node_expand_volume(request).await;
+    matrix.row("NodeExpandVolume", "of a block device as a filesystem", answer);
     let text = matrix.0.join("\n");
-    let text = text.replace(&id, "[data]").replace(&busy, "[busy]");
+    let text = text.replace(&id, "[data]").replace(&busy, "[busy]").replace(&disk, "[disk]");
     let text = text.replace(world.kubelet("").trim_end_matches('/'), "[kubelet]");
     insta::with_settings!({ filters => vec![
         (r"since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", "since [time]"),

@@ -26,7 +26,7 @@ use crate::{
 const ATTEMPTS: usize = 16;
 
 /// Sizes are rounded up to whole blocks, where the bounds allow that.
-const BLOCK: u64 = 4096;
+const BLOCK: u64 = orlop_model::rules::BLOCK;
 
 /// See [`crate::Engine::provisioned`].
 pub(crate) fn find(core: &Core, caller: &Caller, external: &str) -> Result<Option<Volume>> {
@@ -209,7 +209,7 @@ fn size(range: SizeRange, least: Size, source: Option<Size>, usual: Size) -> Res
     let wanted = match (asked, source) {
         (Some(asked), _) => asked.max(floor),
         (None, Some(_)) => floor,
-        (None, None) => usual.max(floor).min(most.unwrap_or(usual).max(floor)),
+        (None, None) => usual.max(floor).min(most.map_or(usual, whole_within).max(floor)),
     };
     if let Some(most) = most.filter(|most| *most < wanted) {
         return Err(out_of_range(
@@ -218,6 +218,11 @@ fn size(range: SizeRange, least: Size, source: Option<Size>, usual: Size) -> Res
         ));
     }
     Ok(whole(wanted, most))
+}
+
+/// The whole blocks in a size.
+fn whole_within(size: Size) -> Size {
+    Size::from_bytes(size.bytes() - size.bytes() % BLOCK)
 }
 
 /// Whole blocks, where the bound allows that.
@@ -269,6 +274,8 @@ mod tests {
         assert_eq!(size(odd, mib(16), None, mib(1)).unwrap().bytes(), 20 * MIB + 4096);
         let bound = SizeRange { most: odd.least, ..odd };
         assert_eq!(size(bound, mib(16), None, mib(1)).unwrap().bytes(), 20 * MIB + 1);
+        let any = SizeRange { least: None, ..bound };
+        assert_eq!(size(any, mib(16), None, mib(1024)).unwrap().bytes(), 20 * MIB);
     }
 
     proptest! {
