@@ -77,6 +77,9 @@ pub(super) fn configure(connection: &Connection, cache: i64) -> rusqlite::Result
     connection.busy_timeout(PATIENCE)?;
     connection.pragma_update(None, "cache_size", -cache)?;
     connection.pragma_update(None, "mmap_size", 0)?;
+    // What undoes a large change is kept in memory: in a container there may be no directory for
+    // temporary files, and a change must not fail because another disk is full.
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(())

@@ -57,6 +57,25 @@ fn a_new_store_is_private_and_empty() {
 }
 
 #[test]
+fn a_large_change_needs_no_directory_for_temporary_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir.path().join("orlop.db")).unwrap();
+    let fill = |tx: &Tx<'_>, with: &str| {
+        (0..2000).try_for_each(|n| meta::set(tx, &format!("key {n}"), &with.repeat(100)))
+    };
+    store.write(move |tx| fill(tx, "a")).unwrap();
+    let opened = store.write(move |tx| {
+        fill(tx, "b")?;
+        let links = fs::read_dir("/proc/self/fd").unwrap().flatten();
+        Ok(links.filter_map(|link| fs::read_link(link.path()).ok()).collect::<Vec<_>>())
+    });
+    // How a file without a name is shown, and what SQLite calls one where it can't make such a file.
+    let temporary =
+        |path: &&PathBuf| ["/#", "/etilqs"].iter().any(|name| path.display().to_string().contains(name));
+    assert_eq!(opened.unwrap().iter().find(temporary), None);
+}
+
+#[test]
 fn the_way_the_last_run_ended_is_known() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("orlop.db");
