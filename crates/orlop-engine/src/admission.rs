@@ -106,11 +106,11 @@ impl Room {
         }
     }
 
-    /// The same for one volume: what is preallocated needs no further room.
-    pub(crate) fn status_of(&self, preallocated: bool) -> Capacity {
+    /// The same for one volume: what has all its blocks for itself needs no further room.
+    pub(crate) fn status_of(&self, own: bool) -> Capacity {
         match self.filesystem_weakness() {
             Some(why) => Capacity::Advisory { why },
-            None if preallocated => Capacity::Hard,
+            None if own => Capacity::Hard,
             None => self.status(),
         }
     }

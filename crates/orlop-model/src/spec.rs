@@ -178,7 +178,9 @@ pub struct VolumeSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mount_options: Vec<MountOption>,
     /// Take the disk space when the volume is made and keep it while it lives, for a volume that must
-    /// never see another user of the disk fill it. Blocks freed inside are then not given back.
+    /// never see another user of the disk fill it. Blocks freed inside are then not given back. While a
+    /// snapshot or a clone of it shares its blocks, what changes takes new room, which the pool keeps for
+    /// it as for any other volume; its status says so.
     #[schemars(extend("x-change" = "refused: space is taken, or left, when a volume is made", "default" = false))]
     #[serde(default, skip_serializing_if = "is_default")]
     pub preallocate: bool,

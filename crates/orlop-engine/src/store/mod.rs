@@ -30,6 +30,7 @@ mod readers;
 pub mod samples;
 pub mod schedules;
 mod schema;
+pub mod shared;
 pub mod snapshot_aliases;
 pub mod snapshots;
 #[cfg(test)]

@@ -83,7 +83,8 @@ pub(crate) fn foresee(
     let placement = match &source {
         Some(source) => {
             source.check(&manifest.volume)?;
-            source.placement.clone()
+            // What it shares can't have been taken beforehand, whatever its source has.
+            ImagePlacement { preallocated: false, ..source.placement.clone() }
         }
         None => image_format::decide(&manifest.volume, &title)?,
     };

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use orlop_model::{
     AccessMode, Error, ErrorKind, PoolId, Result, VolumeId, VolumeUsage,
     resource::{Alias, Capacity, Front, Volume, VolumeState, VolumeStatus, Wipe},
@@ -22,6 +22,9 @@ use crate::{
     request::{Page, VolumeQuery},
     store::{self, AliasRow, AttachmentRow, VolumeRow, aliases, attachments, pools, volumes},
 };
+
+/// Of a volume that was preallocated, and is no more what that promises.
+const SHARES: &str = "its space was taken beforehand, but not all of it is its own: blocks that snapshots or clones have too are written to a new place, for which the pool keeps room as for other volumes";
 
 /// One volume, with all that is known of it. An image that looks wrong is looked at now.
 pub(crate) fn one(core: &Core, row: VolumeRow) -> Result<Volume> {
@@ -48,8 +51,11 @@ pub(crate) fn page(core: &Core, query: &VolumeQuery) -> Result<Page<Volume>> {
 /// Many, with one question to the store for all.
 pub(crate) fn many(core: &Core, rows: Vec<VolumeRow>) -> Result<Vec<Volume>> {
     let ids: Vec<VolumeId> = rows.iter().map(|row| row.id).collect();
-    let (mut attached, mut named, mut seen, pools) = core.store.read(|r| {
+    let preallocated: Vec<VolumeId> =
+        rows.iter().filter(|row| is_preallocated(row)).map(|row| row.id).collect();
+    let (shared, mut attached, mut named, mut seen, pools) = core.store.read(|r| {
         Ok((
+            store::shared::of_volumes(r, &preallocated)?,
             attachments::of_volumes(r, &ids)?,
             aliases::of_volumes(r, &ids)?,
             store::usage::of_volumes(r, &ids)?,
@@ -63,12 +69,16 @@ pub(crate) fn many(core: &Core, rows: Vec<VolumeRow>) -> Result<Vec<Volume>> {
         let attachments = attached.remove(&row.id).unwrap_or_default();
         let seen = seen.remove(&row.id);
         let room = rooms.get(&row.placement.pool);
-        let capacity = capacity(room, &row);
+        let space = space_of(core, &row);
+        let own = is_preallocated(&row) && has_own_blocks(&row, space, shared.get(&row.id).copied());
+        let capacity = capacity(room, &row, own);
         let missing = room.and_then(|room| room.as_ref().err());
         let aliases = named.remove(&row.id).unwrap_or_default();
         let other_options = mounted.note(&row, &attachments);
-        let mut volume = view(core, unreachable(row, missing), &attachments, aliases, seen, capacity);
+        let taken = is_preallocated(&row) && !own;
+        let mut volume = view(core, unreachable(row, missing), space, &attachments, aliases, seen, capacity);
         volume.status.notes.extend(other_options);
+        volume.status.notes.extend(taken.then(|| SHARES.to_owned()));
         volume
     });
     Ok(views.collect())
@@ -89,13 +99,13 @@ fn unreachable(mut row: VolumeRow, missing: Option<&Error>) -> VolumeRow {
 fn view(
     core: &Core,
     row: VolumeRow,
+    space: Option<ImageSpace>,
     attachments: &[AttachmentRow],
     aliases: Vec<AliasRow>,
     seen: Option<VolumeUsage>,
     capacity: Capacity,
 ) -> Volume {
     let Placement::Image(placement) = &row.placement.detail;
-    let space = space_of(core, &row);
     if looks_wrong(&row, space) {
         core.signal.suspect(row.id);
     }
@@ -162,10 +172,29 @@ fn looks_wrong(row: &VolumeRow, space: Option<ImageSpace>) -> bool {
     row.state == VolumeState::Active && space.map(|space| space.length) != Some(row.placement.size.bytes())
 }
 
-fn capacity(room: Option<&Result<Room>>, row: &VolumeRow) -> Capacity {
+fn is_preallocated(row: &VolumeRow) -> bool {
     let Placement::Image(placement) = &row.placement.detail;
+    placement.preallocated
+}
+
+/// Whether a preallocated image takes as much as it is long, and nobody has blocks of it too who took
+/// them over at `shared`. What it was put back to is a copy: what is older has none of its blocks.
+fn has_own_blocks(row: &VolumeRow, space: Option<ImageSpace>, shared: Option<Timestamp>) -> bool {
+    let older = |at: Timestamp| row.source.as_ref().is_some_and(|origin| at <= origin.at);
+    if !shared.is_none_or(older) {
+        return false;
+    }
+    let taken = match &row.source {
+        Some(_) => Some(row.placement.allocated.bytes()),
+        None => space.map(|space| space.allocated),
+    };
+    taken.is_some_and(|taken| taken >= row.placement.size.bytes())
+}
+
+/// `own`: all the room that it can take is its own already.
+fn capacity(room: Option<&Result<Room>>, row: &VolumeRow, own: bool) -> Capacity {
     match room {
-        Some(Ok(room)) => room.status_of(placement.preallocated),
+        Some(Ok(room)) => room.status_of(own),
         Some(Err(error)) => Capacity::Advisory { why: error.message.clone() },
         None => Capacity::Advisory { why: format!("pool {} is not known", row.placement.pool_name) },
     }

@@ -8,7 +8,8 @@ use std::{
     time::Duration,
 };
 
-use orlop_testkit::{Part, command::eventually, require};
+use orlop_model::resource::Capacity;
+use orlop_testkit::{Part, ScratchFs, command::eventually, require};
 
 use crate::harness::*;
 
@@ -121,4 +122,60 @@ fn preallocated_space_is_taken_and_stays_taken() {
     Command::new("sync").arg("-f").arg(&path).status().unwrap();
     world.detach("data", "one").unwrap();
     assert!(allocated() >= 32 * MIB, "{}", allocated());
+}
+
+/// What snapshots and clones have too is written to a new place, which the disk may not have.
+#[test]
+fn preallocated_space_is_not_its_own_while_others_share_it() {
+    require!(Part::Loop);
+    let host = ScratchFs::xfs(1 << 30);
+    let world = World::over(host.path(), |_| ());
+    let spec = "size: 64Mi, accessMode: ReadWriteMany, type: temp, preallocate: true";
+    for name in ["data", "alone"] {
+        world.apply(name, spec).unwrap();
+    }
+    world.inside("data", |path| std::fs::write(path.join("file"), vec![7; 40 << 20]).unwrap());
+    let of = |name: &str| world.volume(name).status;
+    let shares = |name: &str| of(name).notes.iter().any(|note| note.contains("not all of it is its own"));
+    let advisory = |name: &str| matches!(of(name).capacity, Capacity::Advisory { .. });
+    assert!(!shares("data") && !advisory("data"));
+    world.snapshot("s", "data").unwrap();
+    assert!(shares("data") && !shares("alone"));
+    assert!(!advisory("data"), "there is room for all that changes");
+    let pool = || world.engine().pool(&ROOT, &orlop_model::PoolName::default_pool()).unwrap();
+    assert!(pool().reserved.bytes() >= (2 * 64 + 40) * MIB, "{:?}", pool());
+
+    let filler = host.join("filler");
+    let fill = || {
+        let mut file = std::fs::File::create(&filler).unwrap();
+        while orlop_sys::space::usage(host.path()).unwrap().available > 20 * MIB {
+            std::io::Write::write_all(&mut file, &[1; 1 << 20]).unwrap();
+        }
+        file.sync_all().unwrap();
+    };
+    fill();
+    assert!(eventually(PATIENCE, || advisory("data")), "{:?}", of("data"));
+    assert!(!advisory("alone"), "{:?}", of("alone"));
+    std::fs::remove_file(&filler).unwrap();
+    world.delete_snapshot("s").unwrap();
+    assert!(!shares("data"));
+
+    world.apply("clone", &spec.replace("preallocate: true", "source: volume data")).unwrap();
+    assert!(shares("data") && !shares("clone"), "a clone promises no such thing");
+    world.apply("second", &spec.replace("preallocate: true", "source: volume clone")).unwrap();
+    let described = std::fs::read_to_string(world.directory(&world.volume("second")).join("volume.json"));
+    assert!(described.unwrap().contains("\"preallocated\": false"));
+    world.destroy("clone");
+    assert!(shares("data"), "what was made of the clone shares with it too");
+    world.destroy("second");
+    assert!(!shares("data"));
+
+    // What it is put back to is a copy, and so is what it had until then.
+    world.snapshot("s", "data").unwrap();
+    world.inside("data", |path| std::fs::write(path.join("file"), "more").unwrap());
+    let before = world.restore("s").unwrap().before;
+    assert!(eventually(PATIENCE, || !shares("data")), "{:?} {:?}", of("data"), world.snapshots());
+    world.delete_snapshot(before.as_str()).unwrap();
+    fill();
+    assert!(!advisory("data"), "{:?}", of("data"));
 }
