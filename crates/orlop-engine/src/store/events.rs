@@ -65,6 +65,13 @@ fn row(row: &Row<'_>) -> rusqlite::Result<Event> {
     })
 }
 
+/// The names that a volume had in the last `most` events of a kind, newest first.
+pub fn names_told(r: &Reader<'_>, volume: VolumeId, reason: &str, most: usize) -> Result<Vec<VolumeName>> {
+    let sql = "SELECT volume FROM events WHERE volume_id = ?1 AND reason = ?2 AND volume IS NOT NULL
+        ORDER BY sequence DESC LIMIT ?3";
+    r.all("read events", sql, params![Word(&volume), reason, most], |row| Ok(row.get::<_, Word<_>>(0)?.0))
+}
+
 /// Appends an event and returns its sequence. Nobody sees it before the commit.
 pub fn append(tx: &Tx<'_>, event: &NewEvent) -> Result<u64> {
     let sql = "INSERT INTO events (node, at, severity, reason, message, workspace, volume, volume_id, pool, actor_uid, front)

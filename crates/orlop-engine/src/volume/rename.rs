@@ -18,9 +18,15 @@ use crate::{
     store::{AliasRow, Intent, VolumeRow, aliases, events, operations, volumes},
 };
 
+/// What the events of a rename are called: one under the old name, one under the new.
+const RENAMED: &str = "Renamed";
+
 /// See [`crate::Engine::rename`].
 pub(crate) fn rename(core: &Core, caller: &Caller, request: &RenameRequest) -> Result<Applied<Volume>> {
-    let row = core.row(&VolumeRef::Key(request.volume.clone()))?;
+    let row = match core.row(&VolumeRef::Key(request.volume.clone())) {
+        Err(error) if error.kind == ErrorKind::NotFound => return repeated(core, caller, request, error),
+        found => found?,
+    };
     core.authorise(caller, &row)?;
     let old = row.key();
     let new = VolumeKey { workspace: old.workspace.clone(), name: request.name.clone() };
@@ -67,6 +73,31 @@ pub(crate) fn rename(core: &Core, caller: &Caller, request: &RenameRequest) -> R
     })
 }
 
+/// No volume has the old name: it was renamed so before, and whoever asked was not told, or it is another
+/// one that has the new name.
+fn repeated(
+    core: &Core,
+    caller: &Caller,
+    request: &RenameRequest,
+    missing: Error,
+) -> Result<Applied<Volume>> {
+    let new = VolumeKey { workspace: request.volume.workspace.clone(), name: request.name.clone() };
+    let Some(row) = core.store.read(|r| volumes::by_key(r, &new))? else { return Err(missing) };
+    if core.authorise(caller, &row).is_err() {
+        return Err(missing);
+    }
+    let names = core.store.read(|r| events::names_told(r, row.id, RENAMED, 2))?;
+    if names != [new.name, request.volume.name.clone()] {
+        return Err(missing.hint(format!(
+            "there is a volume {}; whether it had that name before is not known any more",
+            row.title()
+        )));
+    }
+    let _volume = core.locks.take(Lock::Volume(row.id), Deadline::usual())?;
+    let row = reconcile::operations::settled(core, core.again(row.id)?)?;
+    Ok(Applied { outcome: Outcome::Unchanged, changes: Vec::new(), resource: view::one(core, row)? })
+}
+
 /// The old name's aliases, which go; where a front was not told to forget it, that is refused.
 fn known(core: &Core, row: &VolumeRow, request: &RenameRequest) -> Result<Vec<AliasRow>> {
     let external = alias::external(&row.key());
@@ -99,11 +130,12 @@ fn record(
     known: Vec<AliasRow>,
 ) -> Result<VolumeRow> {
     let was = row.title();
-    let left = event("Renamed", format!("volume {was} is {}/{} now", row.workspace, request.name));
+    let left = event(RENAMED, format!("volume {was} is {}/{} now", row.workspace, request.name));
     let left = left.of(&row).by(caller);
     row.manifest.name = request.name.clone();
     row.updated_at = Core::now();
-    let told = event("Renamed", format!("volume {} was {was}", row.title())).of(&row).by(caller);
+    // The last two of a volume are its name before and the one that it has.
+    let told = event(RENAMED, format!("volume {} was {was}", row.title())).of(&row).by(caller);
     let operation = core.operation(Some(caller), Some(row.id), Intent::Configure);
     let operation_id = operation.id;
     let row = core.store.write(move |tx| {

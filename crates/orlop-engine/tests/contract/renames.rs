@@ -36,6 +36,21 @@ fn a_volume_gets_another_name_and_keeps_all_else() {
     let done = rename(&world, "old", "new", &[]).unwrap();
     assert_eq!((done.outcome, done.changes), (Outcome::Configured, vec!["name".to_owned()]));
     assert_eq!(done.resource.status.id, old.status.id, "its id never changes");
+    // The answer got lost, and it is asked for again.
+    let again = rename(&world, "old", "new", &[]).unwrap();
+    assert_eq!((again.outcome, again.resource.status.id), (Outcome::Unchanged, old.status.id));
+    fails(rename(&world, "older", "newer", &[]), ErrorKind::NotFound);
+    let error = fails(rename(&world, "older", "new", &[]), ErrorKind::NotFound);
+    assert!(error.hint.as_ref().is_some_and(|hint| hint.contains("there is a volume public/new")), "{error}");
+    let alice = Caller { uid: 1000, ..ROOT };
+    let VolumeRef::Key(volume) = key("old") else { unreachable!() };
+    let request = RenameRequest { volume, name: "new".parse().unwrap(), forget: Vec::new() };
+    let error = fails(world.engine().rename(&alice, &request), ErrorKind::NotFound);
+    assert!(!error.hint.unwrap_or_default().contains("public/new"), "it is not hers");
+    // A name that it had before the last is not the one that it was given then.
+    rename(&world, "new", "newer", &[]).unwrap();
+    fails(rename(&world, "old", "newer", &[]), ErrorKind::NotFound);
+    rename(&world, "newer", "new", &[]).unwrap();
     fails(rename(&world, "old", "new", &[]), ErrorKind::NotFound);
     let json = std::fs::read_to_string(world.directory(&old).join("volume.json")).unwrap();
     assert!(json.contains("\"name\": \"new\""), "{json}");
