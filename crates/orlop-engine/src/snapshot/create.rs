@@ -74,17 +74,25 @@ pub(crate) fn apply(core: &Core, caller: &Caller, request: &SnapshotRequest) -> 
                 pause_writers: request.pause_writers,
                 alias: None,
             };
-            let row = create(core, Some(caller), new)?;
+            let row = create(core, Some(caller), new, Deadline::usual())?;
             Ok(Applied { outcome: Outcome::Created, changes: Vec::new(), resource: view::one(row) })
         }
     }
 }
 
 /// Makes it. The caller holds the lock of the name.
-pub(crate) fn create(core: &Core, caller: Option<&Caller>, new: New) -> Result<SnapshotRow> {
+///
+/// # Errors
+/// [`ErrorKind::Recovering`] where others work on the volume until the deadline.
+pub(crate) fn create(
+    core: &Core,
+    caller: Option<&Caller>,
+    new: New,
+    deadline: Deadline,
+) -> Result<SnapshotRow> {
     let key = VolumeKey { workspace: new.workspace.clone(), name: new.manifest.snapshot.volume.clone() };
     let volume = core.row(&VolumeRef::Key(key))?.id;
-    create_of(core, caller, volume, new)
+    create_of(core, caller, volume, new, deadline)
 }
 
 /// The same of a volume by id, whatever the manifest calls that.
@@ -93,12 +101,13 @@ pub(crate) fn create_of(
     caller: Option<&Caller>,
     volume: VolumeId,
     mut new: New,
+    deadline: Deadline,
 ) -> Result<SnapshotRow> {
     let volume = core.row(&VolumeRef::Id(volume))?;
     if let Some(caller) = caller {
         core.authorise(caller, &volume)?;
     }
-    let _volume = core.locks.take(Lock::Volume(volume.id), Deadline::usual())?;
+    let _volume = core.locks.take(Lock::Volume(volume.id), deadline)?;
     let volume = reconcile::operations::settled(core, core.again(volume.id)?)?;
     core::usable(&volume)?;
     new.manifest.snapshot.volume = volume.manifest.name.clone();

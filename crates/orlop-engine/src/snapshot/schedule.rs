@@ -2,6 +2,10 @@
 //!
 //! When a schedule is due next is recorded. What was missed while the daemon did not run is due at its
 //! start, once. A snapshot that can't be made is told of and skipped: the next one is due in its turn.
+//! Of a volume that others work on it is made when they have ended, at the latest when the next is due:
+//! nobody waits for it here, for others are due too.
+
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use orlop_model::{
@@ -34,8 +38,10 @@ pub(crate) fn tend(core: &Core) -> Result<()> {
         let Some(volume) = core.store.read(|r| volumes::by_id(r, row.volume))? else { continue };
         let Some(policy) = volume.manifest.volume.snapshots.clone() else { continue };
         // A schedule that is new or was changed begins with its next time.
-        if row.due_at.is_some() {
-            run(core, &volume, &policy, now)?;
+        if let Some(due) = row.due_at
+            && !run(core, &volume, &policy, now, due)?
+        {
+            continue;
         }
         // Counted from after it was made: a schedule never runs behind itself.
         if let Some(next) = policy.schedule.next_after(Core::now()) {
@@ -48,21 +54,33 @@ pub(crate) fn tend(core: &Core) -> Result<()> {
     Ok(())
 }
 
-fn run(core: &Core, volume: &VolumeRow, policy: &SnapshotPolicy, now: Timestamp) -> Result<()> {
+/// Makes the one that was due then, and deletes what the schedule does not keep. False where others work
+/// on the volume: it is to be tried again soon.
+fn run(
+    core: &Core,
+    volume: &VolumeRow,
+    policy: &SnapshotPolicy,
+    now: Timestamp,
+    due: Timestamp,
+) -> Result<bool> {
     match volume.state {
         VolumeState::Active => {}
         VolumeState::Pending | VolumeState::Deleting | VolumeState::Released | VolumeState::Error => {
-            return Ok(());
+            return Ok(true);
         }
     }
     if let Err(error) = make(core, volume, now) {
         if error.kind == ErrorKind::Store {
             return Err(error);
         }
+        let next = policy.schedule.next_after(due);
+        if error.kind == ErrorKind::Recovering && next.is_none_or(|next| next > now) {
+            return Ok(false);
+        }
         let message = format!("no snapshot of volume {} was made by its schedule: {error}", volume.title());
         note(core, event("SnapshotSkipped", message).of(volume).warning());
         // Old ones stay while no new ones come.
-        return Ok(());
+        return Ok(true);
     }
     let made: Vec<SnapshotRow> = core.store.read(|r| snapshots::of_volume(r, volume.id))?;
     let scheduled: Vec<_> = made
@@ -74,7 +92,7 @@ fn run(core: &Core, volume: &VolumeRow, policy: &SnapshotPolicy, now: Timestamp)
     for row in made.iter().filter(|row| surplus.contains(&row.id)) {
         remove(core, row, "no rule of its schedule keeps it")?;
     }
-    Ok(())
+    Ok(true)
 }
 
 fn make(core: &Core, volume: &VolumeRow, now: Timestamp) -> Result<()> {
@@ -82,7 +100,7 @@ fn make(core: &Core, volume: &VolumeRow, now: Timestamp) -> Result<()> {
     loop {
         let Some(name) = naming::dated(volume.manifest.name.as_str(), at) else { return Ok(()) };
         let key = SnapshotKey { workspace: volume.workspace.clone(), name: name.clone() };
-        let _name = core.locks.take(Lock::SnapshotName(key.clone()), Deadline::usual())?;
+        let _name = core.locks.take(Lock::SnapshotName(key.clone()), Deadline::after(Duration::ZERO))?;
         if core.store.read(|r| snapshots::by_key(r, &key))?.is_some() {
             // Names of volumes that begin alike were cut.
             at += jiff::SignedDuration::from_secs(1);
@@ -96,8 +114,12 @@ fn make(core: &Core, volume: &VolumeRow, now: Timestamp) -> Result<()> {
             pause_writers: false,
             alias: None,
         };
-        let begin = std::time::Instant::now();
-        let made = create::create(core, None, new);
+        let begin = Instant::now();
+        let made = create::create(core, None, new, Deadline::after(Duration::ZERO));
+        // That others were at it is no attempt.
+        if matches!(&made, Err(error) if error.kind == ErrorKind::Recovering) {
+            return made.map(drop);
+        }
         return core.tally.count("snapshot.scheduled", begin.elapsed(), made).map(drop);
     }
 }

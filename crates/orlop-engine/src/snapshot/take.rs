@@ -52,7 +52,7 @@ pub(crate) fn take(
             pause_writers: false,
             alias: Some(external.to_owned()),
         };
-        match create::create_of(core, Some(caller), volume.id, new) {
+        match create::create_of(core, Some(caller), volume.id, new, deadline) {
             Ok(row) => {
                 let resource = view::one(row);
                 return Ok(Applied { outcome: Outcome::Created, changes: Vec::new(), resource });

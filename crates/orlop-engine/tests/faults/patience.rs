@@ -1,10 +1,13 @@
 //! Work that takes long goes on once, and those who come meanwhile are told to come again.
 
-use std::time::{Duration, Instant};
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use orlop_engine::*;
 use orlop_model::{ErrorKind, PoolName};
-use orlop_testkit::{Part, command::eventually, require};
+use orlop_testkit::{Part, command::eventually, require, run};
 
 use crate::harness::*;
 
@@ -154,4 +157,54 @@ fn before_recovery_nothing_is_done() {
     assert!(!engine.readiness().is_ready());
     engine.recover().unwrap();
     assert!(engine.readiness().is_ready(), "{:?}", engine.readiness());
+}
+
+/// Who is busy with one volume keeps no schedule of another from its time.
+#[test]
+fn a_scheduled_snapshot_does_not_wait_for_a_busy_volume() {
+    require!(Part::Loop, Part::Sqlite3);
+    let world = World::new("busy-schedule");
+    let spec = "size: 16Mi, accessMode: ReadWriteMany, type: temp, snapshots: 0 0 1 1 *|3";
+    for name in ["busy", "idle"] {
+        world.apply(name, spec).unwrap();
+    }
+    let sql = |sql: &str| {
+        let store = world.config.state_dir.join("orlop.db");
+        let done = run(Command::new("sqlite3").args(["-cmd", ".timeout 5000"]).arg(store).arg(sql)).ok();
+        done.trim().to_owned()
+    };
+    let known = "SELECT count(*) FROM snapshot_schedules";
+    assert!(eventually(PATIENCE, || sql(known) == "2"), "{}", sql(known));
+    let scheduled = |volume: &str| {
+        let of = |s: &orlop_model::resource::Snapshot| s.manifest.snapshot.volume.as_str() == volume;
+        world.snapshots().iter().filter(|s| s.status.scheduled && of(s)).count()
+    };
+    std::thread::scope(|scope| {
+        let slow = scope.spawn(|| {
+            let _fault = fault::inject("snapshot.begun=sleep:9000");
+            world.snapshot("by-hand", "busy").unwrap();
+        });
+        std::thread::sleep(Duration::from_millis(500));
+        // In this year, and not so long ago that the next is due too.
+        sql("UPDATE snapshot_schedules SET due_at = strftime('%Y-01-01T00:00:00.000000000Z', 'now')");
+        assert!(eventually(Duration::from_secs(7), || scheduled("idle") == 1), "{:?}", world.events());
+        assert!(!slow.is_finished(), "or this shows nothing");
+        assert_eq!(scheduled("busy"), 0);
+        slow.join().unwrap();
+    });
+    assert!(eventually(PATIENCE, || scheduled("busy") == 1), "{:?}", world.events());
+    assert!(!world.told("SnapshotSkipped"), "{:?}", world.events());
+
+    // Until the next is due, and no longer.
+    std::thread::scope(|scope| {
+        let slow = scope.spawn(|| {
+            let _fault = fault::inject("snapshot.begun=sleep:6000");
+            world.snapshot("again", "busy").unwrap();
+        });
+        std::thread::sleep(Duration::from_millis(500));
+        sql("UPDATE snapshot_schedules SET due_at = '2020-01-01T00:00:00.000000000Z'");
+        assert!(eventually(Duration::from_secs(5), || world.told("SnapshotSkipped")), "{:?}", world.events());
+        slow.join().unwrap();
+    });
+    assert_eq!((scheduled("busy"), scheduled("idle")), (1, 2));
 }
