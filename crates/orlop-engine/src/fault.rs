@@ -154,6 +154,8 @@ points! {
     WipeFormatted = "wipe.formatted",
     /// The new image has taken the place of the old.
     WipeReplaced = "wipe.replaced",
+    /// `volume.json` has the new filesystem; the record has the old.
+    WipeDescribed = "wipe.described",
     /// The volume is recorded as empty.
     WipeDone = "wipe.done",
     /// The snapshot is recorded as pending, with its reservation and the intent.

@@ -298,8 +298,8 @@ fn settle(core: &Core, operation: &OperationRow) -> Result<Fate> {
             Settled::Back => Fate::Undone,
         }),
         Intent::Undelete => undelete::undo(core, &row, operation.id).map(|()| Fate::Undone),
-        Intent::Wipe { inode } => {
-            let done = wipe::settle(core, &row, operation.id, *inode)?;
+        Intent::Wipe { inode, placement } => {
+            let done = wipe::settle(core, &row, operation.id, *inode, placement.as_ref())?;
             Ok(if done { Fate::Finished } else { Fate::Undone })
         }
         Intent::Restore { snapshot, before } => {

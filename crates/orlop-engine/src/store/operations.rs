@@ -16,6 +16,7 @@ use super::{
     Reader, Tx,
     value::{At, Json, Word},
 };
+use crate::format::ImagePlacement;
 
 /// What was begun, with all that is needed to finish or undo it. A variant or field added here is
 /// read by no older build: it takes a migration.
@@ -71,6 +72,9 @@ pub enum Intent {
     Wipe {
         /// The inode of the image that goes: one with another is the new one.
         inode: u64,
+        /// What the new one is made with, where that is another than what the old one was.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        placement: Option<ImagePlacement>,
     },
     /// The filesystem of a volume is repaired, on a copy.
     Repair,

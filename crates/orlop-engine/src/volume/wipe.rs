@@ -8,10 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use orlop_model::{Error, ErrorKind, OperationId, Period, Result, Size, VolumeId};
+use orlop_model::{
+    Error, ErrorKind, FilesystemChoice, FilesystemKind, OperationId, Period, Result, Size, VolumeId,
+};
 use orlop_sys::{durable, image as host_image};
 
 use super::{
+    describe,
     temp::{self, Step},
     unused,
 };
@@ -24,6 +27,7 @@ use crate::{
     core::Core,
     events::{event, note},
     fault::{self, Point},
+    format::{ImagePlacement, Placement},
     host::On,
     locks::Lock,
     pool,
@@ -91,8 +95,8 @@ fn wipe(core: &Core, id: VolumeId) -> Result<()> {
         return Ok(());
     };
     for operation in &journal {
-        if let Intent::Wipe { inode } = operation.intent {
-            settle(core, &row, operation.id, inode)?;
+        if let Intent::Wipe { inode, placement } = &operation.intent {
+            settle(core, &row, operation.id, *inode, placement.as_ref())?;
         }
     }
     if used || !journal.is_empty() {
@@ -104,11 +108,13 @@ fn wipe(core: &Core, id: VolumeId) -> Result<()> {
         return spare(core, &row, &who);
     }
     let inode = inode_of(&image)?;
-    let operation = core.operation(None, Some(id), Intent::Wipe { inode });
+    let placement = remade(&row, &image)?;
+    let intent = Intent::Wipe { inode, placement: placement.clone() };
+    let operation = core.operation(None, Some(id), intent);
     let operation_id = operation.id;
     core.store.write(move |tx| operations::begin(tx, &operation))?;
-    let done = effect(&image);
-    let settled = settle(core, &row, operation_id, inode);
+    let done = effect(&image, placement.as_ref().unwrap_or(&image.placement));
+    let settled = settle(core, &row, operation_id, inode, placement.as_ref());
     done.and(settled.map(drop))
 }
 
@@ -125,11 +131,28 @@ fn spare(core: &Core, row: &VolumeRow, who: &str) -> Result<()> {
     Ok(())
 }
 
+/// What its filesystem is made with anew, where it has another size than it was made with: what was
+/// pinned for that may not be possible for this one.
+fn remade(row: &VolumeRow, image: &Image) -> Result<Option<ImagePlacement>> {
+    if row.created_size == row.placement.size {
+        return Ok(None);
+    }
+    let mut spec = row.manifest.volume.clone();
+    spec.size = row.placement.size;
+    if let Some(filesystem) = image.placement.filesystem() {
+        spec.filesystem = match filesystem.kind {
+            FilesystemKind::Ext4 => FilesystemChoice::Ext4,
+            FilesystemKind::Xfs => FilesystemChoice::Xfs,
+        };
+    }
+    image_format::decide(&spec, &image.object).map(Some)
+}
+
 /// The new image in place of the old.
-fn effect(image: &Image) -> Result<()> {
+fn effect(image: &Image, placement: &ImagePlacement) -> Result<()> {
     fault::point(Point::WipeRecorded)?;
     let fresh = fresh(image);
-    image_format::make(&fresh, image.size, &image.placement, &image.object)?;
+    image_format::make(&fresh, image.size, placement, &image.object)?;
     image_format::flush(&fresh, &image.object)?;
     fault::point(Point::WipeFormatted)?;
     // Asked once more, as late as possible: what follows can't be undone.
@@ -163,8 +186,14 @@ fn unreplaced(image: &Image, error: &std::io::Error) -> Error {
 
 /// Completes a wipe whose old image is gone, and takes back any other. Says whether it was
 /// completed. The caller holds the volume's lock.
-pub(crate) fn settle(core: &Core, row: &VolumeRow, operation: OperationId, old: u64) -> Result<bool> {
-    pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
+pub(crate) fn settle(
+    core: &Core,
+    row: &VolumeRow,
+    operation: OperationId,
+    old: u64,
+    placement: Option<&ImagePlacement>,
+) -> Result<bool> {
+    let paths = pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
     let image = core.image(row)?;
     durable::remove_file(&fresh(&image)).on(&image.object)?;
     let replaced = inode_of(&image).is_ok_and(|inode| inode != old);
@@ -172,19 +201,27 @@ pub(crate) fn settle(core: &Core, row: &VolumeRow, operation: OperationId, old: 
         core.store.write(move |tx| operations::finish(tx, operation))?;
         return Ok(false);
     }
-    if image.placement.preallocated {
+    let placement = placement.unwrap_or(&image.placement);
+    if placement.preallocated {
         image_format::preallocate(image.path(), image.size, &image.object)?;
     }
     durable::sync_directory(&image.directory).on(&image.object)?;
+    // The filesystem is a new one, of this size, and nothing in it comes from anywhere.
+    let mut row = VolumeRow { source: None, created_size: row.placement.size, ..row.clone() };
+    row.placement.detail = Placement::Image(placement.clone());
+    row.updated_at = Core::now();
+    describe::write_ahead(core, &paths, &row)?;
+    fault::point(Point::WipeDescribed)?;
     let allocated = host_image::space(image.path()).ok().map(|space| Size::from_bytes(space.allocated));
     let message = format!(
         "the data of volume {} is wiped: nobody used it again within {}",
         row.title(),
         row.temp_grace
     );
-    let told = event("Wiped", message).of(row);
+    let told = event("Wiped", message).of(&row);
     let id = row.id;
     core.store.write(move |tx| {
+        volumes::update(tx, &mut row)?;
         volumes::renewed(tx, id, allocated)?;
         operations::finish(tx, operation)?;
         events::append(tx, &told)

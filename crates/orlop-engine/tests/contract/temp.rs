@@ -249,3 +249,36 @@ fn a_preallocated_volume_has_its_room_again() {
     assert!(eventually(SOON, || wiped(&world)), "{:?}", world.events());
     assert!(world.volume("data").status.allocated_bytes.unwrap() >= 16 * MIB);
 }
+
+#[test]
+fn what_is_wiped_comes_from_nowhere_and_has_the_size_that_it_is_made_with() {
+    require!(Part::Loop);
+    let mut world = world("wipe-source");
+    let spec = |size: &str, more: &str| format!("size: {size}, accessMode: ReadWriteMany, type: temp{more}");
+    world.apply("origin", &spec("16Mi", "")).unwrap();
+    let grown = spec("16Mi", ", source: volume origin").replace("16Mi", "300Mi");
+    let volume = world.apply("data", &grown).unwrap().resource;
+    let notes = |world: &World| world.volume("data").status.notes;
+    assert!(notes(&world).iter().any(|note| note.contains("taken over from volume public/origin")));
+    assert_eq!(volume.status.block_size, 1024, "as an ext4 of 16Mi is made");
+    let described =
+        |world: &World| std::fs::read_to_string(world.directory(&volume).join("volume.json")).unwrap();
+    assert!(described(&world).contains("\"createdSizeBytes\": 16777216"), "{}", described(&world));
+    world.attach("data", "one").unwrap();
+    world.detach("data", "one").unwrap();
+    assert!(eventually(SOON, || wiped(&world)), "{:?}", world.events());
+    assert_eq!(notes(&world), Vec::<String>::new());
+    let now = described(&world);
+    assert!(now.contains("\"source\": null") && !now.contains("createdSizeBytes"), "{now}");
+    assert_eq!(world.volume("data").status.block_size, 4096);
+    let report = world.engine().check_pool(&ROOT, &orlop_model::PoolName::default_pool(), false).unwrap();
+    assert_eq!(report.findings, []);
+    world.restart();
+    // From 16Mi this would be more than 16 times.
+    let more = world.apply("data", &grown.replace("300Mi", "400Mi")).unwrap().resource;
+    assert!(!more.status.notes.iter().any(|note| note.contains("16 times")), "{:?}", more.status.notes);
+    assert!(notes(&world).is_empty());
+    world.snapshot("s", "data").unwrap();
+    world.apply("copy", &grown.replace("300Mi", "400Mi").replace("volume origin", "snapshot s")).unwrap();
+    world.inside("copy", |path| assert_eq!(std::fs::read_dir(path).unwrap().count(), 0));
+}

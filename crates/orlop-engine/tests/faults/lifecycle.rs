@@ -129,7 +129,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "wipe",
-        points: &[WipeRecorded, WipeFormatted, WipeReplaced, WipeDone],
+        points: &[WipeRecorded, WipeFormatted, WipeReplaced, WipeDescribed, WipeDone],
         prepare: |world| {
             keep(world);
             world
