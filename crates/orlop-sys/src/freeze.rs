@@ -1,9 +1,9 @@
-//! Freezing a mounted filesystem: its writers wait, what they wrote is on the device, and the device
-//! can be copied.
+//! Freezing mounted filesystems: their writers wait, what they wrote is on the devices, and the devices
+//! can be copied. Where several are frozen together there is a moment in which all of them are.
 //!
 //! A filesystem stays frozen when the process that froze it dies, and then every writer waits for
 //! ever. So a child process watches over each freeze. It thaws when this process ends in whatever
-//! way, and after a bound; it holds no file in the frozen filesystem but the directory it thaws by.
+//! way, and after a bound; it holds no file in the frozen filesystems but the directories it thaws by.
 
 use std::fs::File;
 use std::io::Write;
@@ -34,13 +34,19 @@ const TOLD: i32 = 0;
 /// How it ends when it thawed by itself.
 const THAWED: i32 = 1;
 
-/// A filesystem that is frozen. Dropping it thaws.
+/// Filesystems that are frozen. Dropping it thaws.
 #[derive(Debug)]
 pub struct Frozen {
-    path: PathBuf,
-    directory: OwnedFd,
+    roots: Vec<Root>,
     watchdog: Option<Watchdog>,
     since: Instant,
+}
+
+/// One of them, by the directory that it is mounted on.
+#[derive(Debug)]
+struct Root {
+    path: PathBuf,
+    directory: OwnedFd,
 }
 
 #[derive(Debug)]
@@ -56,34 +62,78 @@ struct Watchdog {
 /// # Errors
 /// [`SysError::Busy`] where somebody froze it already.
 pub fn freeze(root: &Path, bound: Duration) -> Result<Frozen> {
-    let directory = open_root(root)?;
+    freeze_all(&[root], bound)
+}
+
+/// Freezes the filesystems mounted on `roots`, for at most `bound` in all: when this returns all of them
+/// are frozen. They are frozen side by side, for the writers of the first wait until the last one is.
+///
+/// # Errors
+/// As [`freeze`]; none of them is frozen by us then.
+pub fn freeze_all(roots: &[&Path], bound: Duration) -> Result<Frozen> {
+    let open = |path: &&Path| Ok(Root { path: path.to_path_buf(), directory: open_root(path)? });
+    let roots = roots.iter().map(open).collect::<Result<Vec<_>>>()?;
+    for (root, synced) in roots.iter().zip(on_each(&roots, sync)) {
+        synced.map_err(|errno| SysError::on("flush the filesystem on", &root.path, errno))?;
+    }
+    let expedited = Expedited::open();
+    let watchdog = Watchdog::start(&roots, expedited.as_ref(), bound)?;
+    let since = Instant::now();
+    let requested = {
+        let _expedited = expedited.map(Expedited::begin);
+        on_each(&roots, |root| request_freeze(&root.directory))
+    };
+    let Some((at, errno)) = requested.iter().enumerate().find_map(|(at, done)| Some((at, done.err()?))) else {
+        return Ok(Frozen { roots, watchdog: Some(watchdog), since });
+    };
+    // Those that another program froze are not ours to thaw.
+    for (root, _) in roots.iter().zip(&requested).filter(|(_, done)| done.is_ok()) {
+        let _ = request_thaw(&root.directory);
+    }
+    watchdog.end();
+    let path = roots.into_iter().nth(at).map(|root| root.path).unwrap_or_default();
+    Err(match errno {
+        Errno::BUSY => SysError::Busy {
+            path,
+            detail: "its filesystem is frozen already, by another program".to_owned(),
+        },
+        errno => SysError::on("freeze the filesystem on", &path, errno),
+    })
+}
+
+fn sync(root: &Root) -> rustix::io::Result<()> {
     for _ in 0..MOST_SYNCS {
         let begin = Instant::now();
-        syncfs(&directory).map_err(|errno| SysError::on("flush the filesystem on", root, errno))?;
+        syncfs(&root.directory)?;
         if begin.elapsed() < SHORT_SYNC {
             break;
         }
     }
-    let expedited = Expedited::open();
-    let watchdog = Watchdog::start(&directory, expedited.as_ref(), bound)?;
-    let since = Instant::now();
-    let requested = {
-        let _expedited = expedited.map(Expedited::begin);
-        request_freeze(&directory)
-    };
-    match requested {
-        Ok(()) => Ok(Frozen { path: root.to_owned(), directory, watchdog: Some(watchdog), since }),
-        Err(errno) => {
-            watchdog.end();
-            Err(match errno {
-                Errno::BUSY => SysError::Busy {
-                    path: root.to_owned(),
-                    detail: "its filesystem is frozen already, by another program".to_owned(),
-                },
-                errno => SysError::on("freeze the filesystem on", root, errno),
-            })
-        }
+    Ok(())
+}
+
+/// The same of each at the same time, in a thread each; where there is none to be had, one after another.
+fn on_each(
+    roots: &[Root],
+    work: impl Fn(&Root) -> rustix::io::Result<()> + Sync,
+) -> Vec<rustix::io::Result<()>> {
+    if let [root] = roots {
+        return vec![work(root)];
     }
+    let work = &work;
+    std::thread::scope(|scope| {
+        let begun: Vec<_> = roots
+            .iter()
+            .map(|root| std::thread::Builder::new().spawn_scoped(scope, move || work(root)).map_err(|_| root))
+            .collect();
+        begun
+            .into_iter()
+            .map(|begun| match begun {
+                Ok(thread) => thread.join().unwrap_or(Err(Errno::IO)),
+                Err(root) => work(root),
+            })
+            .collect()
+    })
 }
 
 /// Thaws the filesystem mounted on `root`; says whether it was frozen.
@@ -97,34 +147,41 @@ pub fn thaw(root: &Path) -> Result<bool> {
 }
 
 impl Frozen {
-    /// Thaws, and says how long it was frozen.
+    /// Thaws, and says how long it took from the first that was frozen to the last that is thawed.
     ///
     /// # Errors
-    /// [`SysError::Invalid`] where somebody thawed it before: what was copied meanwhile is of no
-    /// one moment.
+    /// [`SysError::Invalid`] where somebody thawed one of them before: what was copied meanwhile is of
+    /// no one moment.
     pub fn thaw(mut self) -> Result<Duration> {
-        let thawed = request_thaw(&self.directory);
+        let thawed: Vec<_> = self.roots.iter().map(|root| request_thaw(&root.directory)).collect();
         let frozen_for = self.since.elapsed();
         let by_watchdog = self.watchdog.take().is_some_and(Watchdog::end);
-        match thawed {
-            Ok(()) if !by_watchdog => Ok(frozen_for),
-            Ok(()) | Err(Errno::INVAL) => Err(SysError::Invalid {
-                what: "the frozen filesystem",
-                detail: format!(
-                    "{} was thawed before the copy was complete{}",
-                    self.path.display(),
-                    if by_watchdog { ", as it took too long" } else { "" }
-                ),
-            }),
-            Err(errno) => Err(SysError::on("thaw the filesystem on", &self.path, errno)),
+        for (root, thawed) in self.roots.iter().zip(thawed) {
+            match thawed {
+                Ok(()) if !by_watchdog => {}
+                Ok(()) | Err(Errno::INVAL) => {
+                    return Err(SysError::Invalid {
+                        what: "the frozen filesystem",
+                        detail: format!(
+                            "{} was thawed before the copy was complete{}",
+                            root.path.display(),
+                            if by_watchdog { ", as it took too long" } else { "" }
+                        ),
+                    });
+                }
+                Err(errno) => return Err(SysError::on("thaw the filesystem on", &root.path, errno)),
+            }
         }
+        Ok(frozen_for)
     }
 }
 
 impl Drop for Frozen {
     fn drop(&mut self) {
         if let Some(watchdog) = self.watchdog.take() {
-            let _ = request_thaw(&self.directory);
+            for root in &self.roots {
+                let _ = request_thaw(&root.directory);
+            }
             watchdog.end();
         }
     }
@@ -132,21 +189,20 @@ impl Drop for Frozen {
 
 impl Watchdog {
     /// Only a forked child outlives a killed process, and it needs no program to be found.
-    fn start(directory: &OwnedFd, expedited: Option<&Expedited>, bound: Duration) -> Result<Self> {
+    fn start(roots: &[Root], expedited: Option<&Expedited>, bound: Duration) -> Result<Self> {
         let failed = |errno| SysError::call("start the watchdog of a freeze", errno);
         let (held, lifeline) = pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
         let timeout = Timespec {
             tv_sec: i64::try_from(bound.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(bound.subsec_nanos()),
         };
-        let forked = match expedited {
-            Some(expedited) => syscall::fork_keeping([held.as_fd(), directory.as_fd(), expedited.as_fd()]),
-            None => syscall::fork_keeping([held.as_fd(), directory.as_fd()]),
-        };
-        match forked.map_err(failed)? {
+        let mut kept: Vec<_> = roots.iter().map(|root| root.directory.as_fd()).collect();
+        kept.push(held.as_fd());
+        kept.extend(expedited.map(Expedited::as_fd));
+        match syscall::fork_keeping(&mut kept).map_err(failed)? {
             Forked::Parent(child) => Ok(Self { child, lifeline: File::from(lifeline) }),
             // Nothing here allocates or takes a lock: other threads of the parent may have held any.
-            Forked::Child => syscall::exit(watch(&held, directory, expedited, &timeout)),
+            Forked::Child => syscall::exit(watch(&held, roots, expedited, &timeout)),
         }
     }
 
@@ -165,19 +221,24 @@ impl Watchdog {
     }
 }
 
-fn watch(held: &OwnedFd, directory: &OwnedFd, expedited: Option<&Expedited>, timeout: &Timespec) -> i32 {
-    let mut timeout = *timeout;
+fn watch(held: &OwnedFd, roots: &[Root], expedited: Option<&Expedited>, timeout: &Timespec) -> i32 {
+    let (mut timeout, mut thawed) = (*timeout, 0);
     loop {
         let mut polled = [PollFd::new(held, PollFlags::IN)];
         let mut word = [0_u8; 1];
         let passed = matches!(poll(&mut polled, Some(&timeout)), Ok(0));
         if !passed && matches!(rustix::io::read(held, &mut word), Ok(1)) {
-            return TOLD;
+            return if thawed == 0 { TOLD } else { THAWED };
         }
         // Where the bound has passed and there is nothing to thaw, the freeze still waits for writers or
         // for the disk. Whoever waits for it holds the pipe, so without that it is complete or was never
         // made.
-        if request_thaw(directory).is_ok() || !passed {
+        for root in roots {
+            if request_thaw(&root.directory).is_ok() {
+                thawed += 1;
+            }
+        }
+        if thawed >= roots.len() || !passed {
             if let Some(expedited) = expedited {
                 expedited.end();
             }
@@ -276,12 +337,68 @@ mod tests {
         assert!(error.to_string().contains("took too long"), "{error}");
     }
 
+    /// Two mounts, in one directory.
+    fn two(scratch: &Scratch) -> [PathBuf; 2] {
+        ["a", "b"].map(|name| {
+            let target = scratch.directory(name);
+            Volume::new(scratch, &format!("image-{name}"), FsKind::Ext4, 16 * MIB).mount(&target);
+            target
+        })
+    }
+
+    #[test]
+    fn several_are_frozen_and_thawed_together() {
+        if !may_mount() {
+            return;
+        }
+        let scratch = Scratch::new();
+        let roots = two(&scratch);
+        let [a, b] = &roots;
+        let frozen = freeze_all(&[a, b], PATIENCE).unwrap();
+        for root in [a, b] {
+            assert!(matches!(freeze(root, PATIENCE), Err(SysError::Busy { .. })), "{}", root.display());
+        }
+        frozen.thaw().unwrap();
+        for root in [a, b] {
+            assert!(!thaw(root).unwrap(), "{}", root.display());
+            std::fs::write(root.join("file"), b"x").unwrap();
+        }
+        // One that somebody thaws meanwhile spoils them all, and the others are thawed nonetheless.
+        let frozen = freeze_all(&[a, b], PATIENCE).unwrap();
+        assert!(thaw(a).unwrap());
+        assert!(frozen.thaw().is_err());
+        assert!(!thaw(b).unwrap());
+        // After the bound all are.
+        let frozen = freeze_all(&[a, b], Duration::from_millis(100)).unwrap();
+        for root in [a, b] {
+            std::fs::write(root.join("file"), b"y").unwrap();
+        }
+        assert!(frozen.thaw().unwrap_err().to_string().contains("took too long"));
+        for root in [a, b] {
+            crate::mount::unmount(root).unwrap();
+        }
+    }
+
+    #[test]
+    fn where_one_was_frozen_by_another_program_the_others_are_not_left_frozen() {
+        if !may_mount() {
+            return;
+        }
+        let scratch = Scratch::new();
+        let [a, b] = two(&scratch);
+        let theirs = freeze(&b, PATIENCE).unwrap();
+        let error = freeze_all(&[&a, &b], PATIENCE).unwrap_err();
+        assert!(matches!(&error, SysError::Busy { path, .. } if *path == b), "{error}");
+        assert!(!thaw(&a).unwrap());
+        theirs.thaw().unwrap();
+    }
+
     #[test]
     fn the_death_of_the_process_thaws() {
         const NAME: &str = "freeze::tests::the_death_of_the_process_thaws";
         if let Some(root) = std::env::var_os("ORLOP_TEST_FROZEN") {
             let root = PathBuf::from(root);
-            let _frozen = freeze(&root, PATIENCE).unwrap();
+            let _frozen = freeze_all(&[&root.join("a"), &root.join("b")], PATIENCE).unwrap();
             println!("frozen");
             std::thread::sleep(PATIENCE);
             return;
@@ -290,10 +407,10 @@ mod tests {
             return;
         }
         let scratch = Scratch::new();
-        let root = mounted(&scratch, FsKind::Ext4);
+        let roots = two(&scratch);
         let mut child = KilledAtEnd(
             crate::testing::child_test(&[], NAME)
-                .env("ORLOP_TEST_FROZEN", &root)
+                .env("ORLOP_TEST_FROZEN", roots[0].parent().unwrap())
                 .stdout(std::process::Stdio::piped())
                 .spawn()
                 .unwrap(),
@@ -303,8 +420,10 @@ mod tests {
         assert!(lines.any(|line| line.unwrap().ends_with("frozen")));
         child.0.kill().unwrap();
         child.0.wait().unwrap();
-        // It would wait for ever.
-        std::fs::write(root.join("file"), b"x").unwrap();
-        wait_until("nothing keeps it busy", || crate::mount::unmount(&root).is_ok());
+        for root in roots {
+            // It would wait for ever.
+            std::fs::write(root.join("file"), b"x").unwrap();
+            wait_until("nothing keeps it busy", || crate::mount::unmount(&root).is_ok());
+        }
     }
 }

@@ -82,7 +82,7 @@ impl Namespace {
         let failed = |errno| SysError::call("make a user namespace", errno);
         let (held, lifeline) = pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
         let (said, says) = pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
-        let child = match syscall::fork_keeping([held.as_fd(), says.as_fd()]).map_err(failed)? {
+        let child = match syscall::fork_keeping(&mut [held.as_fd(), says.as_fd()]).map_err(failed)? {
             // Nothing here allocates or takes a lock: other threads of the parent may have held any.
             Forked::Child => syscall::exit(wait_inside(&held, &says)),
             Forked::Parent(child) => child,

@@ -26,16 +26,15 @@ pub(crate) enum Forked {
 
 /// Forks. The child has no descriptors but those of `kept`, no terminal and no process group of
 /// ours, and no signal reaches it but the one that can't be caught.
-pub(crate) fn fork_keeping<const KEPT: usize>(kept: [BorrowedFd<'_>; KEPT]) -> Result<Forked, Errno> {
-    let mut kept = kept.map(|fd| fd.as_raw_fd().cast_unsigned());
-    kept.sort_unstable();
+pub(crate) fn fork_keeping(kept: &mut [BorrowedFd<'_>]) -> Result<Forked, Errno> {
+    kept.sort_unstable_by_key(AsRawFd::as_raw_fd);
     let before = set_signal_mask(u64::MAX);
     // SAFETY: the child runs only the code below and what its caller promised, see `Forked::Child`.
     let pid = unsafe { fork() };
     if pid == 0 {
         let _ = setsid();
         let mut first: c_uint = 0;
-        for fd in kept {
+        for fd in kept.iter().map(|fd| fd.as_raw_fd().cast_unsigned()) {
             close_range(first, fd.checked_sub(1));
             first = fd + 1;
         }
