@@ -184,6 +184,34 @@ points! {
     SnapshotDeleteRemoved = "snapshot-delete.removed",
     /// The record is gone; only the answer is missing.
     SnapshotDeleteDone = "snapshot-delete.done",
+    /// The snapshots of a group are recorded as pending, with their reservations and one intent.
+    SnapshotGroupRecorded = "snapshot-group.recorded",
+    /// Their images are there, and empty.
+    SnapshotGroupBegun = "snapshot-group.begun",
+    /// All volumes in use are frozen: writers wait.
+    SnapshotGroupFrozen = "snapshot-group.frozen",
+    /// One image has its content; the volumes are still frozen.
+    SnapshotGroupSharing = "snapshot-group.sharing",
+    /// All images have their content; the volumes are still frozen.
+    SnapshotGroupShared = "snapshot-group.shared",
+    /// No volume is frozen any more.
+    SnapshotGroupThawed = "snapshot-group.thawed",
+    /// The images are flushed.
+    SnapshotGroupFlushed = "snapshot-group.flushed",
+    /// One `snapshot.json` is durable; the others are not there.
+    SnapshotGroupDescribing = "snapshot-group.describing",
+    /// Each `snapshot.json` is durable; only the records are still pending.
+    SnapshotGroupDescribed = "snapshot-group.described",
+    /// The snapshots are recorded as active; only the answer is missing.
+    SnapshotGroupDone = "snapshot-group.done",
+    /// The snapshots of a group are recorded as deleting, with one intent.
+    SnapshotGroupDeleteRecorded = "snapshot-group-delete.recorded",
+    /// The files of one are gone; those of the others are not.
+    SnapshotGroupDeleteRemoving = "snapshot-group-delete.removing",
+    /// All files are gone; the records are not.
+    SnapshotGroupDeleteRemoved = "snapshot-group-delete.removed",
+    /// The records are gone; only the answer is missing.
+    SnapshotGroupDeleteDone = "snapshot-group-delete.done",
     /// The restore is recorded, with the snapshot that will keep what is in the volume.
     RestoreRecorded = "restore.recorded",
     /// The copy of the snapshot is beside the volume's image.

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use orlop_model::{Error, ErrorKind, PoolName, Result, SnapshotId, VolumeId, WorkspaceName};
+use orlop_model::{Error, ErrorKind, PoolName, Result, SnapshotGroupId, SnapshotId, VolumeId, WorkspaceName};
 
 use crate::request::{SnapshotKey, VolumeKey};
 
@@ -27,6 +27,8 @@ pub(crate) enum Lock {
     Name(WorkspaceName, String),
     /// A snapshot's name, while a snapshot is made under it.
     SnapshotName(SnapshotKey),
+    /// A group of snapshots, while it is made or deleted.
+    SnapshotGroup(SnapshotGroupId),
     /// A directory that an orchestrator names.
     Target(PathBuf),
     /// A volume.
@@ -122,6 +124,7 @@ fn still_working(lock: &Lock) -> Error {
         Lock::SnapshotName(key) => format!("snapshot {}/{}", key.workspace, key.name),
         Lock::Target(path) => format!("target {}", path.display()),
         Lock::Volume(id) => format!("volume {id}"),
+        Lock::SnapshotGroup(id) => format!("snapshot group {id}"),
         Lock::Snapshot(id) => format!("snapshot {id}"),
     };
     Error::new(ErrorKind::Recovering, format!("{what} is still recovering or being worked on"))

@@ -2,11 +2,13 @@
 
 mod node;
 mod provision;
+mod snapshot_group;
 
 use std::{path::PathBuf, time::Duration};
 
 pub use node::{Form, NodeAccess, NodeUsage, PublishRequest, StageRequest, VolumeStatistics};
 pub use provision::{Amendment, ProvisionRequest, SizeRange, SourceId, TakeRequest};
+pub use snapshot_group::{SnapshotGroupRequest, TakeGroupRequest};
 
 pub use orlop_model::MountAccess;
 use orlop_model::{

@@ -46,6 +46,10 @@ id!(
     SnapshotId, "snapshot", "orlop snapshot show"
 );
 id!(
+    /// Snapshots of several volumes at one moment, for ever.
+    SnapshotGroupId, "snapshot group", "orlop snapshot show"
+);
+id!(
     /// A pool, wherever it is carried.
     PoolId, "pool", "orlop pool show"
 );

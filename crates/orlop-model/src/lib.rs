@@ -27,7 +27,7 @@ pub mod volume_type;
 pub use access::{AccessMode, MountAccess, VolumeMode};
 pub use error::{Error, ErrorKind};
 pub use filesystem::{FilesystemChoice, FilesystemKind, MountOption};
-pub use id::{AttachmentId, OperationId, PoolId, SnapshotId, VolumeId};
+pub use id::{AttachmentId, OperationId, PoolId, SnapshotGroupId, SnapshotId, VolumeId};
 pub use name::{PoolName, SnapshotName, VolumeName, WorkspaceName};
 pub use period::Period;
 pub use size::Size;

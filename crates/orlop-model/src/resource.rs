@@ -17,7 +17,7 @@ use crate::{
     usage::VolumeUsage,
 };
 
-pub use snapshot::{Consistency, Restored, Snapshot, SnapshotState, SnapshotStatus};
+pub use snapshot::{Consistency, InGroup, Restored, Snapshot, SnapshotGroup, SnapshotState, SnapshotStatus};
 
 /// A volume: the manifest's own shape plus `workspace` and `status`, so that it can be
 /// applied again unchanged.

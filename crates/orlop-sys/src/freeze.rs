@@ -83,7 +83,8 @@ pub fn freeze_all(roots: &[&Path], bound: Duration) -> Result<Frozen> {
         let _expedited = expedited.map(Expedited::begin);
         on_each(&roots, |root| request_freeze(&root.directory))
     };
-    let Some((at, errno)) = requested.iter().enumerate().find_map(|(at, done)| Some((at, done.err()?))) else {
+    let Some((at, errno)) = requested.iter().enumerate().find_map(|(at, done)| Some((at, done.err()?)))
+    else {
         return Ok(Frozen { roots, watchdog: Some(watchdog), since });
     };
     // Those that another program froze are not ours to thaw.
@@ -93,10 +94,9 @@ pub fn freeze_all(roots: &[&Path], bound: Duration) -> Result<Frozen> {
     watchdog.end();
     let path = roots.into_iter().nth(at).map(|root| root.path).unwrap_or_default();
     Err(match errno {
-        Errno::BUSY => SysError::Busy {
-            path,
-            detail: "its filesystem is frozen already, by another program".to_owned(),
-        },
+        Errno::BUSY => {
+            SysError::Busy { path, detail: "its filesystem is frozen already, by another program".to_owned() }
+        }
         errno => SysError::on("freeze the filesystem on", &path, errno),
     })
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use orlop_model::{
-    Result, SnapshotId, VolumeId,
-    resource::{Snapshot, Volume},
+    Result, SnapshotGroupId, SnapshotId, VolumeId,
+    resource::{Snapshot, SnapshotGroup, Volume},
 };
 
 use super::Engine;
@@ -72,8 +72,41 @@ impl Engine {
         self.run("snapshot.delete", |core| snapshot::delete::delete_by_id(core, caller, id, deadline))
     }
 
+    /// Makes the snapshots of several volumes that an orchestrator asks for by its own name, at one moment, or
+    /// finds them again.
+    pub fn take_snapshot_group(
+        &self,
+        caller: &Caller,
+        request: &TakeGroupRequest,
+        patience: Duration,
+    ) -> Result<Applied<SnapshotGroup>> {
+        let deadline = Deadline::after(patience);
+        let taken =
+            self.run("snapshot-group", |core| snapshot::group::take::take(core, caller, request, deadline));
+        self.noted(caller, &format!("snapshot group {}", request.external), taken)
+    }
+
+    /// Any group of snapshots by id.
+    pub fn snapshot_group_by_id(&self, _: &Caller, id: SnapshotGroupId) -> Result<SnapshotGroup> {
+        let core = self.core();
+        snapshot::group::view::show(core, snapshot::group::by_id(core, id)?)
+    }
+
+    /// Deletes a group of snapshots by id; of one that is not there it succeeds.
+    pub fn delete_snapshot_group_by_id(
+        &self,
+        caller: &Caller,
+        id: SnapshotGroupId,
+        patience: Duration,
+    ) -> Result<()> {
+        let deadline = Deadline::after(patience);
+        self.run("snapshot-group.delete", |core| {
+            snapshot::group::delete::delete_by_id(core, caller, id, deadline)
+        })
+    }
+
     /// Records a refusal that concerns no volume that is there.
-    fn noted<T>(&self, caller: &Caller, what: &str, result: Result<T>) -> Result<T> {
+    pub(super) fn noted<T>(&self, caller: &Caller, what: &str, result: Result<T>) -> Result<T> {
         if let Err(error) = &result {
             events::refusal(self.core(), caller, what, About::Nothing, error);
         }

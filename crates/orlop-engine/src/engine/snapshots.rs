@@ -2,7 +2,7 @@
 
 use orlop_model::{
     Result,
-    resource::{Restored, Snapshot},
+    resource::{Restored, Snapshot, SnapshotGroup},
 };
 
 use super::Engine;
@@ -32,6 +32,28 @@ impl Engine {
     /// Deletes a snapshot. What was made from it stays.
     pub fn delete_snapshot(&self, caller: &Caller, key: &SnapshotKey) -> Result<()> {
         self.run("snapshot.delete", |core| snapshot::delete::delete(core, caller, key))
+    }
+
+    /// Makes snapshots of several volumes at one moment, all or none, or changes how long they are kept;
+    /// returns when they are whole.
+    pub fn apply_snapshot_group(
+        &self,
+        caller: &Caller,
+        request: &SnapshotGroupRequest,
+    ) -> Result<Applied<SnapshotGroup>> {
+        let made = self.run("snapshot-group", |core| snapshot::group::create::apply(core, caller, request));
+        self.noted(caller, &format!("snapshot group {}", request.name), made)
+    }
+
+    /// One group of snapshots.
+    pub fn snapshot_group(&self, _: &Caller, key: &SnapshotKey) -> Result<SnapshotGroup> {
+        let core = self.core();
+        snapshot::group::view::show(core, snapshot::group::find(core, key)?)
+    }
+
+    /// Deletes a group with all its snapshots. What was made from them stays.
+    pub fn delete_snapshot_group(&self, caller: &Caller, key: &SnapshotKey) -> Result<()> {
+        self.run("snapshot-group.delete", |core| snapshot::group::delete::delete(core, caller, key))
     }
 
     /// Puts a volume that nobody uses back to a snapshot; what is in it becomes a snapshot.

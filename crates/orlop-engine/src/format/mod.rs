@@ -37,18 +37,22 @@ pub(crate) use paths::REPLACEMENT;
 pub use paths::{BlankName, PoolPaths};
 pub use placement::{Content, FilesystemContent, ImageFormat, ImagePlacement, Placement};
 pub use pool::PoolFile;
-pub use snapshot::SnapshotFile;
+pub use snapshot::{FileGroup, SnapshotFile};
 pub use volume::{FileAlias, Origin, VolumeFile, VolumeFileState};
 
 /// The newest format of `orlop.pool`, `volume.json` and `snapshot.json` that this build reads. Each file
 /// is written in the oldest that says all of it.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// The format of what has been there from the beginning.
 pub(crate) const FIRST: u32 = 1;
 
 /// The format of what is had as a block device: a build that does not know that would mount it.
 const OF_DEVICES: u32 = 2;
+
+/// The format of a snapshot that goes with its group: a build that does not know that would delete it
+/// alone.
+const OF_GROUPS: u32 = 3;
 
 /// The format that a description with this placement is written in.
 fn format_of(placement: &Placement) -> u32 {

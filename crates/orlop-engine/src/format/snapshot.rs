@@ -4,7 +4,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use orlop_model::{
-    PoolId, Result, SnapshotId, SnapshotManifest, VolumeId, WorkspaceName,
+    PoolId, Result, SnapshotGroupId, SnapshotId, SnapshotManifest, SnapshotName, VolumeId, WorkspaceName,
     resource::{Consistency, Front, SnapshotState},
 };
 use serde::{Deserialize, Serialize};
@@ -45,6 +45,9 @@ pub struct SnapshotFile {
     pub generation: u64,
     /// Whether a schedule made it.
     pub scheduled: bool,
+    /// What it was made with, at one moment. Its workspace, front and time are the snapshot's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<FileGroup>,
     /// Of which moment its data is.
     pub consistency: Consistency,
     /// The pool that it was written in.
@@ -57,11 +60,24 @@ pub struct SnapshotFile {
     pub placement: Placement,
 }
 
+/// The group that a snapshot is one of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FileGroup {
+    /// The group, for ever.
+    pub id: SnapshotGroupId,
+    /// Its name.
+    pub name: SnapshotName,
+    /// What the front that made it calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known_as: Option<String>,
+}
+
 impl SnapshotFile {
     /// What the file of that record says.
     pub fn of(row: &SnapshotRow) -> Self {
         Self {
-            format: super::format_of(&row.detail),
+            format: if row.group.is_some() { super::OF_GROUPS } else { super::format_of(&row.detail) },
             id: row.id,
             node: row.node.clone(),
             workspace: row.workspace.clone(),
@@ -75,6 +91,11 @@ impl SnapshotFile {
             state: row.state,
             generation: row.generation,
             scheduled: row.scheduled,
+            group: row.group.as_ref().map(|group| FileGroup {
+                id: group.id,
+                name: group.name.clone(),
+                known_as: group.known_as.clone(),
+            }),
             consistency: row.consistency,
             pool: row.pool,
             size_bytes: row.size.bytes(),

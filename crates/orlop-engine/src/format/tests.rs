@@ -11,6 +11,8 @@ use super::*;
 const VOLUME: &str = include_str!("../../tests/formats/volume-1.json");
 /// The same of version 2: of a block device.
 const DEVICE: &str = include_str!("../../tests/formats/volume-2.json");
+/// A snapshot as version 3 wrote it: of a group.
+const GROUPED: &str = include_str!("../../tests/formats/snapshot-3.json");
 const POOL: &str = include_str!("../../tests/formats/pool-1.json");
 
 fn volume(text: &str) -> Result<VolumeFile> {
@@ -54,15 +56,29 @@ fn format_2_says_that_it_was_had_as_a_block_device() {
 }
 
 #[test]
+fn format_3_says_of_which_group_a_snapshot_is() {
+    let file = SnapshotFile::decode(GROUPED.as_bytes(), Path::new("x")).unwrap();
+    assert_eq!(String::from_utf8(file.encode().unwrap()).unwrap(), GROUPED);
+    let group = file.group.clone().unwrap();
+    assert_eq!((group.name.as_str(), group.known_as.as_deref()), ("nightly", Some("groupsnapshot-6f1c")));
+    // One that is of none is written as before, for builds that know none.
+    let alone = GROUPED.replace("\"format\": 3", "\"format\": 1");
+    let [before, after] = ["  \"group\"", "  \"consistency\""].map(|field| alone.find(field).unwrap());
+    let alone = alone.replacen(&alone[before..after], "", 1);
+    let file = SnapshotFile::decode(alone.as_bytes(), Path::new("x")).unwrap();
+    assert_eq!((file.group.clone(), String::from_utf8(file.encode().unwrap()).unwrap()), (None, alone));
+}
+
+#[test]
 fn a_newer_format_is_refused_whatever_else_is_in_it() {
     for text in [
-        r#"{"format": 3}"#,
-        r#"{"format": 3, "id": ["not", "an", "id"]}"#,
+        r#"{"format": 4}"#,
+        r#"{"format": 4, "id": ["not", "an", "id"]}"#,
         r#"{"x": 1, "format": 4294967295}"#,
     ] {
         for error in [volume(text).unwrap_err(), pool(text).unwrap_err()] {
             assert_eq!(error.kind, ErrorKind::NewerFormat, "{text}: {error}");
-            assert!(error.message.starts_with("/pool/") && error.message.contains("up to 2"), "{error}");
+            assert!(error.message.starts_with("/pool/") && error.message.contains("up to 3"), "{error}");
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use orlop_model::{
-    Error, ErrorKind, Result, SnapshotId, VolumeId,
+    Error, ErrorKind, Result, SnapshotGroupId, SnapshotId, VolumeId,
     resource::{Outcome, SnapshotState, VolumeState},
 };
 use orlop_sys::target;
@@ -21,7 +21,9 @@ use crate::{
     pool,
     request::Recovery,
     snapshot,
-    store::{Intent, OperationRow, VolumeRow, attachments, operations, pools, snapshots, volumes},
+    store::{
+        Intent, OperationRow, SnapshotRow, VolumeRow, attachments, operations, pools, snapshots, volumes,
+    },
     volume::{
         change, create, delete, describe, fsck, migrate,
         resize::{self, Settled},
@@ -47,8 +49,7 @@ pub(crate) fn recover(core: &Core, recovery: &mut Recovery) -> Result<()> {
     let mut frozen = Vec::new();
     for operation in &unfinished {
         match thaw(core, operation) {
-            Ok(true) => recovery.thawed += 1,
-            Ok(false) => {}
+            Ok(thawed) => recovery.thawed += thawed,
             Err(error) => {
                 postpone(core, operation, &error)?;
                 frozen.push(operation.id);
@@ -87,6 +88,9 @@ pub(crate) fn tend(core: &Core) -> Result<()> {
 fn lock_of(operation: &OperationRow) -> Option<Lock> {
     match operation.intent {
         Intent::DeleteSnapshot { snapshot } => Some(Lock::Snapshot(snapshot)),
+        Intent::SnapshotGroup { group } | Intent::DeleteSnapshotGroup { group } => {
+            Some(Lock::SnapshotGroup(group))
+        }
         Intent::Create { .. }
         | Intent::Configure
         | Intent::Attach { .. }
@@ -146,12 +150,28 @@ fn changes_a_volume(intent: &Intent) -> bool {
         | Intent::Detach { .. }
         | Intent::Delete { .. }
         | Intent::DeleteSnapshot { .. }
+        | Intent::SnapshotGroup { .. }
+        | Intent::DeleteSnapshotGroup { .. }
         | Intent::CreatePool { .. }
         | Intent::RemovePool { .. }
         | Intent::ImportPool { .. }
         | Intent::GrowPool { .. }
         | Intent::ExportPool { .. } => false,
     }
+}
+
+/// What is in the journal for a group of snapshots that a failed attempt left as it is. Whoever makes or
+/// deletes the group now is waited for.
+pub(crate) fn settle_group(core: &Core, id: SnapshotGroupId, deadline: Deadline) -> Result<()> {
+    let of_it = |operation: &OperationRow| operation.intent.snapshot_group() == Some(id);
+    if !core.store.read(operations::unfinished)?.iter().any(of_it) {
+        return Ok(());
+    }
+    let _group = core.locks.take(Lock::SnapshotGroup(id), deadline)?;
+    for operation in core.store.read(operations::unfinished)?.iter().filter(|operation| of_it(operation)) {
+        settle(core, operation)?;
+    }
+    Ok(())
 }
 
 /// What is in the journal for a snapshot that a failed attempt left as it is. The caller holds the
@@ -170,12 +190,17 @@ pub(crate) fn settle_snapshot(core: &Core, id: SnapshotId) -> Result<()> {
         | Intent::Undelete
         | Intent::Wipe { .. }
         | Intent::Repair
+        | Intent::SnapshotGroup { .. }
+        | Intent::DeleteSnapshotGroup { .. }
         | Intent::CreatePool { .. }
         | Intent::GrowPool { .. }
         | Intent::RemovePool { .. }
         | Intent::ImportPool { .. }
         | Intent::ExportPool { .. } => false,
     };
+    if let Some(SnapshotRow { group: Some(group), .. }) = core.store.read(|r| snapshots::by_id(r, id))? {
+        settle_group(core, group.id, Deadline::usual())?;
+    }
     if !core.store.read(operations::unfinished)?.iter().any(of_it) {
         return Ok(());
     }
@@ -188,22 +213,24 @@ pub(crate) fn settle_snapshot(core: &Core, id: SnapshotId) -> Result<()> {
     Ok(())
 }
 
-/// Thaws what an operation had frozen, and says whether it was so.
-fn thaw(core: &Core, operation: &OperationRow) -> Result<bool> {
+/// Thaws what an operation had frozen, and says how many filesystems that were.
+fn thaw(core: &Core, operation: &OperationRow) -> Result<u64> {
     let thawed = match operation.intent {
         Intent::Snapshot { snapshot } => match core.store.read(|r| snapshots::by_id(r, snapshot))? {
-            Some(row) => snapshot::create::thaw(core, &row),
-            None => Ok(false),
+            Some(row) => snapshot::create::thaw(core, &row).map(u64::from),
+            None => Ok(0),
         },
+        Intent::SnapshotGroup { group } => snapshot::group::settle::thaw(core, group),
         Intent::Create { .. } => match row_of(core, operation.volume)? {
-            Some(row) => snapshot::source::thaw(core, &row),
-            None => Ok(false),
+            Some(row) => snapshot::source::thaw(core, &row).map(u64::from),
+            None => Ok(0),
         },
         Intent::Configure
         | Intent::Attach { .. }
         | Intent::Detach { .. }
         | Intent::Delete { .. }
         | Intent::DeleteSnapshot { .. }
+        | Intent::DeleteSnapshotGroup { .. }
         | Intent::Restore { .. }
         | Intent::Resize { .. }
         | Intent::Migrate { .. }
@@ -214,10 +241,10 @@ fn thaw(core: &Core, operation: &OperationRow) -> Result<bool> {
         | Intent::GrowPool { .. }
         | Intent::RemovePool { .. }
         | Intent::ImportPool { .. }
-        | Intent::ExportPool { .. } => Ok(false),
+        | Intent::ExportPool { .. } => Ok(0),
     };
-    if thawed == Ok(true) {
-        tracing::warn!(operation = %operation.id, "a filesystem was found frozen, and is thawed");
+    if let Ok(filesystems @ 1..) = thawed {
+        tracing::warn!(operation = %operation.id, filesystems, "they were found frozen, and are thawed");
         note(core, event("Thawed", "a filesystem that a snapshot had left frozen is thawed").warning());
     }
     thawed
@@ -254,6 +281,14 @@ fn settle(core: &Core, operation: &OperationRow) -> Result<Fate> {
                 return drop_entry(core, operation);
             };
             return snapshot::delete::finish(core, None, &row, operation.id).map(|()| Fate::Finished);
+        }
+        Intent::SnapshotGroup { group } => {
+            let made = snapshot::group::settle::made(core, *group, operation.id)?;
+            return Ok(if made { Fate::Finished } else { Fate::Undone });
+        }
+        Intent::DeleteSnapshotGroup { group } => {
+            snapshot::group::settle::deleted(core, *group, operation.id)?;
+            return Ok(Fate::Finished);
         }
         Intent::Create { .. }
         | Intent::Configure
@@ -315,6 +350,8 @@ fn settle(core: &Core, operation: &OperationRow) -> Result<Fate> {
         // Settled above.
         Intent::Snapshot { .. }
         | Intent::DeleteSnapshot { .. }
+        | Intent::SnapshotGroup { .. }
+        | Intent::DeleteSnapshotGroup { .. }
         | Intent::CreatePool { .. }
         | Intent::RemovePool { .. }
         | Intent::ImportPool { .. }

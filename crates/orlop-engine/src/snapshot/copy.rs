@@ -2,7 +2,7 @@
 
 use std::{fs::File, path::Path, time::Duration};
 
-use orlop_model::Result;
+use orlop_model::{Error, ErrorKind, Result};
 use orlop_sys::{Unfinished, image, reflink};
 
 use crate::{
@@ -37,6 +37,20 @@ impl<'a> Copy<'a> {
     /// Shares all blocks, at once. False where the filesystem can't, and nothing has happened.
     pub(crate) fn share(&self) -> Result<bool> {
         reflink::share(&self.from, &self.to, self.path).on(self.object)
+    }
+
+    /// The same where it is known to be possible.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Host`] where it is not any more.
+    pub(crate) fn share_at_once(&self) -> Result<()> {
+        if self.share()? {
+            return Ok(());
+        }
+        let object = self.object;
+        Err(Error::new(ErrorKind::Host, format!("{object}: its filesystem no longer shares blocks"))
+            .object(object)
+            .hint("try again"))
     }
 
     /// Copies what is written, and tells `meter` of it.

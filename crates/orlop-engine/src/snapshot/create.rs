@@ -131,19 +131,19 @@ pub(crate) fn create_of(
 }
 
 /// How its image is copied.
-struct How {
+pub(super) struct How {
     /// The volume is mounted, and is frozen meanwhile.
-    frozen: bool,
+    pub(super) frozen: bool,
     /// Its users have it as a block device, and write on meanwhile.
-    written: bool,
+    pub(super) written: bool,
     /// The pool's filesystem shares blocks.
     shared: bool,
     /// What the image takes now.
-    allocated: u64,
+    pub(super) allocated: u64,
 }
 
 impl How {
-    fn find(
+    pub(super) fn find(
         core: &Core,
         volume: &VolumeRow,
         image: &Image,
@@ -191,7 +191,7 @@ impl How {
         Ok(Self { frozen, written, shared, allocated })
     }
 
-    fn consistency(&self) -> Consistency {
+    pub(super) fn consistency(&self) -> Consistency {
         match (self.frozen, self.written) {
             (true, _) => Consistency::Filesystem,
             (false, true) => Consistency::Crash,
@@ -227,6 +227,7 @@ fn record(
         expires_at: new.manifest.snapshot.retain.until(now),
         manifest: new.manifest,
         scheduled: new.scheduled,
+        group: None,
         consistency: how.consistency(),
         source: volume.source.clone(),
         pool: volume.placement.pool,
@@ -315,7 +316,7 @@ fn effect(
         let bound = if how.shared { copy::SHARED_WITHIN } else { copy::copied_within(how.allocated) };
         let frozen = freeze::freeze(&core.places.base(volume.id), bound).on(&object)?;
         fault::point(Point::SnapshotFrozen)?;
-        write(&copy, meter.as_ref(), &object)?;
+        write(&copy, meter.as_ref())?;
         fault::point(Point::SnapshotCopied)?;
         Some(frozen.thaw().on(&object)?)
     } else {
@@ -323,7 +324,7 @@ fn effect(
             // Sharing the blocks is of one moment: what is written meanwhile waits for it.
             image_device::flush(image)?;
         }
-        write(&copy, meter.as_ref(), &object)?;
+        write(&copy, meter.as_ref())?;
         fault::point(Point::SnapshotCopied)?;
         None
     };
@@ -333,13 +334,10 @@ fn effect(
     Ok(paused)
 }
 
-fn write(copy: &Copy<'_>, meter: Option<&Meter<'_>>, object: &str) -> Result<()> {
+fn write(copy: &Copy<'_>, meter: Option<&Meter<'_>>) -> Result<()> {
     match meter {
         Some(meter) => copy.write(meter),
-        None if copy.share()? => Ok(()),
-        None => Err(Error::new(ErrorKind::Host, format!("{object}: its filesystem no longer shares blocks"))
-            .object(object)
-            .hint("try again")),
+        None => copy.share_at_once(),
     }
 }
 
@@ -361,16 +359,7 @@ pub(crate) fn complete(
     describe::write_ahead(paths, &row)?;
     durable::sync_directory(&paths.snapshots()).on(&object)?;
     fault::point(Point::SnapshotDescribed)?;
-    let how = match (row.consistency, paused) {
-        (Consistency::Detached, _) => ", which was not in use".to_owned(),
-        (Consistency::Filesystem, Some(paused)) => {
-            format!("; its writers were paused for {} ms", paused.as_millis())
-        }
-        (Consistency::Filesystem, None) => String::new(),
-        (Consistency::Crash, _) => {
-            ", which was in use as a block device: as after a crash of its users".to_owned()
-        }
-    };
+    let how = told_how(row.consistency, paused);
     let message = format!(
         "snapshot {} is made of volume {}/{}{how}",
         row.title(),
@@ -384,6 +373,20 @@ pub(crate) fn complete(
         events::append(tx, &told)?;
         Ok(row)
     })
+}
+
+/// What is told of the moment that a snapshot is of.
+pub(super) fn told_how(consistency: Consistency, paused: Option<Duration>) -> String {
+    match (consistency, paused) {
+        (Consistency::Detached, _) => ", which was not in use".to_owned(),
+        (Consistency::Filesystem, Some(paused)) => {
+            format!("; its writers were paused for {} ms", paused.as_millis())
+        }
+        (Consistency::Filesystem, None) => String::new(),
+        (Consistency::Crash, _) => {
+            ", which was in use as a block device: as after a crash of its users".to_owned()
+        }
+    }
 }
 
 /// Takes back what was begun: the files, then the record. Nobody ever had it. Nothing of ours is frozen

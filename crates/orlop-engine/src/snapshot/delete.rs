@@ -42,7 +42,19 @@ fn delete_row(core: &Core, caller: &Caller, row: SnapshotRow, deadline: Deadline
         Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),
         other => other?,
     };
+    alone(&row)?;
     begin(core, Some(caller), row, "somebody deleted it")
+}
+
+/// Refuses one that goes with others: what is left of them would be no group of one moment.
+fn alone(row: &SnapshotRow) -> Result<()> {
+    let Some(group) = &row.group else { return Ok(()) };
+    Err(Error::new(
+        ErrorKind::Protected,
+        format!("snapshot {} is one of group {}, and goes with it", row.title(), group.title()),
+    )
+    .object(object(row))
+    .hint(format!("delete the whole group: orlop snapshot delete -n {} -w {}", group.name, group.workspace)))
 }
 
 /// Marks and deletes it. The caller holds its lock.
@@ -77,7 +89,7 @@ pub(crate) fn begin(core: &Core, caller: Option<&Caller>, mut row: SnapshotRow, 
 }
 
 /// Refuses one that an unfinished restore is of: whether that goes on or back is told by its record.
-fn needed(core: &Core, row: &SnapshotRow) -> Result<()> {
+pub(super) fn needed(core: &Core, row: &SnapshotRow) -> Result<()> {
     let journal = core.store.read(operations::unfinished)?;
     let is_of_it =
         |intent: &Intent| matches!(intent, Intent::Restore { snapshot, .. } if *snapshot == row.id);

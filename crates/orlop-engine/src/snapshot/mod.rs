@@ -1,7 +1,7 @@
 //! Snapshots: making one (`create`), what is changed of it in place and how users see it (`view`),
 //! deleting (`delete`), putting a volume back to one (`restore`), what a new volume is made from
 //! (`source`), those that an orchestrator asks for (`take`), and those that are made by a schedule
-//! (`schedule`, `retention`).
+//! (`schedule`, `retention`). Those of several volumes at one moment are in `group`.
 //!
 //! An image is copied by sharing its blocks where the pool's filesystem can, which takes no longer for
 //! a larger one; else byte by byte (`copy`). What others do around it is in `hooks`, the file beside
@@ -11,6 +11,7 @@ pub(crate) mod copy;
 pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod describe;
+pub(crate) mod group;
 pub(crate) mod hooks;
 pub(crate) mod naming;
 pub(crate) mod restore;
@@ -26,7 +27,7 @@ use orlop_model::{Error, ErrorKind, Result, SnapshotId, resource::SnapshotState}
 use crate::{
     core::Core,
     request::SnapshotKey,
-    store::{SnapshotRow, snapshots},
+    store::{SnapshotRow, snapshot_groups, snapshots},
 };
 
 /// The snapshot of that name.
@@ -34,8 +35,14 @@ use crate::{
 /// # Errors
 /// [`ErrorKind::NotFound`].
 pub(crate) fn find(core: &Core, key: &SnapshotKey) -> Result<SnapshotRow> {
-    let found = core.store.read(|r| snapshots::by_key(r, key))?;
-    found.ok_or_else(|| missing(&format!("{}/{}", key.workspace, key.name)))
+    if let Some(found) = core.store.read(|r| snapshots::by_key(r, key))? {
+        return Ok(found);
+    }
+    let error = missing(&format!("{}/{}", key.workspace, key.name));
+    let Some(group) = core.store.read(|r| snapshot_groups::by_key(r, key))? else { return Err(error) };
+    let rows = core.store.read(|r| snapshots::of_group(r, group.id))?;
+    let names: Vec<_> = rows.iter().map(|row| row.manifest.name.as_str()).collect();
+    Err(error.hint(format!("it is a group of snapshots; name one of them: {}", names.join(", "))))
 }
 
 /// Any snapshot by id.

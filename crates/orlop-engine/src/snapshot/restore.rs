@@ -186,6 +186,7 @@ fn before(
         updated_at: now,
         expires_at: None,
         scheduled: false,
+        group: None,
         consistency: Consistency::Detached,
         source: volume.source.clone(),
         pool: volume.placement.pool,

@@ -7,6 +7,8 @@
 
 use std::time::{Duration, Instant};
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use orlop_model::{
     ErrorKind, Result, Retain, SnapshotManifest, SnapshotPolicy,
@@ -15,7 +17,7 @@ use orlop_model::{
 
 use super::{
     create::{self, New},
-    delete, naming, retention,
+    delete, group, naming, retention,
 };
 use crate::{
     core::Core,
@@ -48,8 +50,15 @@ pub(crate) fn tend(core: &Core) -> Result<()> {
             core.store.write(move |tx| schedules::set(tx, row.volume, next))?;
         }
     }
+    let mut groups = BTreeMap::new();
     for row in core.store.read(|r| snapshots::expired(r, now))? {
-        remove(core, &row, "its time is over")?;
+        match row.group {
+            Some(group) => drop(groups.insert(group.id, group)),
+            None => remove(core, &row, "its time is over")?,
+        }
+    }
+    for group in groups.values() {
+        another_time(group::delete::expire(core, group, now))?;
     }
     Ok(())
 }
@@ -132,7 +141,11 @@ fn remove(core: &Core, row: &SnapshotRow, why: &str) -> Result<()> {
     else {
         return Ok(());
     };
-    match delete::begin(core, None, row, why) {
+    another_time(delete::begin(core, None, row, why))
+}
+
+fn another_time(deleted: Result<()>) -> Result<()> {
+    match deleted {
         Err(error) if error.kind == ErrorKind::Store => Err(error),
         Err(error) => {
             tracing::warn!(%error, "a snapshot is deleted another time");

@@ -1,8 +1,8 @@
 //! Snapshots as users see them, and what changes of one in place.
 
 use orlop_model::{
-    Result, SnapshotManifest,
-    resource::{Outcome, Snapshot, SnapshotStatus},
+    Error, ErrorKind, Result, SnapshotManifest,
+    resource::{InGroup, Outcome, Snapshot, SnapshotStatus},
 };
 
 use super::{describe, find, usable};
@@ -29,6 +29,7 @@ pub(crate) fn one(row: SnapshotRow) -> Snapshot {
             owner_uid: row.owner_uid,
             created_by: row.created_by,
             scheduled: row.scheduled,
+            group: row.group.map(|group| InGroup { id: group.id, name: group.name }),
             pool: row.pool_name,
             filesystem: placement.filesystem().map(|filesystem| filesystem.kind),
             consistency: row.consistency,
@@ -70,6 +71,7 @@ pub(crate) fn configure(
     if changes.is_empty() {
         return Ok(Applied { outcome: Outcome::Unchanged, changes, resource: one(row) });
     }
+    kept_with_its_group(&row, wanted)?;
     let paths = pool::confirm(core, row.pool, &row.pool_name)?;
     row.manifest = wanted.clone();
     row.expires_at = wanted.snapshot.retain.until(row.created_at);
@@ -84,4 +86,21 @@ pub(crate) fn configure(
     // Needs no intent: the record is the truth, and the file is written anew with every change.
     describe::write(&paths, &row)?;
     Ok(Applied { outcome: Outcome::Configured, changes, resource: one(row) })
+}
+
+/// Those of a group are kept equally long.
+fn kept_with_its_group(row: &SnapshotRow, wanted: &SnapshotManifest) -> Result<()> {
+    let Some(group) = row.group.as_ref().filter(|_| row.manifest.snapshot.retain != wanted.snapshot.retain)
+    else {
+        return Ok(());
+    };
+    Err(Error::new(
+        ErrorKind::Immutable,
+        format!("snapshot {} is one of group {}, and is kept as long as that", row.title(), group.title()),
+    )
+    .object("snapshot.retain")
+    .hint(format!(
+        "say it of the group: orlop snapshot create -n {} -w {} with --retain and all its volumes",
+        group.name, group.workspace
+    )))
 }

@@ -32,6 +32,7 @@ pub mod schedules;
 mod schema;
 pub mod shared;
 pub mod snapshot_aliases;
+pub mod snapshot_groups;
 pub mod snapshots;
 #[cfg(test)]
 mod tests;
@@ -59,6 +60,7 @@ pub use operations::{Intent, OperationRow, Way};
 pub use pools::PoolRow;
 pub use schedules::ScheduleRow;
 pub use snapshot_aliases::SnapshotAliasRow;
+pub use snapshot_groups::SnapshotGroupRow;
 pub use snapshots::SnapshotRow;
 pub use volumes::{AttachedRow, NameRow, PlacementRow, VolumeRow};
 pub use workspaces::{ContentRow, Held, WorkspaceRow};

@@ -6,7 +6,7 @@
 
 use jiff::Timestamp;
 use orlop_model::{
-    AttachmentId, Error, ErrorKind, OperationId, PoolId, Result, Size, SnapshotId, VolumeId,
+    AttachmentId, Error, ErrorKind, OperationId, PoolId, Result, Size, SnapshotGroupId, SnapshotId, VolumeId,
     resource::{Front, Medium},
 };
 use rusqlite::{Row, params};
@@ -88,6 +88,16 @@ pub enum Intent {
         /// The snapshot.
         snapshot: SnapshotId,
     },
+    /// Snapshots of several volumes are made; their rows are there as `pending`.
+    SnapshotGroup {
+        /// The group.
+        group: SnapshotGroupId,
+    },
+    /// A group of snapshots is deleted.
+    DeleteSnapshotGroup {
+        /// The group.
+        group: SnapshotGroupId,
+    },
     /// A volume is put back to a snapshot.
     Restore {
         /// The snapshot.
@@ -140,6 +150,31 @@ pub enum Intent {
 }
 
 impl Intent {
+    /// The group of snapshots that is made or deleted.
+    pub fn snapshot_group(&self) -> Option<SnapshotGroupId> {
+        match self {
+            Self::SnapshotGroup { group } | Self::DeleteSnapshotGroup { group } => Some(*group),
+            Self::Create { .. }
+            | Self::Configure
+            | Self::Attach { .. }
+            | Self::Detach { .. }
+            | Self::Resize { .. }
+            | Self::Migrate { .. }
+            | Self::Delete { .. }
+            | Self::Undelete
+            | Self::Wipe { .. }
+            | Self::Snapshot { .. }
+            | Self::DeleteSnapshot { .. }
+            | Self::Repair
+            | Self::Restore { .. }
+            | Self::CreatePool { .. }
+            | Self::RemovePool { .. }
+            | Self::ImportPool { .. }
+            | Self::GrowPool { .. }
+            | Self::ExportPool { .. } => None,
+        }
+    }
+
     /// The pool that is made, changed or removed as a whole.
     pub fn pool(&self) -> Option<PoolId> {
         match self {
@@ -159,6 +194,8 @@ impl Intent {
             | Self::Wipe { .. }
             | Self::Snapshot { .. }
             | Self::DeleteSnapshot { .. }
+            | Self::SnapshotGroup { .. }
+            | Self::DeleteSnapshotGroup { .. }
             | Self::Repair
             | Self::Restore { .. } => None,
         }

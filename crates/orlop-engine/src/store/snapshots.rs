@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 use orlop_model::{
-    Error, ErrorKind, PoolId, PoolName, Result, Size, SnapshotId, SnapshotManifest, SnapshotName, VolumeId,
-    WorkspaceName,
+    Error, ErrorKind, PoolId, PoolName, Result, Size, SnapshotGroupId, SnapshotId, SnapshotManifest,
+    SnapshotName, VolumeId, WorkspaceName,
     resource::{Consistency, Front, SnapshotState},
 };
 use rusqlite::{Row, ToSql, params, params_from_iter};
@@ -11,6 +11,7 @@ use rusqlite::{Row, ToSql, params, params_from_iter};
 use super::{
     Reader, Tx,
     failure::{is_duplicate, is_foreign_key},
+    snapshot_groups::{self, SnapshotGroupRow},
     value::{At, Json, Word},
 };
 use crate::{
@@ -53,6 +54,8 @@ pub struct SnapshotRow {
     pub expires_at: Option<Timestamp>,
     /// Whether the schedule of its volume made it.
     pub scheduled: bool,
+    /// What it was made with, at one moment, and goes with; never changes.
+    pub group: Option<SnapshotGroupRow>,
     /// Of which moment its data is.
     pub consistency: Consistency,
     /// What its volume was made from at that moment.
@@ -81,8 +84,10 @@ impl SnapshotRow {
 const SELECT: &str =
     "SELECT s.id, s.node, s.workspace, s.manifest, s.volume_id, s.state, s.reason, s.generation,
     s.owner_uid, s.created_by, s.created_at, s.updated_at, s.expires_at, s.scheduled, s.consistency, s.source,
-    s.pool_id, o.name, s.size_bytes, s.reserved_bytes, s.exclusive_bytes, s.detail, v.name
-    FROM snapshots s CROSS JOIN pools o ON o.id = s.pool_id LEFT JOIN volumes v ON v.id = s.volume_id";
+    s.pool_id, o.name, s.size_bytes, s.reserved_bytes, s.exclusive_bytes, s.detail, v.name,
+    g.id, g.workspace, g.name, g.created_by, g.known_as, g.created_at
+    FROM snapshots s CROSS JOIN pools o ON o.id = s.pool_id LEFT JOIN volumes v ON v.id = s.volume_id
+    LEFT JOIN snapshot_groups g ON g.id = s.group_id";
 
 fn row(row: &Row<'_>) -> rusqlite::Result<SnapshotRow> {
     let mut manifest: SnapshotManifest = row.get::<_, Json<_>>(3)?.0;
@@ -112,6 +117,7 @@ fn row(row: &Row<'_>) -> rusqlite::Result<SnapshotRow> {
         reserved: Size::from_bytes(row.get(19)?),
         exclusive: Size::from_bytes(row.get(20)?),
         detail: row.get::<_, Json<_>>(21)?.0,
+        group: snapshot_groups::columns(row, 23)?,
     })
 }
 
@@ -129,6 +135,11 @@ pub fn by_key(r: &Reader<'_>, key: &SnapshotKey) -> Result<Option<SnapshotRow>> 
 /// The snapshots of a volume, oldest first.
 pub fn of_volume(r: &Reader<'_>, volume: VolumeId) -> Result<Vec<SnapshotRow>> {
     r.all("list snapshots", &format!("{SELECT} WHERE s.volume_id = ?1 ORDER BY s.id"), [Word(&volume)], row)
+}
+
+/// The snapshots of a group, in the order of their ids.
+pub fn of_group(r: &Reader<'_>, group: SnapshotGroupId) -> Result<Vec<SnapshotRow>> {
+    r.all("list snapshots", &format!("{SELECT} WHERE s.group_id = ?1 ORDER BY s.id"), [Word(&group)], row)
 }
 
 /// Those whose time is over.
@@ -220,12 +231,12 @@ impl Token {
     }
 }
 
-/// Adds a snapshot. [`ErrorKind::AlreadyExists`] where the name is taken.
+/// Adds a snapshot. [`ErrorKind::AlreadyExists`] where the name is taken, by a group too.
 pub fn insert(tx: &Tx<'_>, snapshot: &SnapshotRow) -> Result<()> {
     let sql = "INSERT INTO snapshots (id, node, workspace, manifest, volume_id, state, reason, generation, owner_uid,
         created_by, created_at, updated_at, expires_at, scheduled, consistency, source, pool_id, size_bytes,
-        reserved_bytes, exclusive_bytes, detail)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)";
+        reserved_bytes, exclusive_bytes, detail, group_id)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)";
     let params = params![
         Word(&snapshot.id),
         tx.node(),
@@ -247,9 +258,15 @@ pub fn insert(tx: &Tx<'_>, snapshot: &SnapshotRow) -> Result<()> {
         snapshot.size.bytes(),
         snapshot.reserved.bytes(),
         snapshot.exclusive.bytes(),
-        Json(&snapshot.detail)
+        Json(&snapshot.detail),
+        snapshot.group.as_ref().map(|group| Word(&group.id))
     ];
     let object = format!("snapshot {}", snapshot.title());
+    let key = SnapshotKey { workspace: snapshot.workspace.clone(), name: snapshot.manifest.name.clone() };
+    if let Some(group) = snapshot_groups::by_key(tx, &key)? {
+        let message = format!("there is already a group of snapshots {}", group.title());
+        return Err(Error::new(ErrorKind::AlreadyExists, message).object(object).hint("choose another name"));
+    }
     match tx.try_execute(sql, params) {
         Ok(_) => Ok(()),
         Err(error) if is_duplicate(&error) => {

@@ -118,6 +118,8 @@ pub(crate) fn resume(core: &Core, caller: Option<&Caller>, row: VolumeRow) -> Re
         | Intent::Wipe { .. }
         | Intent::Snapshot { .. }
         | Intent::DeleteSnapshot { .. }
+        | Intent::SnapshotGroup { .. }
+        | Intent::DeleteSnapshotGroup { .. }
         | Intent::Restore { .. }
         | Intent::Repair
         | Intent::CreatePool { .. }

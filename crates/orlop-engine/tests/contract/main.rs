@@ -30,6 +30,7 @@ mod published;
 mod released;
 mod renames;
 mod sizes;
+mod snapshot_groups;
 mod snapshots;
 mod temp;
 mod workspaces;

@@ -134,6 +134,8 @@ scenario_tests!(
     snapshot_in_use,
     snapshot_copied,
     snapshot_delete,
+    snapshot_group,
+    snapshot_group_delete,
     restore,
     restore_into_larger,
     restore_into_smaller,
@@ -218,6 +220,9 @@ fn assert_whole(world: &World, case: &str) {
         "{case}"
     );
     assert_eq!(rows(world, "SELECT count(*) FROM snapshots WHERE state != 'active'"), "0", "{case}");
+    let parts = "SELECT count(*) FROM snapshot_groups g
+        WHERE (SELECT count(*) FROM snapshots WHERE group_id = g.id) != iif(name = 'g', 3, 2)";
+    assert_eq!(rows(world, parts), "0", "a group is whole or not there: {case}");
     let sums = "SELECT count(*) FROM pools p WHERE reserved_bytes
         != (SELECT coalesce(sum(size_bytes), 0) FROM placements WHERE pool_id = p.id)
         + (SELECT coalesce(sum(reserved_bytes), 0) FROM snapshots WHERE pool_id = p.id)

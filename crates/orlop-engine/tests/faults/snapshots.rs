@@ -101,6 +101,57 @@ pub const SCENARIOS: &[Scenario] = &[
         ..IN_USE
     },
     Scenario {
+        name: "snapshot_group",
+        points: &[
+            SnapshotGroupRecorded,
+            SnapshotGroupBegun,
+            SnapshotGroupFrozen,
+            SnapshotGroupSharing,
+            SnapshotGroupShared,
+            SnapshotGroupThawed,
+            SnapshotGroupFlushed,
+            SnapshotGroupDescribing,
+            SnapshotGroupDescribed,
+            SnapshotGroupDone,
+        ],
+        prepare: three,
+        operate: |world| world.snapshot_group("g", &["data", "other", "idle"]).map(drop),
+        check: |world| {
+            for volume in ["data", "other"] {
+                // It would wait for ever if it were still frozen.
+                let path = world.attach(volume, "one").unwrap().path;
+                std::fs::write(path.join("file"), "later").unwrap();
+            }
+            assert_eq!(world.snapshot_names(), ["g-data", "g-idle", "g-other"]);
+            world.apply("clone", &CLONE.replace("snapshot s", "snapshot g-other")).unwrap();
+            holds(world, "clone", "cargo");
+        },
+        ..IN_USE
+    },
+    Scenario {
+        name: "snapshot_group_delete",
+        points: &[
+            SnapshotGroupDeleteRecorded,
+            SnapshotGroupDeleteRemoving,
+            SnapshotGroupDeleteRemoved,
+            SnapshotGroupDeleteDone,
+        ],
+        prepare: |world| {
+            three(world);
+            world.snapshot_group("g", &["data", "other", "idle"]).unwrap();
+            world.snapshot_group("h", &["data", "other"]).unwrap();
+        },
+        operate: |world| match world.delete_snapshot_group("g") {
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
+            other => other,
+        },
+        check: |world| {
+            assert_eq!(world.snapshot_names(), ["h-data", "h-other"]);
+            holds(world, "data", "cargo");
+        },
+        ..IN_USE
+    },
+    Scenario {
         name: "restore",
         points: &[RestoreRecorded, RestoreCopied, RestoreKept, RestoreDescribed, RestoreSwapped, RestoreDone],
         prepare: |world| {
@@ -215,7 +266,25 @@ fn holds(world: &World, volume: &str, content: &str) {
 }
 
 fn put_snapshots_away(world: &World) {
-    for name in world.snapshot_names() {
-        world.delete_snapshot(&name).unwrap();
+    for snapshot in world.snapshots() {
+        match snapshot.status.group {
+            // Gone with the first one of it.
+            Some(group) => match world.delete_snapshot_group(group.name.as_str()) {
+                Err(error) if error.kind == ErrorKind::NotFound => {}
+                other => other.unwrap(),
+            },
+            None => world.delete_snapshot(snapshot.manifest.name.as_str()).unwrap(),
+        }
     }
+}
+
+/// Two volumes in use and one that is not, with a file in each.
+fn three(world: &World) {
+    (IN_USE.prepare)(world);
+    for volume in ["other", "idle"] {
+        world.apply(volume, PLAIN).unwrap();
+        let path = world.attach(volume, "one").unwrap().path;
+        std::fs::write(path.join("file"), "cargo").unwrap();
+    }
+    world.detach("idle", "one").unwrap();
 }

@@ -9,7 +9,7 @@ use std::{
 use orlop_engine::*;
 use orlop_model::{
     Error, ErrorKind, Period, PoolName, Result, Size, SnapshotManifest, VolumeManifest, VolumeMode,
-    resource::{Event, Front, Restored, Snapshot, Volume, VolumeState},
+    resource::{Event, Front, Restored, Snapshot, SnapshotGroup, Volume, VolumeState},
 };
 use orlop_testkit::{Scratch, mounts};
 
@@ -221,6 +221,29 @@ impl World {
             SnapshotManifest::new(name.parse().unwrap(), volume.parse().unwrap(), retain.parse().unwrap());
         let workspace = "public".parse().unwrap();
         self.engine().apply_snapshot(caller, &SnapshotRequest { workspace, manifest, pause_writers })
+    }
+
+    pub fn snapshot_group(&self, name: &str, volumes: &[&str]) -> Result<Applied<SnapshotGroup>> {
+        self.snapshot_group_for(name, volumes, None)
+    }
+
+    pub fn snapshot_group_for(
+        &self,
+        name: &str,
+        volumes: &[&str],
+        retain: Option<&str>,
+    ) -> Result<Applied<SnapshotGroup>> {
+        let request = SnapshotGroupRequest {
+            workspace: "public".parse().unwrap(),
+            name: name.parse().unwrap(),
+            volumes: volumes.iter().map(|volume| volume.parse().unwrap()).collect(),
+            retain: retain.map(|retain| retain.parse().unwrap()),
+        };
+        self.engine().apply_snapshot_group(&ROOT, &request)
+    }
+
+    pub fn delete_snapshot_group(&self, name: &str) -> Result<()> {
+        self.engine().delete_snapshot_group(&ROOT, &snapshot_key(name))
     }
 
     pub fn snapshots(&self) -> Vec<Snapshot> {

@@ -227,3 +227,55 @@ fn a_detach_that_failed_is_not_finished_after_the_same_scope_came_back() {
     world.detach("data", "one").unwrap();
     world.destroy("data");
 }
+
+/// The machine goes on and the daemon and its watchdog were both killed: what is left frozen is thawed first
+/// of all, each volume of a group.
+#[test]
+fn what_a_group_left_frozen_is_thawed_before_anything_else() {
+    require!(Part::Loop, Part::Sqlite3);
+    let disk = orlop_testkit::ScratchFs::xfs(1 << 30);
+    for whole in [true, false] {
+        let mut world = World::over(&disk.join(if whole { "whole" } else { "half" }), |_| ());
+        let names = ["a", "b"];
+        let paths = names.map(|name| {
+            world.make(name, "ReadWriteMany", "temp");
+            world.attach(name, "one").unwrap().path
+        });
+        let group = world.snapshot_group("g", &names).unwrap().resource;
+        let pool = world.pool_path();
+        let bases = names
+            .map(|name| world.config.mount_dir.join(world.volume(name).status.id.to_string()).join("base"));
+        world.crash();
+        // As in the moment before the records said that it was there.
+        let sql = format!(
+            "UPDATE snapshots SET state = 'pending';
+            INSERT INTO operations (id, node, intent, boot_id, started_at) SELECT '{0}', node,
+                json_object('kind', 'snapshotGroup', 'group', '{0}'), 'boot', created_at FROM snapshots LIMIT 1",
+            group.id
+        );
+        let store = world.config.state_dir.join("orlop.db");
+        orlop_testkit::run(std::process::Command::new("sqlite3").arg(store).arg(sql)).ok();
+        if !whole {
+            let of = |at: usize| group.snapshots[at].status.id.to_string();
+            let file = pool.join("snapshots").join(of(1)).join("snapshot.json");
+            std::fs::remove_file(file).unwrap();
+        }
+        for base in &bases {
+            orlop_testkit::run(std::process::Command::new("fsfreeze").arg("--freeze").arg(base)).ok();
+        }
+        let recovery = world.start();
+        let ended = (recovery.finished, recovery.undone);
+        assert_eq!((recovery.thawed, ended), (2, if whole { (1, 0) } else { (0, 1) }), "{recovery:?}");
+        assert!(recovery.unaccounted.is_empty(), "{recovery:?}");
+        for path in paths {
+            // It would wait for ever.
+            std::fs::write(path.join("file"), "x").unwrap();
+        }
+        let left: &[&str] = if whole { &["g-a", "g-b"] } else { &[] };
+        assert_eq!(world.snapshot_names(), left);
+        assert_eq!(world.engine().snapshot_group(&ROOT, &snapshot_key("g")).is_ok(), whole);
+        for name in names {
+            world.detach(name, "one").unwrap();
+        }
+    }
+}

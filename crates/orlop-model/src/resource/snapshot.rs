@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Front, Volume};
 use crate::{
     filesystem::FilesystemKind,
-    id::{SnapshotId, VolumeId},
+    id::{SnapshotGroupId, SnapshotId, VolumeId},
     name::{PoolName, SnapshotName, WorkspaceName},
     size::Size,
     snapshot::SnapshotManifest,
@@ -104,6 +104,9 @@ pub struct SnapshotStatus {
     pub created_by: Front,
     /// Whether the schedule of its volume made it, which then also deletes it.
     pub scheduled: bool,
+    /// The group that it is one of: it was made with the others at one moment, and is deleted with them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<InGroup>,
     /// The pool it lives in.
     pub pool: PoolName,
     /// The filesystem inside; none of a volume that its users have as a block device.
@@ -122,6 +125,43 @@ pub struct SnapshotStatus {
     /// When it is deleted by itself, where its manifest says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
+}
+
+/// The group that a snapshot is one of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InGroup {
+    /// The group, for ever.
+    pub id: SnapshotGroupId,
+    /// Its name, in the workspace of the snapshot.
+    pub name: SnapshotName,
+}
+
+/// Snapshots of several volumes at one moment. They are made together or not at all, and deleted together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SnapshotGroup {
+    /// The group, for ever.
+    pub id: SnapshotGroupId,
+    /// Its name, which no snapshot of its workspace has.
+    pub name: SnapshotName,
+    /// The namespace of its name, its snapshots and their volumes.
+    pub workspace: WorkspaceName,
+    /// Where its snapshots are in their life.
+    pub state: SnapshotState,
+    /// Through which front it was made.
+    pub created_by: Front,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Its snapshots, by id. Of a group that was in several pools, those whose pools are here.
+    pub snapshots: Vec<Snapshot>,
+}
+
+impl SnapshotGroup {
+    /// `workspace/name`, as messages call it.
+    pub fn title(&self) -> String {
+        format!("{}/{}", self.workspace, self.name)
+    }
 }
 
 /// What became of a volume that was put back to a snapshot.

@@ -5,6 +5,7 @@
 //! left alone. The same again goes on where an earlier attempt ended, and finds what is still missing.
 
 mod aliases;
+mod groups;
 mod look;
 mod naming;
 mod place;

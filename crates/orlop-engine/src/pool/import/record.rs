@@ -17,7 +17,7 @@ use crate::{
     pool::{confirm, create::described, hold::Hold, medium, remove::mark},
     request::Caller,
     snapshot,
-    store::{PoolRow, aliases, events, operations, pools, snapshots, volumes, workspaces},
+    store::{PoolRow, aliases, events, operations, pools, snapshot_groups, snapshots, volumes, workspaces},
     volume::describe,
     workspace,
 };
@@ -81,6 +81,11 @@ pub(super) fn record(
             } else {
                 // One that somebody was faster to take stays theirs.
                 aliases::note(tx, alias)?;
+            }
+        }
+        for group in &rows.groups {
+            if snapshot_groups::by_id(tx, group.id)?.is_none() {
+                snapshot_groups::insert(tx, group)?;
             }
         }
         rows.snapshots.iter().try_for_each(|row| snapshots::insert(tx, row))?;

@@ -12,6 +12,7 @@ use orlop_sys::image as host_image;
 
 use super::{
     aliases::Aliases,
+    groups::Groups,
     look::{Found, Shown},
     naming::suffixed,
 };
@@ -19,7 +20,10 @@ use crate::{
     core::Core,
     format::{PoolPaths, SnapshotFile, VolumeFile},
     request::SnapshotKey,
-    store::{AliasRow, PlacementRow, PoolRow, SnapshotRow, VolumeRow, snapshots, volumes},
+    store::{
+        AliasRow, PlacementRow, PoolRow, SnapshotGroupRow, SnapshotRow, VolumeRow, snapshot_groups,
+        snapshots, volumes,
+    },
 };
 
 /// A snapshot whose time went by while the pool was away stays for so long: what was just brought back
@@ -32,6 +36,8 @@ pub(super) struct Rows {
     pub(super) volumes: Vec<VolumeRow>,
     /// Names of fronts; those of released volumes are set aside.
     pub(super) aliases: Vec<AliasRow>,
+    /// Groups that the snapshots are of; some may be known already.
+    pub(super) groups: Vec<SnapshotGroupRow>,
     pub(super) snapshots: Vec<SnapshotRow>,
 }
 
@@ -55,8 +61,8 @@ pub(super) fn rows(core: &Core, pool: &PoolRow, found: Found, shown: &mut Shown)
     for row in &volumes {
         names.insert(row.id, (row.workspace.clone(), row.manifest.name.clone()));
     }
-    let snapshots = snapshot_rows(core, pool, found.snapshots, &names, shown)?;
-    Ok(Rows { volumes, aliases, snapshots })
+    let (groups, snapshots) = snapshot_rows(core, pool, found.snapshots, &names, shown)?;
+    Ok(Rows { volumes, aliases, groups, snapshots })
 }
 
 fn volume_rows(
@@ -108,10 +114,11 @@ fn snapshot_rows(
     found: Vec<SnapshotFile>,
     names: &HashMap<VolumeId, (WorkspaceName, VolumeName)>,
     shown: &mut Shown,
-) -> Result<Vec<SnapshotRow>> {
-    let mut taken = BTreeSet::new();
+) -> Result<(Vec<SnapshotGroupRow>, Vec<SnapshotRow>)> {
+    let (mut taken, mut groups) = (BTreeSet::new(), Groups::default());
     let mut rows = Vec::new();
     for file in found {
+        let in_group = file.group.clone();
         let mut row = snapshot_row(core, pool, file);
         // Its volume may have another name here.
         let known = match names.get(&row.volume) {
@@ -128,7 +135,9 @@ fn snapshot_rows(
         }
         let key = SnapshotKey { workspace: row.workspace.clone(), name: row.manifest.name.clone() };
         let (mut fate, mut detail) = (ImportFate::Imported, Vec::new());
-        let there = core.store.read(|r| snapshots::by_key(r, &key))?.is_some();
+        let there = core.store.read(|r| {
+            Ok(snapshots::by_key(r, &key)?.is_some() || snapshot_groups::by_key(r, &key)?.is_some())
+        })?;
         if there || taken.contains(&(key.workspace.clone(), key.name.clone())) {
             let name = suffixed(key.name.as_str(), row.id.0, SnapshotName::MAX_LENGTH);
             row.manifest.name = name.parse()?;
@@ -150,9 +159,18 @@ fn snapshot_rows(
             fate,
             detail: joined(detail),
         });
+        row.group = in_group.map(|said| groups.join(core, &row, said)).transpose()?.flatten();
         rows.push(row);
     }
-    Ok(rows)
+    let groups = groups.named(core, &taken)?;
+    for row in &mut rows {
+        if let Some(group) = &mut row.group
+            && let Some(now) = groups.iter().find(|now| now.id == group.id)
+        {
+            group.clone_from(now);
+        }
+    }
+    Ok((groups, rows))
 }
 
 fn volume_row(core: &Core, pool: &PoolRow, file: VolumeFile) -> VolumeRow {
@@ -222,6 +240,7 @@ fn snapshot_row(core: &Core, pool: &PoolRow, file: SnapshotFile) -> SnapshotRow 
         expires_at: expires_at.map(|at| at.max(now.saturating_add(AT_LEAST).unwrap_or(at))),
         manifest: file.manifest,
         scheduled: file.scheduled,
+        group: None,
         consistency: file.consistency,
         source: file.source,
         pool: pool.id,

@@ -12,6 +12,8 @@ use crate::request::{EventQuery, Form};
 const V1: &str = include_str!("../../../tests/stores/v1.sql");
 /// The same of version 2.
 const V2: &str = include_str!("../../../tests/stores/v2.sql");
+/// The same of version 3.
+const V3: &str = include_str!("../../../tests/stores/v3.sql");
 
 fn open(file: &Path) -> Result<Store> {
     Store::open(file, options())
@@ -241,6 +243,25 @@ fn a_store_of_version_2_is_opened_with_all_that_is_in_it() {
         .unwrap();
 }
 
+#[test]
+fn a_store_of_version_3_is_opened_with_all_that_is_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = restored(V3, dir.path());
+    let store = Store::open(&file, StoreOptions { boot_id: "boot-2".to_owned(), ..options() }).unwrap();
+    let id: VolumeId = "019f0000-0000-7000-8000-0000000000a1".parse().unwrap();
+    store
+        .read(|r| {
+            let staged: Vec<_> =
+                attachments::of_volume(r, id)?.into_iter().filter(|row| row.staged).collect();
+            assert_eq!(staged.len(), 1);
+            let snapshot = snapshot_aliases::find(r, Front::Csi, "snapshot-6f1c")?.unwrap();
+            assert_eq!((snapshot.title().as_str(), snapshot.group), ("public/before", None));
+            assert_eq!(operations::unfinished(r)?.len(), 1);
+            Ok(())
+        })
+        .unwrap();
+}
+
 /// A migration that is released is never edited: stores out there would differ from new ones.
 #[test]
 fn released_versions_are_still_what_they_were() {
@@ -252,8 +273,12 @@ fn released_versions_are_still_what_they_were() {
         let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
         rows.collect::<rusqlite::Result<Vec<(String, String, String)>>>().unwrap()
     };
-    let migrations = [include_str!("../migrations/0001.sql"), include_str!("../migrations/0002.sql")];
-    for (index, dump) in [V1, V2].into_iter().enumerate() {
+    let migrations = [
+        include_str!("../migrations/0001.sql"),
+        include_str!("../migrations/0002.sql"),
+        include_str!("../migrations/0003.sql"),
+    ];
+    for (index, dump) in [V1, V2, V3].into_iter().enumerate() {
         let dir = tempfile::tempdir().unwrap();
         let old = restored(dump, dir.path());
         let new = dir.path().join("new.db");

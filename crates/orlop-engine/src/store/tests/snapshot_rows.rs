@@ -1,7 +1,9 @@
 //! Snapshots: their rows, the sums that they are in, what holds them, pages and schedules.
 
 use jiff::SignedDuration;
-use orlop_model::{ErrorKind, Retain, SnapshotId, SnapshotManifest, resource::SnapshotState};
+use orlop_model::{
+    ErrorKind, Retain, SnapshotGroupId, SnapshotId, SnapshotManifest, resource::SnapshotState,
+};
 
 use super::*;
 use crate::{
@@ -31,6 +33,7 @@ fn snapshot(volume: &VolumeRow, name: &str) -> SnapshotRow {
         updated_at: now,
         expires_at: None,
         scheduled: false,
+        group: None,
         consistency: orlop_model::resource::Consistency::Filesystem,
         source: None,
         pool: volume.placement.pool,
@@ -322,4 +325,61 @@ fn a_schedule_is_due_as_long_as_it_is_that_schedule() {
     f.store.write(move |tx| schedules::set(tx, other.id, due)).unwrap();
     f.store.write(move |tx| volumes::delete(tx, other.id)).unwrap();
     assert_eq!(all(), []);
+}
+
+fn group(name: &str, known_as: Option<&str>) -> SnapshotGroupRow {
+    SnapshotGroupRow {
+        id: SnapshotGroupId(Uuid::now_v7()),
+        workspace: "public".parse().unwrap(),
+        name: name.parse().unwrap(),
+        created_by: Front::Csi,
+        known_as: known_as.map(str::to_owned),
+        created_at: Timestamp::now(),
+    }
+}
+
+#[test]
+fn a_group_is_there_as_long_as_one_of_its_snapshots() {
+    let f = Fixture::new();
+    let volume = f.stored("data");
+    let group = group("g", Some("Their Name"));
+    let rows =
+        ["g-a", "g-b"].map(|name| SnapshotRow { group: Some(group.clone()), ..snapshot(&volume, name) });
+    // Without its group there is no snapshot of it.
+    f.keep(&rows[0]).unwrap_err();
+    let (new, kept) = (group.clone(), rows.clone());
+    f.store
+        .write(move |tx| {
+            snapshot_groups::insert(tx, &new)?;
+            kept.iter().try_for_each(|row| snapshots::insert(tx, row))
+        })
+        .unwrap();
+    let known = || f.store.read(|r| snapshot_groups::known_as(r, Front::Csi, "Their Name")).unwrap();
+    assert_eq!(known().as_ref(), Some(&group));
+    assert_eq!(f.store.read(|r| snapshot_groups::by_key(r, &key("public", "g"))).unwrap(), known());
+    assert_eq!(f.store.read(|r| snapshot_groups::known_as(r, Front::Docker, "Their Name")).unwrap(), None);
+    assert_eq!(f.store.read(|r| snapshots::of_group(r, group.id)).unwrap(), rows);
+    let [a, b] = rows.map(|row| row.id);
+    f.store.write(move |tx| snapshots::delete(tx, a)).unwrap();
+    assert!(known().is_some());
+    f.store.write(move |tx| snapshots::delete(tx, b)).unwrap();
+    assert_eq!(known(), None);
+}
+
+#[test]
+fn groups_and_snapshots_have_one_space_of_names() {
+    let f = Fixture::new();
+    let volume = f.stored("data");
+    let add = |group: SnapshotGroupRow| f.store.write(move |tx| snapshot_groups::insert(tx, &group));
+    f.keep(&snapshot(&volume, "s")).unwrap();
+    add(group("g", Some("one"))).unwrap();
+    for refused in [
+        add(group("s", None)),
+        add(group("g", None)),
+        add(group("h", Some("one"))),
+        f.keep(&snapshot(&volume, "g")),
+    ] {
+        assert_eq!(refused.unwrap_err().kind, ErrorKind::AlreadyExists);
+    }
+    add(group("h", None)).unwrap();
 }
