@@ -5,8 +5,8 @@ use std::path::Path;
 
 use orlop_engine::{ProvisionRequest, PublishRequest, SizeRange, VolumeRef};
 use orlop_model::{
-    ErrorKind, Result, VolumeId, VolumeType,
-    resource::{Deletion, Outcome, Volume},
+    Error, ErrorKind, Result, VolumeId, VolumeType,
+    resource::{Deletion, Front, Outcome, Volume},
 };
 
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     driver::{CALLER, Shared},
     parameters::{INLINE, Origin, Parameters, legal},
     protocol::NodePublishVolumeRequest,
-    request::name,
+    request::{name, shown},
     work::PATIENCE,
 };
 
@@ -28,12 +28,21 @@ pub(super) fn publish(
 ) -> Result<()> {
     let made = shared.engine.provision(&CALLER, &wish_of(request, capability)?, PATIENCE)?;
     let id = made.resource.status.id;
-    let published = shared.engine.publish(&CALLER, &wish(id), PATIENCE);
+    let published = shared.engine.publish(&CALLER, &wish(id), PATIENCE).map_err(|error| {
+        let gone = error.kind == ErrorKind::NotFound;
+        if gone { overtaken(&request.volume_id, "destroyed") } else { error }
+    });
     // Nobody may ever ask for it again.
     if published.is_err() && made.outcome == Outcome::Created {
         destroy(shared, id)?;
     }
     published
+}
+
+/// Two calls of which one undoes what the other does met: whoever is left asks again.
+fn overtaken(external: &str, how: &str) -> Error {
+    let message = format!("volume {} was {how} meanwhile by another call", shown(external));
+    Error::new(ErrorKind::Conflict, message).object("volume_id").hint("the same call is safe to repeat")
 }
 
 /// What the engine is asked for.
@@ -62,7 +71,15 @@ pub(super) fn unpublish(shared: &Shared, external: &str, target: &Path) -> Resul
     let Some(volume) = find(shared, external)? else { return Ok(()) };
     let id = volume.status.id;
     shared.engine.unpublish(&CALLER, id, target, PATIENCE)?;
-    destroy(shared, id)
+    destroy(shared, id).map_err(|error| {
+        if is_published(shared, id) { overtaken(external, "published again") } else { error }
+    })
+}
+
+/// Whether another call has published it meanwhile.
+fn is_published(shared: &Shared, id: VolumeId) -> bool {
+    let found = shared.engine.volume(&CALLER, &VolumeRef::Id(id));
+    found.is_ok_and(|volume| volume.status.attachments.iter().any(|had| had.front == Front::Csi))
 }
 
 /// The volume that was made for that id.
