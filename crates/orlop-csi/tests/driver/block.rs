@@ -5,11 +5,12 @@ use std::{
     io::{Seek, SeekFrom},
     os::unix::fs::{FileExt, FileTypeExt},
     path::Path,
+    process::Command,
 };
 
 use orlop_csi::protocol::{volume_capability::access_mode::Mode, volume_usage::Unit, *};
 use orlop_model::{AccessMode, VolumeMode};
-use orlop_testkit::{Part, mounts, require};
+use orlop_testkit::{Part, mounts, require, run};
 use tonic::Code;
 
 use crate::harness::*;
@@ -91,6 +92,21 @@ async fn the_whole_life_with_every_call_repeated_and_the_driver_ended_after_each
         assert_eq!(seen, (Unit::Bytes, 20 * MIB, 0, 0));
         assert!(!volume_condition.unwrap().abnormal);
     }
+    // The kubelet mounts the device once more at a path of its own, and asks for that one.
+    let again = world.device("again");
+    fs::write(&again, "").unwrap();
+    run(Command::new("mount").arg("--bind").arg(&one).arg(&again)).ok();
+    let seen = world.statistics(id, Path::new(&again)).await;
+    assert_eq!(seen.usage[0].total, 20 * MIB);
+    assert!(!seen.volume_condition.unwrap().abnormal);
+    run(Command::new("umount").arg(&again)).ok();
+    let request = NodeGetVolumeStatsRequest {
+        volume_id: id.to_owned(),
+        volume_path: again.clone(),
+        ..Default::default()
+    };
+    assert_eq!(code(world.node.node_get_volume_stats(request).await), Code::NotFound);
+    fs::remove_file(again).unwrap();
     assert_eq!(code(world.delete(id).await), Code::FailedPrecondition);
     assert_eq!(code(world.unstage(id).await), Code::FailedPrecondition);
 

@@ -19,17 +19,19 @@ pub(crate) fn read(core: &Core, volume: VolumeId, path: &Path) -> Result<VolumeS
     let row = core.row(&VolumeRef::Id(volume))?;
     let path = path_of(core, path)?;
     let found = core.store.read(|r| attachments::by_target(r, &core.config.node, &path))?;
-    let Some(there) = found.filter(|found| found.volume == row.id) else {
+    let found = found.filter(|found| found.volume == row.id);
+    let image = core.image(&row)?;
+    // The kubelet asks for a block device at a path of its own, where it mounted the published one again.
+    if image.is_device() && (found.is_some() || device::is_at(core, &path, &image)?) {
+        return of_device(core, &row, &image, found.as_ref());
+    }
+    let Some(there) = found else {
         return Err(Error::new(
             ErrorKind::NotFound,
             format!("volume {} is neither staged nor published at {}", row.title(), path.display()),
         )
         .object(object(&row)));
     };
-    let image = core.image(&row)?;
-    if image.is_device() {
-        return of_device(core, &row, &image, &there);
-    }
     let Some(usage) = usage::live(core, row.id) else {
         return Err(Error::new(
             ErrorKind::Host,
@@ -43,14 +45,18 @@ pub(crate) fn read(core: &Core, volume: VolumeId, path: &Path) -> Result<VolumeS
 }
 
 /// What is in a block device is its users' alone: only its image is looked at.
-fn of_device(core: &Core, row: &VolumeRow, image: &Image, there: &AttachmentRow) -> Result<VolumeStatistics> {
+fn of_device(
+    core: &Core,
+    row: &VolumeRow,
+    image: &Image,
+    published: Option<&AttachmentRow>,
+) -> Result<VolumeStatistics> {
     let taken = image.taken().unwrap_or_default();
     let usage = NodeUsage::Block { capacity_bytes: image.size, allocated_bytes: taken };
-    let abnormal = match (health::examine(image), &there.target) {
+    let target = published.filter(|there| !there.staged).and_then(|there| there.target.as_ref());
+    let abnormal = match (health::examine(image), target) {
         (Err(error), _) => Some(error.to_string()),
-        (Ok(()), Some(target)) if !there.staged && !device::is_at(core, target, image)? => {
-            Some(no_longer_there(row, target))
-        }
+        (Ok(()), Some(target)) if !device::is_at(core, target, image)? => Some(no_longer_there(row, target)),
         (Ok(()), _) => None,
     };
     Ok(VolumeStatistics { usage, abnormal })
