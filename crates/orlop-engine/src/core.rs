@@ -22,7 +22,7 @@ use crate::{
     blank::Blanks,
     format::Placement,
     locks::Locks,
-    observation::watch::Warnings,
+    observation::{device::Missing, watch::Warnings},
     pool::{Pools, room::Rooms, share::Shares},
     request::{Caller, EngineConfig, VolumeRef},
     running::Running,
@@ -51,6 +51,7 @@ pub(crate) struct Core {
     pub(crate) running: Running,
     pub(crate) watch: Watch,
     pub(crate) warnings: Warnings,
+    pub(crate) missing: Missing,
     pub(crate) signal: Signal,
     pub(crate) recovered: AtomicBool,
     /// Why mounts made here are not seen by the host; empty where they are.

@@ -11,6 +11,7 @@ use orlop_model::{FilesystemKind, Result, VolumeId, VolumeUsage};
 use orlop_sys::space;
 
 use super::{
+    device,
     threshold::{Crossing, step},
     usage,
 };
@@ -49,14 +50,15 @@ struct Change {
 #[derive(Debug, Default)]
 pub(crate) struct Warnings(Mutex<HashMap<VolumeId, u64>>);
 
-/// Tells of thresholds that were crossed since the last look and of filesystems that warn, and has
-/// volumes looked at whose filesystem met an error.
+/// Tells of thresholds that were crossed since the last look, of filesystems that warn and of block devices
+/// that went, and has volumes looked at whose filesystem met an error.
 pub(crate) fn look(core: &Core) -> Result<()> {
     let (told, attached, pools) =
         core.store.read(|r| Ok((thresholds::all(r)?, volumes::attached(r)?, pools::all(r)?)))?;
     let seen = attached.iter().filter_map(|row| Some((row, usage::live(core, row.id)?)));
     let seen: Vec<(&AttachedRow, VolumeUsage)> = seen.collect();
-    let warned = warned(core, &seen);
+    let mut noticed = warned(core, &seen);
+    noticed.extend(device::lost(core, &attached)?);
     let abnormal: Vec<_> =
         seen.iter().filter(|(_, seen)| seen.is_abnormal()).map(|(row, _)| row.id).collect();
     let mut changes = Vec::new();
@@ -80,11 +82,11 @@ pub(crate) fn look(core: &Core) -> Result<()> {
             health::look(core, &row);
         }
     }
-    if changes.is_empty() && warned.is_empty() {
+    if changes.is_empty() && noticed.is_empty() {
         return Ok(());
     }
     core.store.write(move |tx| {
-        for event in &warned {
+        for event in &noticed {
             events::append(tx, event)?;
         }
         for change in &changes {

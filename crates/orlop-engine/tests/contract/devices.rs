@@ -270,6 +270,8 @@ fn what_somebody_detached_or_unmounted_by_hand_is_made_anew() {
         }
     };
     detach();
+    let told = || world.told("DeviceLost");
+    assert!(eventually(std::time::Duration::from_secs(10), told), "{:?}", world.events());
     let other = make(&world, "other");
     let theirs = world.publish(&other, "theirs").unwrap();
     write_at(&theirs, 0, b"other").unwrap();
