@@ -87,7 +87,7 @@ mod tests {
     fn it_is_told_once_and_not_of_what_is_missing_for_a_moment() {
         let missing = Missing::default();
         let [one, two] = [1, 2].map(|number| VolumeId(Uuid::from_u128(number)));
-        let mut news = |now: &[VolumeId]| missing.news(now.iter().copied().collect());
+        let news = |now: &[VolumeId]| missing.news(now.iter().copied().collect());
         assert_eq!(news(&[one]), []);
         assert_eq!(news(&[one, two]), [one]);
         assert_eq!(news(&[one]), []);
