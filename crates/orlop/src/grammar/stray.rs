@@ -19,14 +19,20 @@ const MEANT_FOR_FILES: [&str; 3] = ["manifestFile", "path", "dir"];
 
 /// Adds to the complaint about such a word what to write instead.
 pub(crate) fn with_tip(mut error: clap::Error, words: &[OsString]) -> clap::Error {
-    let stray = match error.get(ContextKind::InvalidArg) {
-        Some(ContextValue::String(stray)) if error.kind() == ErrorKind::UnknownArgument => stray.clone(),
+    let said = |context| match error.get(context) {
+        Some(ContextValue::String(said)) => Some(said.clone()),
+        _ => None,
+    };
+    let (stray, refused) = match error.kind() {
+        ErrorKind::UnknownArgument => (said(ContextKind::InvalidArg), None),
+        ErrorKind::InvalidValue => (None, said(ContextKind::InvalidValue)),
         _ => return error,
     };
     let words: Vec<&str> = words.iter().skip(1).filter_map(|word| word.to_str()).collect();
     let definition = Cli::definition();
     let (command, rest) = asked(&definition, &words);
-    if let Some(tip) = tip(command, rest, &stray) {
+    let of_stray = stray.and_then(|stray| tip(command, rest, &stray));
+    if let Some(tip) = of_stray.or_else(|| refused.and_then(|kind| of_snapshots(command, &kind))) {
         let tip = StyledStr::from(format!("write {tip}"));
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
     }
@@ -53,6 +59,22 @@ fn asked<'d, 'w>(root: &'d Command, words: &'w [&'w str]) -> (&'d Command, &'w [
     }
 }
 
+/// Snapshots are no type of resource: they have commands of their own.
+fn of_snapshots(command: &Command, kind: &str) -> Option<String> {
+    if !matches!(kind, "snapshot" | "snapshots") || !command.get_arguments().any(is_type) {
+        return None;
+    }
+    Some(match command.get_name() {
+        "get" => "orlop snapshot list".to_owned(),
+        "delete" => "orlop snapshot delete -n NAME".to_owned(),
+        _ => "orlop snapshot --help".to_owned(),
+    })
+}
+
+fn is_type(arg: &Arg) -> bool {
+    arg.get_long() == Some("type")
+}
+
 fn tip(command: &Command, given: &[&str], stray: &str) -> Option<String> {
     if stray.starts_with('-') {
         return None;
@@ -61,6 +83,9 @@ fn tip(command: &Command, given: &[&str], stray: &str) -> Option<String> {
     let one = stray.strip_suffix('s').unwrap_or(stray);
     if let (Some(arg), Ok(kind)) = (flag("type"), ResourceType::from_str(one, true)) {
         return Some(format!("{} {kind}", written(arg)));
+    }
+    if let Some(tip) = of_snapshots(command, stray) {
+        return Some(tip);
     }
     let files: &[&str] = if is_file(stray) { &MEANT_FOR_FILES } else { &[] };
     let meant =
@@ -141,6 +166,12 @@ mod tests {
             ("orlop diff manifests/", Some("-f manifests/")),
             ("orlop get data", Some("-n data")),
             ("orlop get volumes", Some("-t volume")),
+            ("orlop get snapshots", Some("orlop snapshot list")),
+            ("orlop get -t snapshot", Some("orlop snapshot list")),
+            ("orlop get -tsnapshots -n data", Some("orlop snapshot list")),
+            ("orlop get --type=snapshot", Some("orlop snapshot list")),
+            ("orlop delete -t snapshot -n monday", Some("orlop snapshot delete -n NAME")),
+            ("orlop resource log -t snapshot -n monday", Some("orlop snapshot --help")),
             ("orlop --socket /x get data", Some("-n data")),
             ("orlop --socket=/x get data", Some("-n data")),
             ("orlop resource log pool", Some("-t pool")),
