@@ -23,6 +23,9 @@ pub(crate) enum Lock {
     Workspace(WorkspaceName),
     /// A pool, while it is made, changed or taken away as a whole.
     Pool(PoolName),
+    /// What a pool is on, a directory, a device or an image, while one is made there, brought from there
+    /// or taken off: none that is recorded has a name then.
+    PoolPlace(PathBuf),
     /// A volume's name, while a volume is made under it.
     Name(WorkspaceName, String),
     /// A snapshot's name, while a snapshot is made under it.
@@ -120,6 +123,7 @@ fn still_working(lock: &Lock) -> Error {
         Lock::Alias(name) => format!("volume {name}"),
         Lock::Workspace(name) => format!("workspace {name}"),
         Lock::Pool(name) => format!("pool {name}"),
+        Lock::PoolPlace(path) => format!("the pool on {}", path.display()),
         Lock::Name(workspace, name) => format!("volume {workspace}/{name}"),
         Lock::SnapshotName(key) => format!("snapshot {}/{}", key.workspace, key.name),
         Lock::Target(path) => format!("target {}", path.display()),

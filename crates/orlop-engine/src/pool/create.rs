@@ -149,6 +149,7 @@ fn make(core: &Core, caller: Option<&Caller>, request: &PoolRequest) -> Result<P
     let object = format!("pool {}", request.name);
     let id = PoolId(Uuid::now_v7());
     let (path, on) = prepare(core, caller, id, request, &object)?;
+    let _place = core.locks.take(place(&path, &on), Deadline::usual())?;
     let intent = Intent::CreatePool { pool: id, path: text(&path)?.to_owned(), medium: on.clone() };
     let operation = core.operation(caller, None, intent);
     let operation_id = operation.id;
@@ -214,11 +215,20 @@ fn make(core: &Core, caller: Option<&Caller>, request: &PoolRequest) -> Result<P
         }
         Err(error) => {
             if let Err(left) = undo(core, operation_id, &path, id, &on) {
-                tracing::warn!(%left, "an unfinished pool is taken back at the next start");
+                tracing::warn!(%left, "an unfinished pool is taken back later");
             }
             Err(error)
         }
     }
+}
+
+/// What is locked while something is done to what a pool is on.
+pub(crate) fn place(path: &Path, on: &Medium) -> Lock {
+    Lock::PoolPlace(match on {
+        Medium::Directory => path.to_owned(),
+        Medium::Device { device } => device.into(),
+        Medium::Image { file, .. } => file.into(),
+    })
 }
 
 /// A path as the journal keeps it, which is text.

@@ -191,11 +191,24 @@ pub(crate) fn settle(
     let object = format!("pool {}", row.name);
     confirm(core, row.id, &row.name)?;
     let directory = open(&row, &object)?;
+    // Others may have changed the record since: what this adds is added to what it says now.
+    let capacity = match (&row.medium, to) {
+        (Medium::Image { size: now, .. }, Some(to)) if to <= *now => {
+            core.store.write(move |tx| operations::finish(tx, operation))?;
+            return Ok(row);
+        }
+        (Medium::Image { size: now, .. }, Some(to)) => {
+            Size::from_bytes(row.capacity.bytes().saturating_add(to.bytes() - now.bytes()))
+        }
+        (Medium::Directory | Medium::Device { .. } | Medium::Image { .. }, _) => capacity.max(row.capacity),
+    };
     let (on, length) = match (&row.medium, to) {
         (Medium::Image { file, sparse, .. }, Some(to)) => {
             let path = Path::new(file);
             let opened = image::open_existing(path).on(&object)?;
             if !sparse {
+                let has = image::space_of(&opened).on(&object)?.allocated;
+                require_room(core, path, to.bytes().saturating_sub(has), *sparse, &object)?;
                 image::preallocate(&opened, to.bytes()).on(&object)?;
             }
             if image::space_of(&opened).on(&object)?.length < to.bytes() {

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use orlop_model::{
-    Error, ErrorKind, Result, SnapshotGroupId, SnapshotId, VolumeId,
+    Error, ErrorKind, PoolId, Result, SnapshotGroupId, SnapshotId, VolumeId,
     resource::{Outcome, SnapshotState, VolumeState},
 };
 use orlop_sys::target;
@@ -72,8 +72,12 @@ pub(crate) fn recover(core: &Core, recovery: &mut Recovery) -> Result<()> {
 /// it is settled, its volume is taken for one that is worked on.
 pub(crate) fn tend(core: &Core) -> Result<()> {
     for operation in core.store.read(operations::unfinished)? {
-        // Whoever has the lock is at it.
-        let Some(_held) = lock_of(&operation).and_then(|lock| core.locks.try_take(lock)) else { continue };
+        // Whoever has a lock is at it.
+        let Some(locks) = locks_of(core, &operation)? else { continue };
+        let held: Option<Vec<_>> = locks.into_iter().map(|lock| core.locks.try_take(lock)).collect();
+        if held.is_none() {
+            continue;
+        }
         if core.store.read(|r| operations::is_open(r, operation.id))?
             && let Err(error) = settle(core, &operation)
         {
@@ -83,13 +87,17 @@ pub(crate) fn tend(core: &Core) -> Result<()> {
     Ok(())
 }
 
-/// What is locked while an operation is under way. None of those that are not settled while the engine
-/// runs: deletions of volumes, which others go on with, and what is done to pools as a whole.
-fn lock_of(operation: &OperationRow) -> Option<Lock> {
-    match operation.intent {
-        Intent::DeleteSnapshot { snapshot } => Some(Lock::Snapshot(snapshot)),
+/// What is locked while an operation is under way, in order. `None` of those that are not settled while
+/// the engine runs: deletions of volumes, which others go on with.
+fn locks_of(core: &Core, operation: &OperationRow) -> Result<Option<Vec<Lock>>> {
+    let of_pool = |id: PoolId| -> Result<Vec<Lock>> {
+        let row = core.store.read(|r| pools::by_id(r, id))?;
+        Ok(row.into_iter().map(|row| Lock::Pool(row.name)).collect())
+    };
+    Ok(match &operation.intent {
+        Intent::DeleteSnapshot { snapshot } => Some(vec![Lock::Snapshot(*snapshot)]),
         Intent::SnapshotGroup { group } | Intent::DeleteSnapshotGroup { group } => {
-            Some(Lock::SnapshotGroup(group))
+            Some(vec![Lock::SnapshotGroup(*group)])
         }
         Intent::Create { .. }
         | Intent::Configure
@@ -101,14 +109,18 @@ fn lock_of(operation: &OperationRow) -> Option<Lock> {
         | Intent::Wipe { .. }
         | Intent::Repair
         | Intent::Snapshot { .. }
-        | Intent::Restore { .. } => operation.volume.map(Lock::Volume),
-        Intent::Delete { .. }
-        | Intent::CreatePool { .. }
-        | Intent::RemovePool { .. }
-        | Intent::ImportPool { .. }
-        | Intent::GrowPool { .. }
-        | Intent::ExportPool { .. } => None,
-    }
+        | Intent::Restore { .. } => operation.volume.map(|id| vec![Lock::Volume(id)]),
+        Intent::CreatePool { pool: id, path, medium }
+        | Intent::RemovePool { pool: id, path, medium }
+        | Intent::ImportPool { pool: id, path, medium } => {
+            let mut locks = of_pool(*id)?;
+            locks.push(pool::create::place(Path::new(path), medium));
+            Some(locks)
+        }
+        // Of one that is not recorded any more only the entry is left.
+        Intent::GrowPool { pool: id, .. } | Intent::ExportPool { pool: id } => Some(of_pool(*id)?),
+        Intent::Delete { .. } => None,
+    })
 }
 
 /// What is in the journal for a volume that a failed attempt left as it is. The caller holds its lock.

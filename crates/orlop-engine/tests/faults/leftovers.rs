@@ -3,7 +3,10 @@
 use std::time::{Duration, Instant};
 
 use orlop_engine::*;
-use orlop_model::{ErrorKind, resource::Outcome};
+use orlop_model::{
+    ErrorKind, PoolName, Size,
+    resource::{Medium, Outcome},
+};
 use orlop_testkit::{Part, command::eventually, require};
 
 use crate::{harness::*, rows, scenarios::PLAIN};
@@ -114,4 +117,65 @@ fn whatever_is_done_next_begins_with_what_is_left() {
             world.detach(volume.manifest.name.as_str(), "last").unwrap();
         }
     }
+}
+
+/// What was begun with pools as a whole is not kept until the next start either.
+#[test]
+fn what_is_left_of_pools_is_settled_without_a_restart() {
+    require!(Part::Loop, Part::Sqlite3, Part::Xfs);
+    let world = World::new("left-pools");
+    let name: PoolName = "other".parse().unwrap();
+    let size = |mib: u64| Size::from_bytes(mib * MIB);
+    let place = PoolPlace::Image { file: world.join("other.img"), size: size(320), sparse: false };
+    let request = PoolRequest { name: name.clone(), place, capacity: None, overcommit: None };
+    let made = world.engine().create_pool(&ROOT, &request).unwrap().resource;
+    let settled = || {
+        let all = || rows(&world, "SELECT kind FROM operations");
+        assert!(eventually(Duration::from_secs(30), || all().is_empty()), "{}", all());
+    };
+    let grow = |mib: u64| {
+        let request = GrowRequest { size: Some(size(mib)), capacity: None };
+        world.engine().grow_pool(&ROOT, &name, &request)
+    };
+    let pool = || world.engine().pool(&ROOT, &name).unwrap();
+    {
+        let _fault = fault::inject("pool.grow-device=eio");
+        fails(grow(400), ErrorKind::Host);
+    }
+    assert_eq!(rows(&world, "SELECT kind FROM operations").trim(), "growPool", "or this shows nothing");
+    settled();
+    assert_eq!(pool().capacity.bytes(), made.capacity.bytes() + 80 * MIB);
+    // What was overtaken by a larger one changes nothing any more.
+    {
+        let _fault = fault::inject("pool.grow-image=eio");
+        fails(grow(440), ErrorKind::Host);
+    }
+    grow(480).unwrap();
+    settled();
+    assert_eq!(pool().capacity.bytes(), made.capacity.bytes() + 160 * MIB);
+    assert_eq!(std::fs::metadata(world.join("other.img")).unwrap().len(), 480 * MIB);
+    assert!(matches!(pool().medium, Medium::Image { size, .. } if size.bytes() == 480 * MIB));
+
+    world.engine().export_pool(&ROOT, &name).unwrap();
+    let import = || {
+        let place = ImportPlace::Image(world.join("other.img"));
+        let request = ImportRequest { name: Some(name.clone()), place, capacity: None, overcommit: None };
+        world.engine().import_pool(&ROOT, &request)
+    };
+    {
+        let _fault = fault::inject("pool.import-described=eio");
+        fails(import(), ErrorKind::Host);
+    }
+    assert_eq!(rows(&world, "SELECT kind FROM operations").trim(), "importPool", "or this shows nothing");
+    settled();
+    world.apply("data", &format!("{PLAIN}, pool: other")).unwrap();
+    world.inside("data", |path| std::fs::write(path.join("file"), "cargo").unwrap());
+    world.destroy("data");
+    {
+        let _fault = fault::inject("pool.erased=eio");
+        fails(world.engine().remove_pool(&ROOT, &name), ErrorKind::Host);
+    }
+    settled();
+    assert!(!world.join("other.img").exists());
+    world.assert_nothing_mounted();
 }

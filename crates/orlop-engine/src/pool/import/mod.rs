@@ -64,6 +64,7 @@ pub(crate) fn import(core: &Core, caller: &Caller, request: &ImportRequest) -> R
     };
     let object = format!("pool {name}");
     let _held = core.locks.take(Lock::Pool(name.clone()), Deadline::usual())?;
+    let _place = core.locks.take(create::place(&path, &on), Deadline::usual())?;
     if let Some(row) = &known {
         if row.path != path {
             return Err(Error::new(
@@ -95,7 +96,7 @@ pub(crate) fn import(core: &Core, caller: &Caller, request: &ImportRequest) -> R
     if taken.is_err()
         && let Err(left) = settle(core, operation_id, id, &path, &on)
     {
-        tracing::warn!(%left, "an import that failed is settled at the next start");
+        tracing::warn!(%left, "an import that failed is settled later");
     }
     taken
 }
