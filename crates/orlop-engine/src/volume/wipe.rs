@@ -131,10 +131,11 @@ fn spare(core: &Core, row: &VolumeRow, who: &str) -> Result<()> {
     Ok(())
 }
 
-/// What its filesystem is made with anew, where it has another size than it was made with: what was
-/// pinned for that may not be possible for this one.
+/// What its filesystem is made with anew, where it has another size than it was made with, whose pinned
+/// parameters may not be possible for this one; and where they are not known, as of an imported one.
 fn remade(row: &VolumeRow, image: &Image) -> Result<Option<ImagePlacement>> {
-    if row.created_size == row.placement.size {
+    let known = image.placement.filesystem().is_none_or(|made| !made.format.arguments.is_empty());
+    if known && row.created_size == row.placement.size {
         return Ok(None);
     }
     let mut spec = row.manifest.volume.clone();

@@ -282,3 +282,34 @@ fn what_is_wiped_comes_from_nowhere_and_has_the_size_that_it_is_made_with() {
     world.apply("copy", &grown.replace("300Mi", "400Mi").replace("volume origin", "snapshot s")).unwrap();
     world.inside("copy", |path| assert_eq!(std::fs::read_dir(path).unwrap().count(), 0));
 }
+
+/// How its filesystem was made is not believed of what is imported: it is made as for a new one.
+#[test]
+fn what_was_imported_is_wiped_too() {
+    require!(Part::Loop);
+    let mut world = world("wipe-imported");
+    let volume = used(&world, "");
+    world.detach("data", "one").unwrap();
+    let path = world.pool_path();
+    world.crash();
+    for file in ["orlop.db", "orlop.db-wal", "orlop.db-shm"] {
+        let _ = std::fs::remove_file(world.config.state_dir.join(file));
+    }
+    world.start();
+    let request = orlop_engine::ImportRequest {
+        name: None,
+        place: orlop_engine::ImportPlace::Directory(path),
+        capacity: None,
+        overcommit: None,
+    };
+    world.engine().import_pool(&ROOT, &request).unwrap();
+    assert_eq!(world.volume("data").status.id, volume.status.id);
+    world.attach("data", "one").unwrap();
+    world.detach("data", "one").unwrap();
+    assert!(eventually(SOON, || wiped(&world)), "{:?}", world.events());
+    let path = world.attach("data", "two").unwrap().path;
+    assert_eq!(std::fs::read_dir(&path).unwrap().count(), 0);
+    std::fs::write(path.join("file"), "new").unwrap();
+    let described = std::fs::read_to_string(world.directory(&volume).join("volume.json")).unwrap();
+    assert!(!described.contains("\"arguments\": []"), "{described}");
+}
