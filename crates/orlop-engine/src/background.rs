@@ -19,7 +19,7 @@ use crate::{
     notify,
     observation::watch,
     pool::{medium, room, share},
-    reconcile::operations,
+    reconcile::{descriptions, operations},
     request::VolumeQuery,
     snapshot,
     store::{attachments, volumes},
@@ -175,6 +175,7 @@ fn tend_all(core: &Core) {
         (CAPACITY, purge::expire, None),
     ];
     logged("looking at all images", look_at_all(core));
+    logged("describing what is there", descriptions::bring_up_to_date(core));
     loop {
         logged("finishing deletions", finish_deletions(core));
         logged("settling what stuck", operations::tend(core));

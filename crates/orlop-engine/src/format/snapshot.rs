@@ -9,7 +9,7 @@ use orlop_model::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Origin, Placement, decode, encode};
+use super::{FileAlias, Origin, Placement, decode, encode};
 use crate::store::SnapshotRow;
 
 /// What `snapshot.json` says. Names and how long it is kept are in `manifest`; sizes are bytes.
@@ -58,6 +58,9 @@ pub struct SnapshotFile {
     pub reserved_bytes: u64,
     /// How its data is kept.
     pub placement: Placement,
+    /// The names by which orchestrators asked for it. In order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<FileAlias>,
 }
 
 /// The group that a snapshot is one of.
@@ -75,7 +78,7 @@ pub struct FileGroup {
 
 impl SnapshotFile {
     /// What the file of that record says.
-    pub fn of(row: &SnapshotRow) -> Self {
+    pub fn of(row: &SnapshotRow, aliases: Vec<FileAlias>) -> Self {
         Self {
             format: if row.group.is_some() { super::OF_GROUPS } else { super::format_of(&row.detail) },
             id: row.id,
@@ -101,6 +104,7 @@ impl SnapshotFile {
             size_bytes: row.size.bytes(),
             reserved_bytes: row.reserved.bytes(),
             placement: row.detail.clone(),
+            aliases,
         }
     }
 

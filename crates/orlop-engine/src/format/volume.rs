@@ -54,6 +54,9 @@ pub struct VolumeFile {
     /// all that they called it. In order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<FileAlias>,
+    /// Whether it lives as long as the pod that it was made for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ephemeral: bool,
 }
 
 /// A front's name for a volume, as `volume.json` has it.
@@ -129,6 +132,7 @@ impl VolumeFile {
             initialised: row.placement.initialised,
             placement: row.placement.detail.clone(),
             aliases,
+            ephemeral: row.ephemeral,
         }
     }
 

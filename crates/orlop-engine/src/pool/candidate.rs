@@ -110,6 +110,11 @@ pub(crate) fn snapshot(paths: &PoolPaths, pool: PoolId, id: SnapshotId) -> Resul
         SnapshotState::Pending => return Err("it was never finished".to_owned()),
         SnapshotState::Active | SnapshotState::Deleting | SnapshotState::Error => {}
     }
+    for alias in &file.aliases {
+        if let Some(front) = front_of_snapshots(&alias.front) {
+            alias::check_of(front, &alias.name).map_err(|error| error.message)?;
+        }
+    }
     let path = paths.snapshot_image(id);
     let found = image(&path, file.size_bytes, &file.placement)?;
     if found.nlink() != 1 {
@@ -131,6 +136,14 @@ pub(crate) fn front(word: &str) -> Option<Front> {
         Front::Manifest | Front::Host => false,
     };
     Front::ALL.into_iter().find(|front| front.as_str() == word).filter(named)
+}
+
+/// The same where it has names of its own for snapshots.
+pub(crate) fn front_of_snapshots(word: &str) -> Option<Front> {
+    front(word).filter(|front| match front {
+        Front::Csi => true,
+        Front::Docker | Front::Podman | Front::Manifest | Front::Host => false,
+    })
 }
 
 fn description(directory: &Path, record: &Path) -> Result<Vec<u8>, String> {

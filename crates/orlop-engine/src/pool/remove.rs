@@ -53,6 +53,7 @@ pub(crate) fn remove(core: &Core, caller: &Caller, name: &PoolName) -> Result<()
         .object(&object)
         .hint(format!("see what it is: orlop pool check {name}; nothing was removed")));
     }
+    let _place = core.locks.take(create::place(&row.path, &row.medium), Deadline::usual())?;
     core.blanks.forget(row.id);
     if let Some(who) = release(core, &row, &object)? {
         bring_back(core, &row)?;
@@ -233,7 +234,7 @@ pub(crate) fn export(core: &Core, caller: &Caller, name: &PoolName) -> Result<Ex
             describe::write(core, &paths, volume)?;
         }
         for snapshot in &kept {
-            snapshot::describe::write(&paths, snapshot)?;
+            snapshot::describe::write(core, &paths, snapshot)?;
         }
         mark(&paths, Some(Core::now()), &object)?;
         durable::sync_filesystem(paths.root()).on(&object)?;
@@ -265,7 +266,7 @@ pub(crate) fn export(core: &Core, caller: &Caller, name: &PoolName) -> Result<Ex
     })();
     if let Err(error) = forgotten {
         if let Err(left) = undo_export(core, operation_id, row.id) {
-            tracing::warn!(%left, "an export that failed is taken back at the next start");
+            tracing::warn!(%left, "an export that failed is taken back later");
         }
         return Err(error);
     }

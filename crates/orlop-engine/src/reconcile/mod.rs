@@ -1,8 +1,9 @@
 //! The store says what should be, disk and kernel say what is; here the three are compared. At start
 //! all of it, before the engine is ready: the journal (`operations`), mounts (`attachments`), and what
-//! lies in the pools (`images`). Nothing that can't be accounted for is ever deleted.
+//! lies in the pools (`images`); what lies there as text follows later (`descriptions`). Nothing that can't be accounted for is ever deleted.
 
 pub(crate) mod attachments;
+pub(crate) mod descriptions;
 pub(crate) mod images;
 pub(crate) mod operations;
 

@@ -356,7 +356,7 @@ pub(crate) fn complete(
     if let Ok(space) = host_image::space(&paths.snapshot_image(row.id)) {
         row.reserved = Size::from_bytes(space.allocated);
     }
-    describe::write_ahead(paths, &row)?;
+    describe::write_ahead(core, paths, &row)?;
     durable::sync_directory(&paths.snapshots()).on(&object)?;
     fault::point(Point::SnapshotDescribed)?;
     let how = told_how(row.consistency, paused);

@@ -7,22 +7,22 @@ use super::object;
 use crate::{
     core::Core,
     fault::{self, Point},
-    format::{PoolPaths, SnapshotFile},
+    format::{FileAlias, PoolPaths, SnapshotFile},
     host::On,
     locks::Lock,
     pool,
-    store::{SnapshotRow, snapshots},
+    store::{SnapshotAliasRow, SnapshotRow, snapshot_aliases, snapshots},
 };
 
 /// Writes what the file of that record says, durably and as a whole.
-pub(crate) fn write(paths: &PoolPaths, row: &SnapshotRow) -> Result<()> {
-    let bytes = SnapshotFile::of(row).encode()?;
+pub(crate) fn write(core: &Core, paths: &PoolPaths, row: &SnapshotRow) -> Result<()> {
+    let bytes = file(core, row)?.encode()?;
     durable::write_file(&paths.snapshot_record(row.id), &bytes, 0o600).on(&object(row))
 }
 
 /// The same for a record whose next change is about to be committed.
-pub(crate) fn write_ahead(paths: &PoolPaths, row: &SnapshotRow) -> Result<()> {
-    write(paths, &SnapshotRow { generation: row.generation + 1, ..row.clone() })
+pub(crate) fn write_ahead(core: &Core, paths: &PoolPaths, row: &SnapshotRow) -> Result<()> {
+    write(core, paths, &SnapshotRow { generation: row.generation + 1, ..row.clone() })
 }
 
 /// Has the files of a volume's snapshots say its name. One that somebody works on goes another time:
@@ -43,11 +43,19 @@ pub(crate) fn follow(core: &Core, volume: VolumeId) -> Result<bool> {
         };
         let now = core.store.read(|r| snapshots::by_id(r, row.id))?;
         if let Some(now) = now.filter(|now| differs(&paths, now)) {
-            write(&paths, &now)?;
+            write(core, &paths, &now)?;
             fault::point(Point::ChangeOfSnapshots)?;
         }
     }
     Ok(all)
+}
+
+/// What the file of that record should say.
+pub(crate) fn file(core: &Core, row: &SnapshotRow) -> Result<SnapshotFile> {
+    let known = core.store.read(|r| snapshot_aliases::of_snapshot(r, row.id))?;
+    let named =
+        |alias: SnapshotAliasRow| FileAlias { front: alias.front.as_str().to_owned(), name: alias.external };
+    Ok(SnapshotFile::of(row, known.into_iter().map(named).collect()))
 }
 
 /// What the file says, if it is whole and of that snapshot.

@@ -274,7 +274,7 @@ fn effect(
     durable::link_file(image.path(), &kept).on(object)?;
     fault::point(Point::RestoreKept)?;
     let active = SnapshotRow { state: SnapshotState::Active, ..before.clone() };
-    describe::write_ahead(paths, &active)?;
+    describe::write_ahead(core, paths, &active)?;
     durable::sync_directory(&paths.snapshots()).on(object)?;
     fault::point(Point::RestoreDescribed)?;
     durable::replace_file(&next, image.path()).on(object)?;

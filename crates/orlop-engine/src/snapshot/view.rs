@@ -84,7 +84,7 @@ pub(crate) fn configure(
         Ok(row)
     })?;
     // Needs no intent: the record is the truth, and the file is written anew with every change.
-    describe::write(&paths, &row)?;
+    describe::write(core, &paths, &row)?;
     Ok(Applied { outcome: Outcome::Configured, changes, resource: one(row) })
 }
 

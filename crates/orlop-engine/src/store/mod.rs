@@ -18,6 +18,7 @@
 pub mod aliases;
 pub mod attachments;
 mod connection;
+pub mod described;
 pub mod events;
 mod failure;
 pub mod incoming;

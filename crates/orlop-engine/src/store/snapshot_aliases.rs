@@ -31,6 +31,20 @@ pub fn find(r: &Reader<'_>, front: Front, external: &str) -> Result<Option<Snaps
     id.map_or(Ok(None), |id| snapshots::by_id(r, id))
 }
 
+/// All names of a snapshot.
+pub fn of_snapshot(r: &Reader<'_>, snapshot: SnapshotId) -> Result<Vec<SnapshotAliasRow>> {
+    let sql = "SELECT front, external, created_at FROM snapshot_aliases WHERE snapshot_id = ?1
+        ORDER BY front, external";
+    r.all("list aliases", sql, [Word(&snapshot)], |row| {
+        Ok(SnapshotAliasRow {
+            front: row.get::<_, Word<_>>(0)?.0,
+            external: row.get(1)?,
+            snapshot,
+            created_at: row.get::<_, At>(2)?.0,
+        })
+    })
+}
+
 /// Records an alias.
 pub fn insert(tx: &Tx<'_>, alias: &SnapshotAliasRow) -> Result<()> {
     let sql = "INSERT INTO snapshot_aliases (front, external, snapshot_id, node, created_at)

@@ -23,14 +23,15 @@ impl Check<'_> {
             return self.found(Difference::BadImage, title, about, why, || Ok(false));
         }
         let paths = self.paths.clone();
+        let (core, wanted) = (self.core, describe::file(self.core, row)?);
         let stale = match describe::read(&paths, row) {
             None => Some("its snapshot.json is missing or damaged"),
-            Some(file) if same(file.clone(), SnapshotFile::of(row)) => None,
+            Some(file) if same(file.clone(), wanted) => None,
             Some(_) => Some("its snapshot.json says something else than its record"),
         };
         if let Some(detail) = stale {
             self.found(Difference::StaleDescription, title.clone(), about, detail.to_owned(), || {
-                describe::write(&paths, row).map(|()| true)
+                describe::write(core, &paths, row).map(|()| true)
             })?;
         }
         let record = paths.snapshot_record(row.id);

@@ -1,4 +1,4 @@
-//! What fronts call the volumes that were found. A name that means something here already goes on
+//! What fronts call the volumes and snapshots that were found. A name that means something here already goes on
 //! meaning that: nobody's `docker run -v NAME` gets what was just brought in its place.
 
 use std::collections::BTreeSet;
@@ -12,7 +12,7 @@ use crate::{
     core::Core,
     format::FileAlias,
     pool::candidate,
-    store::{AliasRow, VolumeRow, aliases},
+    store::{AliasRow, SnapshotAliasRow, SnapshotRow, VolumeRow, aliases, snapshot_aliases},
     volume::{aliased, create},
 };
 
@@ -60,5 +60,35 @@ impl Aliases {
             }
             aliased::hides(r, front, name, row.id)
         })
+    }
+}
+
+/// The same of the names by which orchestrators asked for snapshots.
+#[derive(Debug, Default)]
+pub(super) struct SnapshotAliases {
+    pub(super) given: Vec<SnapshotAliasRow>,
+    taken: BTreeSet<(Front, String)>,
+}
+
+impl SnapshotAliases {
+    /// Gives a snapshot the names that are free; why others are not given is added to `detail`.
+    pub(super) fn give(
+        &mut self,
+        core: &Core,
+        row: &SnapshotRow,
+        known_as: &[FileAlias],
+        detail: &mut Vec<String>,
+    ) -> Result<()> {
+        for FileAlias { front: word, name } in known_as {
+            let Some(front) = candidate::front_of_snapshots(word) else { continue };
+            let known = core.store.read(|r| snapshot_aliases::find(r, front, name))?;
+            if known.is_some() || !self.taken.insert((front, name.clone())) {
+                detail.push(format!("{word} knows another snapshot as {name}"));
+                continue;
+            }
+            let (external, created_at) = (name.clone(), Core::now());
+            self.given.push(SnapshotAliasRow { front, external, snapshot: row.id, created_at });
+        }
+        Ok(())
     }
 }

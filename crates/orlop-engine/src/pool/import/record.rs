@@ -4,7 +4,7 @@ use std::{collections::HashSet, path::Path};
 
 use orlop_model::{
     OperationId, PoolId, Result, WorkspaceName,
-    resource::{Medium, SnapshotState, VolumeState},
+    resource::{Medium, VolumeState},
 };
 
 use super::rows::Rows;
@@ -12,13 +12,13 @@ use crate::{
     core::Core,
     events::event,
     fault::{self, Point},
-    format::{PoolPaths, SnapshotFile},
-    locks::Lock,
     pool::{confirm, create::described, hold::Hold, medium, remove::mark},
+    reconcile::descriptions,
     request::Caller,
-    snapshot,
-    store::{PoolRow, aliases, events, operations, pools, snapshot_groups, snapshots, volumes, workspaces},
-    volume::describe,
+    store::{
+        PoolRow, aliases, events, operations, pools, snapshot_aliases, snapshot_groups, snapshots, volumes,
+        workspaces,
+    },
     workspace,
 };
 
@@ -89,6 +89,12 @@ pub(super) fn record(
             }
         }
         rows.snapshots.iter().try_for_each(|row| snapshots::insert(tx, row))?;
+        for alias in &rows.snapshot_aliases {
+            // As above.
+            if snapshot_aliases::find(tx, alias.front, &alias.external)?.is_none() {
+                snapshot_aliases::insert(tx, alias)?;
+            }
+        }
         told.iter().try_for_each(|told| events::append(tx, told).map(drop))
     })?;
     if let Some(hold) = hold {
@@ -118,49 +124,11 @@ pub(crate) fn settle(
             }
             core.pools.add_missing(&row);
             let paths = confirm(core, row.id, &row.name)?;
-            describe_volumes(core, id, &paths)?;
-            describe_snapshots(core, id, &paths)?;
+            // Of a pool that was known, others may be worked on meanwhile: whoever does so describes them.
+            descriptions::follow(core, id, &paths)?;
             mark(&paths, None, &object)?;
             fault::point(Point::PoolImportDescribed)?;
         }
     }
     core.store.write(move |tx| operations::finish(tx, operation))
-}
-
-/// Of a pool that was known, others may be worked on meanwhile: whoever does so describes them. What is
-/// missing on the disk has nothing to be described; a check names it.
-fn describe_volumes(core: &Core, pool: PoolId, paths: &PoolPaths) -> Result<()> {
-    for id in core.store.read(|r| volumes::ids_in_pool(r, pool))? {
-        let Some(_held) = core.locks.try_take(Lock::Volume(id)) else { continue };
-        let (row, begun) =
-            core.store.read(|r| Ok((volumes::by_id(r, id)?, !operations::of_volume(r, id)?.is_empty())))?;
-        let Some(row) = row.filter(|row| !begun && row.state != VolumeState::Pending) else { continue };
-        if !paths.volume(id).is_dir() {
-            continue;
-        }
-        let wanted = describe::file(core, &row)?;
-        if describe::read(paths, &row).is_none_or(|file| file != wanted) {
-            describe::write(core, paths, &row)?;
-        }
-    }
-    Ok(())
-}
-
-fn describe_snapshots(core: &Core, pool: PoolId, paths: &PoolPaths) -> Result<()> {
-    for id in core.store.read(|r| snapshots::ids_in_pool(r, pool))? {
-        let Some(_held) = core.locks.try_take(Lock::Snapshot(id)) else { continue };
-        let row = core.store.read(|r| snapshots::by_id(r, id))?;
-        let settled = |state| match state {
-            SnapshotState::Active | SnapshotState::Error => true,
-            SnapshotState::Pending | SnapshotState::Deleting => false,
-        };
-        let Some(row) = row.filter(|row| settled(row.state)) else { continue };
-        if !paths.snapshot(id).is_dir() {
-            continue;
-        }
-        if snapshot::describe::read(paths, &row).is_none_or(|file| file != SnapshotFile::of(&row)) {
-            snapshot::describe::write(paths, &row)?;
-        }
-    }
-    Ok(())
 }

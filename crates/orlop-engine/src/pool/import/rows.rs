@@ -6,12 +6,12 @@ use jiff::SignedDuration;
 use orlop_model::{
     Period, Result, Size, SnapshotName, VolumeId, VolumeName, WorkspaceName,
     pool_report::{ImportFate, ImportedSnapshot, ImportedVolume},
-    resource::{SnapshotState, VolumeState},
+    resource::{Front, SnapshotState, VolumeState},
 };
 use orlop_sys::image as host_image;
 
 use super::{
-    aliases::Aliases,
+    aliases::{Aliases, SnapshotAliases},
     groups::Groups,
     look::{Found, Shown},
     naming::suffixed,
@@ -21,8 +21,8 @@ use crate::{
     format::{PoolPaths, SnapshotFile, VolumeFile},
     request::SnapshotKey,
     store::{
-        AliasRow, PlacementRow, PoolRow, SnapshotGroupRow, SnapshotRow, VolumeRow, snapshot_groups,
-        snapshots, volumes,
+        AliasRow, PlacementRow, PoolRow, SnapshotAliasRow, SnapshotGroupRow, SnapshotRow, VolumeRow,
+        snapshot_groups, snapshots, volumes,
     },
 };
 
@@ -39,6 +39,8 @@ pub(super) struct Rows {
     /// Groups that the snapshots are of; some may be known already.
     pub(super) groups: Vec<SnapshotGroupRow>,
     pub(super) snapshots: Vec<SnapshotRow>,
+    /// Names of orchestrators for them.
+    pub(super) snapshot_aliases: Vec<SnapshotAliasRow>,
 }
 
 impl Rows {
@@ -61,8 +63,9 @@ pub(super) fn rows(core: &Core, pool: &PoolRow, found: Found, shown: &mut Shown)
     for row in &volumes {
         names.insert(row.id, (row.workspace.clone(), row.manifest.name.clone()));
     }
-    let (groups, snapshots) = snapshot_rows(core, pool, found.snapshots, &names, shown)?;
-    Ok(Rows { volumes, aliases, groups, snapshots })
+    let mut rows = Rows { volumes, aliases, ..Rows::default() };
+    snapshot_rows(core, pool, found.snapshots, &names, shown, &mut rows)?;
+    Ok(rows)
 }
 
 fn volume_rows(
@@ -114,11 +117,12 @@ fn snapshot_rows(
     found: Vec<SnapshotFile>,
     names: &HashMap<VolumeId, (WorkspaceName, VolumeName)>,
     shown: &mut Shown,
-) -> Result<(Vec<SnapshotGroupRow>, Vec<SnapshotRow>)> {
+    made: &mut Rows,
+) -> Result<()> {
     let (mut taken, mut groups) = (BTreeSet::new(), Groups::default());
-    let mut rows = Vec::new();
+    let (mut rows, mut aliases) = (Vec::new(), SnapshotAliases::default());
     for file in found {
-        let in_group = file.group.clone();
+        let (in_group, known_as) = (file.group.clone(), file.aliases.clone());
         let mut row = snapshot_row(core, pool, file);
         // Its volume may have another name here.
         let known = match names.get(&row.volume) {
@@ -145,6 +149,7 @@ fn snapshot_rows(
             detail.push(format!("there is a snapshot {}/{} already", key.workspace, key.name));
         }
         taken.insert((row.workspace.clone(), row.manifest.name.clone()));
+        aliases.give(core, &row, &known_as, &mut detail)?;
         let said = row.manifest.snapshot.retain.until(row.created_at);
         if let (Some(said), Some(at)) = (said, row.expires_at)
             && said != at
@@ -170,7 +175,8 @@ fn snapshot_rows(
             group.clone_from(now);
         }
     }
-    Ok((groups, rows))
+    (made.groups, made.snapshots, made.snapshot_aliases) = (groups, rows, aliases.given);
+    Ok(())
 }
 
 fn volume_row(core: &Core, pool: &PoolRow, file: VolumeFile) -> VolumeRow {
@@ -203,7 +209,8 @@ fn volume_row(core: &Core, pool: &PoolRow, file: VolumeFile) -> VolumeRow {
         created_size: Size::from_bytes(file.created_size_bytes.unwrap_or(file.size_bytes)),
         applied_set: None,
         source: file.source.clone(),
-        ephemeral: false,
+        // Only an orchestrator makes such.
+        ephemeral: file.ephemeral && file.created_by == Front::Csi,
         placement: PlacementRow {
             pool: pool.id,
             pool_name: pool.name.clone(),

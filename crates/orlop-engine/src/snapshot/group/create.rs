@@ -374,7 +374,7 @@ pub(super) fn complete(
         if let Ok(space) = host_image::space(&paths.snapshot_image(row.id)) {
             row.reserved = Size::from_bytes(space.allocated);
         }
-        describe::write_ahead(&paths, row)?;
+        describe::write_ahead(core, &paths, row)?;
         durable::sync_directory(&paths.snapshots()).on(&snapshot_object(row))?;
         if at == 0 {
             fault::point(Point::SnapshotGroupDescribing)?;

@@ -91,7 +91,7 @@ pub(super) fn configure(
     })?;
     for row in &rows {
         // Needs no intent: the record is the truth, and the file is written anew with every change.
-        describe::write(&pool::confirm(core, row.pool, &row.pool_name)?, row)?;
+        describe::write(core, &pool::confirm(core, row.pool, &row.pool_name)?, row)?;
     }
     let changes = vec!["snapshot.retain".to_owned()];
     Ok(Applied { outcome: Outcome::Configured, changes, resource: of(group, rows) })

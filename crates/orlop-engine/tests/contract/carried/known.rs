@@ -204,3 +204,94 @@ fn names_that_no_engine_allows_and_engines_that_nobody_knows() {
     }
     assert!(found(&world, &DOCKER, "odd_data").is_none());
 }
+
+/// An orchestrator asks again by the names it asked by, and finds what it made.
+#[test]
+fn what_an_orchestrator_made_is_found_again() {
+    require!(Part::Loop);
+    let mut world = World::new("known-csi");
+    let provision = |world: &World, external: &str, ephemeral: bool| {
+        let request = ProvisionRequest {
+            external: external.to_owned(),
+            workspace: "public".parse().unwrap(),
+            manifest: manifest("claim", "size: 16Mi, accessMode: ReadWriteOnce, type: temp"),
+            size: SizeRange::default(),
+            source: None,
+            ephemeral,
+        };
+        world.engine().provision(&CSI, &request, PATIENCE).unwrap()
+    };
+    let take = |world: &World, external: &str, volume: &Volume| {
+        let (external, name) = (external.to_owned(), "nightly".parse().unwrap());
+        let request = TakeRequest { external, volume: volume.status.id, name, tags: Vec::new() };
+        world.engine().take_snapshot(&CSI, &request, PATIENCE).unwrap()
+    };
+    let claim = provision(&world, "pvc-1", false).resource;
+    let inline = provision(&world, "csi-inline", true).resource;
+    let names = ["snap / \u{dc}nicode", "twice", "hers", "odd", "engine"];
+    let made: Vec<_> = names.iter().map(|name| take(&world, name, &claim).resource).collect();
+    let check = |world: &World| differences(&world.engine().check_pool(&ROOT, &default(), false).unwrap());
+    assert_eq!(check(&world), []);
+    let path = world.pool_path();
+    let file = |number: usize| directory_of(&path, made[number].status.id).join("snapshot.json");
+    lose_the_store(&mut world);
+    edit(&file(2), "\"hers\"", "\"twice\"");
+    edit(&file(3), "\"odd\"", "\"odd\\u0007\"");
+    edit(&file(4), "\"front\": \"csi\"", "\"front\": \"docker\"");
+    world.start();
+    let done = import(&world, &path);
+    let fates: Vec<_> = done.snapshots.iter().map(|snapshot| snapshot.fate).collect();
+    use ImportFate::{Imported, Refused};
+    assert_eq!(fates.iter().filter(|fate| **fate == Refused).count(), 1, "{done:#?}");
+    assert_eq!(fates.iter().filter(|fate| **fate == Imported).count(), 4, "{done:#?}");
+    let told = |number: usize| {
+        let id = made[number].status.id.to_string();
+        done.snapshots.iter().find(|shown| shown.directory == id).unwrap().detail.clone()
+    };
+    assert_eq!(told(2).as_deref(), Some("csi knows another snapshot as twice"));
+    assert_eq!(told(4), None);
+
+    let again = provision(&world, "pvc-1", false);
+    assert_eq!((again.outcome, again.resource.status.id), (Outcome::Unchanged, claim.status.id));
+    let again = provision(&world, "csi-inline", true);
+    assert_eq!((again.outcome, again.resource.status.id), (Outcome::Unchanged, inline.status.id));
+    assert!(again.resource.status.ephemeral && !world.by_id(&claim).unwrap().status.ephemeral);
+    for number in [0, 1] {
+        let again = take(&world, names[number], &claim);
+        assert_eq!((again.outcome, again.resource.status.id), (Outcome::Unchanged, made[number].status.id));
+    }
+    assert_eq!(take(&world, "engine", &claim).outcome, Outcome::Created, "no engine names snapshots");
+    // The one that was refused is what is still there.
+    assert_eq!(check(&world), [Difference::Unaccounted]);
+}
+
+/// What an older build wrote has no names of fronts: it is written anew at the first start of this one.
+#[test]
+fn what_was_described_before_there_were_names_is_described_anew() {
+    require!(Part::Loop, Part::Sqlite3);
+    let mut world = World::new("known-older");
+    let compose = called(&world, &DOCKER, "project_data", "public").resource;
+    let snapshot = TakeRequest {
+        external: "snap".to_owned(),
+        volume: compose.status.id,
+        name: "nightly".parse().unwrap(),
+        tags: Vec::new(),
+    };
+    let snapshot = world.engine().take_snapshot(&CSI, &snapshot, PATIENCE).unwrap().resource;
+    let files = [
+        world.directory(&compose).join("volume.json"),
+        directory_of(&world.pool_path(), snapshot.status.id).join("snapshot.json"),
+    ];
+    world.crash();
+    for file in &files {
+        let mut text: serde_json::Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+        assert!(text.as_object_mut().unwrap().remove("aliases").is_some(), "{}", file.display());
+        fs::write(file, serde_json::to_vec_pretty(&text).unwrap()).unwrap();
+    }
+    let forget = "DELETE FROM meta WHERE key = 'described'";
+    run(std::process::Command::new("sqlite3").arg(world.config.state_dir.join("orlop.db")).arg(forget)).ok();
+    world.start();
+    let check = |world: &World| differences(&world.engine().check_pool(&ROOT, &default(), false).unwrap());
+    assert!(eventually(PATIENCE, || check(&world).is_empty()), "{:?}", check(&world));
+    assert!(files.iter().all(|file| fs::read_to_string(file).unwrap().contains("\"aliases\"")));
+}

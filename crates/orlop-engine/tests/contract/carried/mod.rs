@@ -63,7 +63,11 @@ fn snapshot(world: &World, name: &str) -> Snapshot {
 }
 
 fn directory(world: &World, id: SnapshotId) -> PathBuf {
-    world.pool_path().join("snapshots").join(id.to_string())
+    directory_of(&world.pool_path(), id)
+}
+
+fn directory_of(pool: &Path, id: SnapshotId) -> PathBuf {
+    pool.join("snapshots").join(id.to_string())
 }
 
 fn edit(file: &Path, from: &str, to: &str) {
