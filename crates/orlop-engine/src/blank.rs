@@ -5,7 +5,7 @@
 //! holds and what was asked for lately.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -55,6 +55,8 @@ struct State {
     ready: HashMap<Kind, Vec<BlankName>>,
     /// When it was last asked for, and how it is made; nothing of those that are there from before.
     wanted: HashMap<Kind, (Instant, Option<ImagePlacement>)>,
+    /// The pools whose blanks were read. Before that nothing is made there.
+    read: HashSet<PoolId>,
 }
 
 impl Blanks {
@@ -74,6 +76,11 @@ impl Blanks {
         let mut state = self.state();
         state.want(kind, None);
         state.ready.entry(kind).or_default().push(name);
+    }
+
+    /// Whether those of a pool are still to be read; from now on they are not.
+    fn begin(&self, pool: PoolId) -> bool {
+        self.state().read.insert(pool)
     }
 
     /// A blank that was taken and not used.
@@ -97,6 +104,7 @@ impl Blanks {
         let mut state = self.state();
         state.ready.retain(|kind, _| kind.pool != pool);
         state.wanted.retain(|kind, _| kind.pool != pool);
+        state.read.remove(&pool);
     }
 
     /// A kind that lacks a blank.
@@ -112,7 +120,7 @@ impl Blanks {
     fn unwanted(&self) -> Vec<(Kind, BlankName)> {
         let mut state = self.state();
         state.wanted.retain(|_, (at, _)| at.elapsed() < WANTED_FOR);
-        let State { ready, wanted } = &mut *state;
+        let State { ready, wanted, read: _ } = &mut *state;
         let mut gone = Vec::new();
         ready.retain(|kind, names| {
             let keep = wanted.contains_key(kind);
@@ -135,35 +143,42 @@ impl State {
     }
 }
 
-/// Reads which blanks there are, at start. What a crash left half-made is removed: it is ours by its
-/// place and its name, and was never anybody's.
+/// Reads which blanks there are, at start, in the pools that are there.
 pub(crate) fn load(core: &Core) -> Result<()> {
     for row in core.store.read(pools::all)? {
-        let Ok(paths) = pool::confirm(core, row.id, &row.name) else { continue };
-        let entries = std::fs::read_dir(paths.blanks()).into_iter().flatten().flatten();
-        for entry in entries {
-            // Nothing else is ever made there.
-            if !entry.file_type().is_ok_and(|found| found.is_file()) {
-                continue;
+        if let Ok(paths) = pool::confirm(core, row.id, &row.name) {
+            load_of(core, &row, &paths)?;
+        }
+    }
+    Ok(())
+}
+
+/// Those of one pool, where that was not done yet: it was missing until now. What a crash left half-made
+/// is removed: it is ours by its place and its name, and was never anybody's. The caller holds the
+/// pool's lock, or nothing else runs yet.
+pub(crate) fn load_of(core: &Core, row: &PoolRow, paths: &PoolPaths) -> Result<()> {
+    if !core.blanks.begin(row.id) {
+        return Ok(());
+    }
+    let entries = std::fs::read_dir(paths.blanks()).into_iter().flatten().flatten();
+    for entry in entries {
+        // Nothing else is ever made there.
+        if !entry.file_type().is_ok_and(|found| found.is_file()) {
+            continue;
+        }
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        match name.parse::<BlankName>() {
+            Ok(blank) if core.config.blanks > 0 && blank.rule == image_format::RULE => {
+                let kind = Kind { pool: row.id, filesystem: blank.filesystem, size: blank.size };
+                core.blanks.found(kind, blank);
             }
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
-            match name.parse::<BlankName>() {
-                Ok(blank) if core.config.blanks > 0 && blank.rule == image_format::RULE => {
-                    let kind = Kind { pool: row.id, filesystem: blank.filesystem, size: blank.size };
-                    core.blanks.found(kind, blank);
-                }
-                Ok(blank) => remove(&paths, &blank),
-                Err(_)
-                    if name
-                        .strip_suffix(UNFINISHED)
-                        .is_some_and(|name| name.parse::<BlankName>().is_ok()) =>
-                {
-                    let object = format!("pool {}", row.name);
-                    durable::remove_file(&entry.path()).on(&object)?;
-                }
-                Err(_) => {}
+            Ok(blank) => remove(paths, &blank),
+            Err(_) if name.strip_suffix(UNFINISHED).is_some_and(|name| name.parse::<BlankName>().is_ok()) => {
+                let object = format!("pool {}", row.name);
+                durable::remove_file(&entry.path()).on(&object)?;
             }
+            Err(_) => {}
         }
     }
     Ok(())
@@ -199,6 +214,7 @@ pub(crate) fn tend(core: &Core) -> Result<bool> {
     // Not while the pool is made, checked or taken away.
     let Some(_held) = core.locks.try_take(Lock::Pool(row.name.clone())) else { return Ok(false) };
     let paths = pool::confirm(core, row.id, &row.name)?;
+    load_of(core, &row, &paths)?;
     if !has_room(core, &row, &placement)? {
         return Ok(false);
     }

@@ -7,6 +7,7 @@ use orlop_sys::durable;
 
 use super::{About, Check};
 use crate::{
+    blank,
     format::PoolPaths,
     host::On,
     pool::{
@@ -28,6 +29,7 @@ impl Check<'_> {
             let draft = path == durable::draft_of(&self.paths.marker());
             self.leftover_or_stranger(&path, draft)?;
         }
+        blank::load_of(self.core, self.row, &self.paths)?;
         let known_blanks = self.core.blanks.all(self.row.id);
         for (path, name) in entries(&self.paths.blanks()) {
             // A blank is nobody's, and one that is being made holds the pool's lock.
