@@ -114,15 +114,26 @@ fn differences(request: &ProvisionRequest, row: &VolumeRow) -> Vec<String> {
     if row.workspace != request.workspace {
         found.push(format!("workspace ({}, not {})", row.workspace, request.workspace));
     }
-    let from = row.source.as_ref().map(|origin| match origin.snapshot {
-        Some(snapshot) => SourceId::Snapshot(snapshot),
-        None => SourceId::Volume(origin.volume),
-    });
-    if from != request.source {
+    if !may_be_from(row, request.source) {
         found.push("source".to_owned());
     }
     found.extend(differing(&row.manifest.volume, &request.manifest.volume).into_iter().map(str::to_owned));
     found
+}
+
+/// Whether the volume may have been made from that. What it was put back to since, or that it was wiped, says
+/// nothing of how it was made.
+fn may_be_from(row: &VolumeRow, source: Option<SourceId>) -> bool {
+    let from = match &row.source {
+        Some(origin) if origin.volume == row.id => return true,
+        Some(origin) => Some(match origin.snapshot {
+            Some(snapshot) => SourceId::Snapshot(snapshot),
+            None => SourceId::Volume(origin.volume),
+        }),
+        None if !row.manifest.volume.volume_type.retains() => return true,
+        None => None,
+    };
+    from == source
 }
 
 /// The fields that a request decides and that are otherwise. Size and source are compared by themselves.

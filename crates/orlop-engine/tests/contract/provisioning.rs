@@ -253,3 +253,45 @@ fn pages_by_age_go_on_where_they_were() {
     let wrong = VolumeQuery { order: Order::ById, after: Some("shop.a".to_owned()), ..Default::default() };
     fails(world.engine().volumes(&CSI, &wrong), ErrorKind::InvalidArgument);
 }
+
+/// How a volume was made is not told by what became of its data since.
+#[test]
+fn a_repeated_request_finds_what_was_put_back_or_wiped() {
+    require!(Part::Loop);
+    let host = ScratchFs::xfs(1 << 30);
+    let world = World::over(host.path(), |_| ());
+    let origin = world.provision(&request("origin", "origin", Some(16))).unwrap().resource;
+    let snapshot = world.take("snap", origin.status.id).unwrap().resource.status.id;
+    let made_from = |external: &str, name: &str| ProvisionRequest {
+        source: Some(SourceId::Snapshot(snapshot)),
+        ..request(external, name, None)
+    };
+    let kept = world.provision(&made_from("kept", "kept")).unwrap().resource;
+    let mut scratch = made_from("scratch", "scratch");
+    scratch.manifest = manifest("scratch", &SPEC.replace("persistent", "temp, tempGracePeriod: 2s"));
+    let wiped = world.provision(&scratch).unwrap().resource;
+
+    let own = world.take("own", kept.status.id).unwrap().resource;
+    let key = SnapshotKey { workspace: own.workspace.clone(), name: own.manifest.name.clone() };
+    world.engine().restore(&ROOT, &key).unwrap();
+    let again = world.provision(&made_from("kept", "kept")).unwrap();
+    assert_eq!((again.outcome, again.resource.status.id), (Outcome::Unchanged, kept.status.id));
+
+    let which = VolumeRef::Id(wiped.status.id);
+    let attach = AttachRequest {
+        volume: which.clone(),
+        scope: Scope { id: "one".into(), shared: false, may_go_stale: false },
+        consumer: "one".into(),
+        read_only: false,
+        known_as: None,
+    };
+    world.engine().attach(&DOCKER, &attach, PATIENCE).unwrap();
+    world.engine().detach(&DOCKER, &which, "one", PATIENCE).unwrap();
+    assert!(orlop_testkit::command::eventually(PATIENCE, || world.told("Wiped")), "{:?}", world.events());
+    let again = world.provision(&scratch).unwrap();
+    assert_eq!((again.outcome, again.resource.status.id), (Outcome::Unchanged, wiped.status.id));
+    let other = ProvisionRequest { source: None, ..made_from("second", "second") };
+    world.provision(&other).unwrap();
+    let other = ProvisionRequest { source: Some(SourceId::Volume(origin.status.id)), ..other };
+    fails(world.provision(&other), ErrorKind::AlreadyExists);
+}
