@@ -13,7 +13,7 @@ use orlop_model::{
     Error, ErrorKind, OperationId, PoolName, Result, SnapshotManifest, SnapshotName, UsageSample, VolumeId,
     VolumeManifest, VolumeName, WorkspaceName,
     pool_report::{PoolCheck, PoolImport},
-    resource::{self, Pool, Restored, Snapshot, Volume, VolumeCheck, VolumePlan, Workspace},
+    resource::{self, Pool, Restored, Snapshot, SnapshotGroup, Volume, VolumeCheck, VolumePlan, Workspace},
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -26,8 +26,8 @@ use crate::{
         AdoptRequest, Applied, ApplyOptions, CheckOptions, DeleteOptions, Deleted, DeviceFilter,
         DeviceReport, EventFilter, EventList, GrowRequest, ImportRequest, List, MigrateRequest, MountFilter,
         MountRequest, Mounted, Page, PoolExported, PoolRequest, ReadinessReport, RenameRequest,
-        SnapshotFilter, SnapshotOptions, UndeleteRequest, VersionReport, VolumeCheckOptions, VolumeFilter,
-        WatchFilter, WorkspaceRequest,
+        SnapshotFilter, SnapshotGroupRequest, SnapshotOptions, UndeleteRequest, VersionReport,
+        VolumeCheckOptions, VolumeFilter, WatchFilter, WorkspaceRequest,
     },
 };
 
@@ -219,6 +219,32 @@ impl Client {
     /// Deletes a snapshot.
     pub async fn delete_snapshot(&self, workspace: &WorkspaceName, name: &SnapshotName) -> Result<()> {
         self.call(Operation::DeleteSnapshot, &[workspace.as_str(), name.as_str()], &(), EMPTY).await
+    }
+
+    /// Makes snapshots of several volumes at one moment or changes how long they are kept, and waits until they
+    /// are whole.
+    pub async fn apply_snapshot_group(
+        &self,
+        workspace: &WorkspaceName,
+        name: &SnapshotName,
+        request: &SnapshotGroupRequest,
+    ) -> Result<Applied<SnapshotGroup>> {
+        let path = [workspace.as_str(), name.as_str()];
+        self.call(Operation::ApplySnapshotGroup, &path, &(), Some(request)).await
+    }
+
+    /// A group of snapshots.
+    pub async fn snapshot_group(
+        &self,
+        workspace: &WorkspaceName,
+        name: &SnapshotName,
+    ) -> Result<SnapshotGroup> {
+        self.call(Operation::GetSnapshotGroup, &[workspace.as_str(), name.as_str()], &(), EMPTY).await
+    }
+
+    /// Deletes a group with all its snapshots.
+    pub async fn delete_snapshot_group(&self, workspace: &WorkspaceName, name: &SnapshotName) -> Result<()> {
+        self.call(Operation::DeleteSnapshotGroup, &[workspace.as_str(), name.as_str()], &(), EMPTY).await
     }
 
     /// Puts a volume back to a snapshot.

@@ -5,7 +5,7 @@ use orlop_model::{
     OperationId, PoolName, SnapshotManifest, SnapshotName, UsageSample, VolumeId, VolumeManifest, VolumeName,
     WorkspaceName,
     pool_report::{PoolCheck, PoolImport},
-    resource::{self, Pool, Restored, Snapshot, Volume, VolumeCheck, VolumePlan, Workspace},
+    resource::{self, Pool, Restored, Snapshot, SnapshotGroup, Volume, VolumeCheck, VolumePlan, Workspace},
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
@@ -13,8 +13,8 @@ use crate::types::{
     AdoptRequest, Applied, ApplyOptions, CheckOptions, DeleteOptions, Deleted, DeviceFilter, DeviceReport,
     EventFilter, EventList, GrowRequest, ImportRequest, List, MigrateRequest, MountFilter, MountRequest,
     Mounted, Page, PoolExported, PoolRequest, ReadinessReport, RenameRequest, SnapshotFilter,
-    SnapshotOptions, UndeleteRequest, VersionReport, VolumeCheckOptions, VolumeFilter, WatchFilter,
-    WorkspaceRequest,
+    SnapshotGroupRequest, SnapshotOptions, UndeleteRequest, VersionReport, VolumeCheckOptions, VolumeFilter,
+    WatchFilter, WorkspaceRequest,
 };
 
 /// What is done with a path.
@@ -211,6 +211,18 @@ operations! {
         "Puts a volume back to a snapshot.",
         "Refused while somebody uses the volume. What is in it until then is kept as a snapshot, which the answer names.",
         None, None, Answer::Json(of::<Restored>);
+    ApplySnapshotGroup, "applySnapshotGroup": Put "/v1/workspaces/{workspace}/snapshot-groups/{name}" [WORKSPACE, SNAPSHOT],
+        "Makes snapshots of several volumes at one moment, or changes how long they are kept.",
+        "Answers when all of them are whole, or says why none is made. Each is called like the group and its volume. All volumes in use are frozen together, which their pools have to share blocks for; of those that are block devices at most one may be in use.",
+        None, Some(of::<SnapshotGroupRequest>), Answer::Json(of::<Applied<SnapshotGroup>>);
+    GetSnapshotGroup, "getSnapshotGroup": Get "/v1/workspaces/{workspace}/snapshot-groups/{name}" [WORKSPACE, SNAPSHOT],
+        "Shows a group of snapshots.",
+        "With all its snapshots.",
+        None, None, Answer::Json(of::<SnapshotGroup>);
+    DeleteSnapshotGroup, "deleteSnapshotGroup": Delete "/v1/workspaces/{workspace}/snapshot-groups/{name}" [WORKSPACE, SNAPSHOT],
+        "Deletes a group with all its snapshots.",
+        "Their volumes, and what was made from them, stay. A snapshot of a group is not deleted alone.",
+        None, None, Answer::Nothing;
     ListWorkspaces, "listWorkspaces": Get "/v1/workspaces" [],
         "Lists workspaces.",
         "All of them, by name.",

@@ -1,7 +1,7 @@
 //! Requests and answers beyond the resources of `orlop-model`, in the shape they have on the wire.
 
 use orlop_model::{
-    MountAccess, PoolName, Size, VolumeName, WorkspaceName,
+    MountAccess, PoolName, Retain, Size, VolumeName, WorkspaceName,
     resource::{Deletion, Event, Front, Outcome, Pool, Severity, VolumeState},
 };
 use schemars::JsonSchema;
@@ -138,6 +138,18 @@ pub struct SnapshotOptions {
     /// share blocks; else that is refused.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub pause_writers: bool,
+}
+
+/// Snapshots of several volumes at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SnapshotGroupRequest {
+    /// The volumes, each once and at most 32, in the workspace of the group.
+    pub volumes: Vec<VolumeName>,
+    /// How long the snapshots are kept. Where nothing is said those that are there stay as they are, and new
+    /// ones are kept for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retain: Option<Retain>,
 }
 
 /// How a volume's filesystem is checked.

@@ -7,8 +7,8 @@
 use orlop_api::{
     AdoptRequest, ApplyOptions, CheckOptions, DeleteOptions, DeviceFilter, EventFilter, GrowRequest,
     ImportRequest, MigrateRequest, MountFilter, MountRequest, Operation, PoolRequest, RenameRequest,
-    SnapshotFilter, SnapshotOptions, UndeleteRequest, VolumeCheckOptions, VolumeFilter, WatchFilter,
-    WorkspaceRequest, body, openapi, query,
+    SnapshotFilter, SnapshotGroupRequest, SnapshotOptions, UndeleteRequest, VolumeCheckOptions, VolumeFilter,
+    WatchFilter, WorkspaceRequest, body, openapi, query,
 };
 use orlop_model::{
     Error, OperationId, PoolName, SnapshotManifest, VolumeId, VolumeManifest, VolumeName, WorkspaceName,
@@ -82,6 +82,10 @@ fn bodies(operation: Operation) -> (Taken, Vec<Value>) {
                     "owner": "a", "layer": "system", "snapshot": {"volume": "a", "retain": "7d"},
                 }),
             ],
+        ),
+        Operation::ApplySnapshotGroup => (
+            takes::<SnapshotGroupRequest>,
+            vec![json!({"volumes": ["a", "b"]}), json!({"volumes": ["a"], "retain": "7d"})],
         ),
         Operation::PutWorkspace => (
             takes::<WorkspaceRequest>,

@@ -1,10 +1,10 @@
 //! What the engine says of volumes and snapshots, in the interface's words.
 
 use orlop_engine::SourceId;
-use orlop_model::resource::{Capacity, Snapshot, SnapshotState, Volume, VolumeState};
+use orlop_model::resource::{Capacity, Snapshot, SnapshotGroup, SnapshotState, Volume, VolumeState};
 
 use crate::{
-    protocol::{self, VolumeCondition, VolumeContentSource, volume_content_source},
+    protocol::{self, VolumeCondition, VolumeContentSource, VolumeGroupSnapshot, volume_content_source},
     topology::Node,
 };
 
@@ -62,13 +62,24 @@ pub(crate) fn snapshot(snapshot: &Snapshot) -> protocol::Snapshot {
         size_bytes: bytes(status.size.bytes()),
         snapshot_id: status.id.to_string(),
         source_volume_id: status.volume_id.to_string(),
-        creation_time: Some(prost_types::Timestamp {
-            seconds: status.created_at.as_second(),
-            nanos: status.created_at.subsec_nanosecond(),
-        }),
+        creation_time: Some(time(status.created_at.as_second(), status.created_at.subsec_nanosecond())),
         ready_to_use: is_cut(snapshot) && status.state == SnapshotState::Active,
-        group_snapshot_id: String::new(),
+        group_snapshot_id: status.group.as_ref().map(|group| group.id.to_string()).unwrap_or_default(),
     }
+}
+
+/// Snapshots of one moment.
+pub(crate) fn group(group: &SnapshotGroup) -> VolumeGroupSnapshot {
+    VolumeGroupSnapshot {
+        group_snapshot_id: group.id.to_string(),
+        snapshots: group.snapshots.iter().map(snapshot).collect(),
+        creation_time: Some(time(group.created_at.as_second(), group.created_at.subsec_nanosecond())),
+        ready_to_use: group.state == SnapshotState::Active,
+    }
+}
+
+fn time(seconds: i64, nanos: i32) -> prost_types::Timestamp {
+    prost_types::Timestamp { seconds, nanos }
 }
 
 /// Whether the data of a snapshot is there.

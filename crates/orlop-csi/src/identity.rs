@@ -37,6 +37,7 @@ impl Identity for Driver {
         let capabilities = [
             service(service::Type::ControllerService),
             service(service::Type::VolumeAccessibilityConstraints),
+            service(service::Type::GroupControllerService),
             Type::VolumeExpansion(expansion),
         ];
         let capabilities = capabilities.map(|kind| PluginCapability { r#type: Some(kind) });

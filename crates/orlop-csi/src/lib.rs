@@ -11,6 +11,7 @@ mod deployed;
 mod describe;
 mod driver;
 mod error;
+mod group;
 mod identity;
 mod node;
 mod parameters;

@@ -17,6 +17,8 @@ const CLAIM_NAMESPACE: &str = "csi.storage.k8s.io/pvc/namespace";
 const VOLUME_NAME: &str = "csi.storage.k8s.io/pv/name";
 const SNAPSHOT_NAME: &str = "csi.storage.k8s.io/volumesnapshot/name";
 const SNAPSHOT_NAMESPACE: &str = "csi.storage.k8s.io/volumesnapshot/namespace";
+const GROUP_NAME: &str = "csi.storage.k8s.io/volumegroupsnapshot/name";
+const GROUP_NAMESPACE: &str = "csi.storage.k8s.io/volumegroupsnapshot/namespace";
 const EPHEMERAL: &str = "csi.storage.k8s.io/ephemeral";
 const POD_NAME: &str = "csi.storage.k8s.io/pod.name";
 const POD_NAMESPACE: &str = "csi.storage.k8s.io/pod.namespace";
@@ -164,7 +166,7 @@ fn truth(value: &str) -> Result<bool, Fault> {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Origin<'a> {
     pub(crate) namespace: Option<&'a str>,
-    /// The name of the claim or the snapshot.
+    /// The name of the claim, the snapshot or the group.
     pub(crate) name: Option<&'a str>,
     /// The name of the persistent volume.
     volume: Option<&'a str>,
@@ -180,6 +182,11 @@ impl<'a> Origin<'a> {
     /// Of a snapshot.
     pub(crate) fn of_snapshot(map: &'a BTreeMap<String, String>) -> Self {
         Self::new(map, "volumesnapshot", SNAPSHOT_NAMESPACE, SNAPSHOT_NAME)
+    }
+
+    /// Of snapshots of one moment.
+    pub(crate) fn of_group(map: &'a BTreeMap<String, String>) -> Self {
+        Self::new(map, "volumegroupsnapshot", GROUP_NAMESPACE, GROUP_NAME)
     }
 
     /// Of a pod, in what is said of a volume when it is published.

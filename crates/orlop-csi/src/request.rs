@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use orlop_engine::SizeRange;
-use orlop_model::{Error, ErrorKind, Result, Size, SnapshotId, VolumeId};
+use orlop_model::{Error, ErrorKind, Result, Size, SnapshotGroupId, SnapshotId, VolumeId};
 
 use crate::protocol::CapacityRange;
 
@@ -72,6 +72,19 @@ pub(crate) fn snapshot_id(field: &str, text: &str) -> Result<Option<SnapshotId>>
 pub(crate) fn known_snapshot(field: &str, text: &str) -> Result<SnapshotId> {
     snapshot_id(field, text)?.ok_or_else(|| {
         Error::new(ErrorKind::NotFound, format!("there is no snapshot {}", shown(text))).object("snapshot_id")
+    })
+}
+
+/// The group of an id; `None` where no group could have it.
+pub(crate) fn group_id(field: &str, text: &str) -> Result<Option<SnapshotGroupId>> {
+    Ok(said(field, text)?.parse::<SnapshotGroupId>().ok().filter(|id| id.to_string() == text))
+}
+
+/// The same where the group has to be there.
+pub(crate) fn known_group(field: &str, text: &str) -> Result<SnapshotGroupId> {
+    group_id(field, text)?.ok_or_else(|| {
+        Error::new(ErrorKind::NotFound, format!("there is no snapshot group {}", shown(text)))
+            .object("group_snapshot_id")
     })
 }
 

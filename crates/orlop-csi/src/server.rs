@@ -8,7 +8,8 @@ use tonic::transport::Server;
 use crate::{
     driver::Driver,
     protocol::{
-        controller_server::ControllerServer, identity_server::IdentityServer, node_server::NodeServer,
+        controller_server::ControllerServer, group_controller_server::GroupControllerServer,
+        identity_server::IdentityServer, node_server::NodeServer,
     },
 };
 
@@ -23,10 +24,12 @@ const MESSAGE_LIMIT: usize = 1 << 20;
 pub async fn serve(driver: Driver, listener: UnixListener, stop: impl Future<Output = ()>) -> Result<()> {
     let identity = IdentityServer::new(driver.clone()).max_decoding_message_size(MESSAGE_LIMIT);
     let controller = ControllerServer::new(driver.clone()).max_decoding_message_size(MESSAGE_LIMIT);
+    let group = GroupControllerServer::new(driver.clone()).max_decoding_message_size(MESSAGE_LIMIT);
     let node = NodeServer::new(driver).max_decoding_message_size(MESSAGE_LIMIT);
     Server::builder()
         .add_service(identity)
         .add_service(controller)
+        .add_service(group)
         .add_service(node)
         .serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop)
         .await

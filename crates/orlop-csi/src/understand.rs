@@ -7,12 +7,14 @@ use crate::{
     access::Capability,
     controller::{snapshot_wish, volume_wish},
     error::Refusal,
+    group::group_wish,
     node::inline_wish,
     parameters::{CLASS, MUTABLE, Parameters},
     protocol::{
         ControllerExpandVolumeRequest, ControllerModifyVolumeRequest, CreateSnapshotRequest,
-        CreateVolumeRequest, GetCapacityRequest, ListSnapshotsRequest, ListVolumesRequest,
-        NodePublishVolumeRequest, NodeStageVolumeRequest, ValidateVolumeCapabilitiesRequest,
+        CreateVolumeGroupSnapshotRequest, CreateVolumeRequest, GetCapacityRequest, ListSnapshotsRequest,
+        ListVolumesRequest, NodePublishVolumeRequest, NodeStageVolumeRequest,
+        ValidateVolumeCapabilitiesRequest,
     },
     request::{invalid, known_volume, path, sizes},
     token::Page,
@@ -30,6 +32,7 @@ fn check(call: &str, body: &[u8]) -> Result<(), Refusal> {
     match call {
         "CreateVolume" => drop(volume_wish(&read::<CreateVolumeRequest>(body)?)?),
         "CreateSnapshot" => drop(snapshot_wish(&read::<CreateSnapshotRequest>(body)?)?),
+        "CreateVolumeGroupSnapshot" => drop(group_wish(&read::<CreateVolumeGroupSnapshotRequest>(body)?)?),
         "ValidateVolumeCapabilities" => {
             let request: ValidateVolumeCapabilitiesRequest = read(body)?;
             Capability::all("volume_capabilities", &request.volume_capabilities)?;
@@ -83,9 +86,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const CALLS: [&str; 10] = [
+    const CALLS: [&str; 11] = [
         "CreateVolume",
         "CreateSnapshot",
+        "CreateVolumeGroupSnapshot",
         "ValidateVolumeCapabilities",
         "ListVolumes",
         "ListSnapshots",

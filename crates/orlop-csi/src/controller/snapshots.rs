@@ -1,13 +1,14 @@
 //! Snapshots: making, listing, looking at and deleting them. They outlive their volume.
 
 use orlop_engine::{Order, SnapshotQuery, TakeRequest};
-use orlop_model::{ErrorKind, Result, VolumeId, resource::Snapshot};
+use orlop_model::{Error, ErrorKind, Result, VolumeId, resource::Snapshot};
+use tonic::Code;
 
 use super::volumes::find;
 use crate::{
     describe,
     driver::{CALLER, Shared},
-    error::Reply,
+    error::{Refusal, Reply},
     parameters::{Origin, Parameters, legal},
     protocol::{
         CreateSnapshotRequest, CreateSnapshotResponse, DeleteSnapshotRequest, DeleteSnapshotResponse,
@@ -44,9 +45,17 @@ pub(crate) fn wish(request: &CreateSnapshotRequest) -> Result<TakeRequest> {
 /// See the specification of `DeleteSnapshot`. Of what is not there it succeeds.
 pub(super) fn delete(shared: &Shared, request: &DeleteSnapshotRequest) -> Reply<DeleteSnapshotResponse> {
     if let Some(id) = snapshot_id("snapshot_id", &request.snapshot_id)? {
-        shared.engine.delete_snapshot_by_id(&CALLER, id, PATIENCE)?;
+        shared.engine.delete_snapshot_by_id(&CALLER, id, PATIENCE).map_err(refused)?;
     }
     Ok(DeleteSnapshotResponse {})
+}
+
+/// One of a group goes with it: that has a code of its own.
+fn refused(error: Error) -> Refusal {
+    if error.kind == ErrorKind::Protected {
+        return Refusal::coded(Code::InvalidArgument, error);
+    }
+    error.into()
 }
 
 /// See the specification of `ListSnapshots`.

@@ -12,6 +12,7 @@ use orlop_csi::{
     Driver, Settings,
     protocol::{
         controller_client::ControllerClient,
+        group_controller_client::GroupControllerClient,
         identity_client::IdentityClient,
         node_client::NodeClient,
         volume_capability::{AccessMode, AccessType, BlockVolume, MountVolume, access_mode::Mode},
@@ -36,6 +37,7 @@ pub const TOPOLOGY: &str = "topology.orlop.dev/node";
 pub struct World {
     pub identity: IdentityClient<Channel>,
     pub controller: ControllerClient<Channel>,
+    pub group: GroupControllerClient<Channel>,
     pub node: NodeClient<Channel>,
     engine: Option<Engine>,
     config: EngineConfig,
@@ -70,6 +72,7 @@ impl World {
         Self {
             identity: IdentityClient::new(channel.clone()),
             controller: ControllerClient::new(channel.clone()),
+            group: GroupControllerClient::new(channel.clone()),
             node: NodeClient::new(channel),
             engine: Some(engine),
             config,
@@ -118,6 +121,7 @@ impl World {
         (self.engine, self.server) = (Some(engine), server);
         self.identity = IdentityClient::new(channel.clone());
         self.controller = ControllerClient::new(channel.clone());
+        self.group = GroupControllerClient::new(channel.clone());
         self.node = NodeClient::new(channel);
         self.recover().await;
     }

@@ -92,6 +92,13 @@ async fn no_secret_and_no_token_is_in_a_log_or_an_answer() {
         ..Default::default()
     };
     note(world.controller.create_snapshot(snapshot).await.map(|answer| format!("{answer:?}")));
+    let group = CreateVolumeGroupSnapshotRequest {
+        name: "g".to_owned(),
+        source_volume_ids: vec![id.clone()],
+        secrets: secrets(),
+        ..Default::default()
+    };
+    note(world.group.create_volume_group_snapshot(group).await.map(|answer| format!("{answer:?}")));
     let expand = ControllerExpandVolumeRequest {
         volume_id: "none".to_owned(),
         secrets: secrets(),

@@ -6,6 +6,7 @@ mod harness;
 mod access;
 mod block;
 mod ephemeral;
+mod groups;
 mod identity;
 mod life;
 mod logs;

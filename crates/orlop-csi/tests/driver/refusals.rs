@@ -217,6 +217,72 @@ async fn the_matrix() {
         matrix.row("GetSnapshot", case, world.controller.get_snapshot(request).await);
     }
 
+    let two = world.make("two").await.volume_id;
+    let disk_2 = CreateVolumeRequest { volume_capabilities: vec![block(mode)], ..volume("disk-2") };
+    let disk_2 = world.create(disk_2).await.unwrap().volume_id;
+    world.stage(&disk_2, &block(mode)).await.unwrap();
+    world.publish(&disk_2, "writer-2", &block(mode)).await.unwrap();
+    let elsewhere = CreateVolumeRequest { parameters: map(&[("workspace", "team")]), ..volume("theirs") };
+    let elsewhere = world.create(elsewhere).await.unwrap().volume_id;
+    let of = |name: &str, volumes: &[&str]| CreateVolumeGroupSnapshotRequest {
+        name: name.to_owned(),
+        source_volume_ids: volumes.iter().map(|id| (*id).to_owned()).collect(),
+        ..Default::default()
+    };
+    let group = world.group.create_volume_group_snapshot(of("group", &[&id, &two])).await.unwrap();
+    let group = group.into_inner().group_snapshot.unwrap();
+    let many: Vec<String> = (10..43).map(|n| format!("01936f2e-6c3a-7c5b-8d1e-2f3a4b5c6d{n}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    for (case, request) in [
+        ("without a name", of("", &[&id])),
+        ("without volumes", of("g", &[])),
+        ("of no volume", of("g", &[&id, UNKNOWN])),
+        ("of no id", of("g", &[&id, "x"])),
+        ("of a volume twice", of("g", &[&id, &two, &id])),
+        ("of too many", of("g", &many)),
+        ("of two workspaces", of("g", &[&id, &elsewhere])),
+        ("of two block devices in use", of("g", &[&id, &disk, &disk_2])),
+        (
+            "with an unknown parameter",
+            CreateVolumeGroupSnapshotRequest { parameters: map(&[("retain", "7d")]), ..of("g", &[&id]) },
+        ),
+        ("again, of others", of("group", &[&id, &busy])),
+    ] {
+        matrix.row(
+            "CreateVolumeGroupSnapshot",
+            case,
+            world.group.create_volume_group_snapshot(request).await,
+        );
+    }
+    let [first, second] = [0, 1].map(|at: usize| group.snapshots[at].snapshot_id.clone());
+    for (case, group, snapshots) in [
+        ("without an id", "", vec![]),
+        ("of no group", UNKNOWN, vec![]),
+        ("of no id", "x", vec![]),
+        ("without its snapshots", group.group_snapshot_id.as_str(), vec![]),
+        ("without one of its snapshots", &group.group_snapshot_id, vec![first.clone()]),
+        ("with what is no snapshot of it", &group.group_snapshot_id, vec![first.clone(), "x".to_owned()]),
+    ] {
+        let request = DeleteVolumeGroupSnapshotRequest {
+            group_snapshot_id: group.to_owned(),
+            snapshot_ids: snapshots.clone(),
+            ..Default::default()
+        };
+        matrix.row(
+            "DeleteVolumeGroupSnapshot",
+            case,
+            world.group.delete_volume_group_snapshot(request).await,
+        );
+        let request = GetVolumeGroupSnapshotRequest {
+            group_snapshot_id: group.to_owned(),
+            snapshot_ids: snapshots,
+            ..Default::default()
+        };
+        matrix.row("GetVolumeGroupSnapshot", case, world.group.get_volume_group_snapshot(request).await);
+    }
+    let one = DeleteSnapshotRequest { snapshot_id: first, ..Default::default() };
+    matrix.row("DeleteSnapshot", "of one of a group", world.controller.delete_snapshot(one).await);
+
     let mut stage = async |case: &str, change: &dyn Fn(&mut NodeStageVolumeRequest)| {
         let mut request = NodeStageVolumeRequest {
             volume_id: id.clone(),
@@ -336,6 +402,7 @@ async fn the_matrix() {
     matrix.row("NodeExpandVolume", "of a block device as a filesystem", answer);
     let text = matrix.0.join("\n");
     let text = text.replace(&id, "[data]").replace(&busy, "[busy]").replace(&disk, "[disk]");
+    let text = text.replace(&second, "[second]");
     let text = text.replace(world.kubelet("").trim_end_matches('/'), "[kubelet]");
     insta::with_settings!({ filters => vec![
         (r"since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", "since [time]"),

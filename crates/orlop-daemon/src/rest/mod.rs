@@ -13,6 +13,7 @@ mod pools;
 mod probes;
 mod released;
 mod reply;
+mod snapshot_groups;
 mod snapshots;
 mod volumes;
 mod watch;
@@ -70,6 +71,9 @@ fn serving(operation: Operation) -> MethodRouter<Service> {
         Operation::GetSnapshot => handle(operation, snapshots::get),
         Operation::DeleteSnapshot => handle(operation, snapshots::delete),
         Operation::RestoreSnapshot => handle(operation, snapshots::restore),
+        Operation::ApplySnapshotGroup => handle(operation, snapshot_groups::apply),
+        Operation::GetSnapshotGroup => handle(operation, snapshot_groups::get),
+        Operation::DeleteSnapshotGroup => handle(operation, snapshot_groups::delete),
         Operation::ListWorkspaces => handle(operation, workspaces::list),
         Operation::PutWorkspace => handle(operation, workspaces::put),
         Operation::GetWorkspace => handle(operation, workspaces::get),

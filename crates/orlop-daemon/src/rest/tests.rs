@@ -232,6 +232,13 @@ async fn answers_are_as_described() {
     let snapshot = snapshot.to_string();
     let import = json!({ "name": "again", "path": scratch.join("fast") }).to_string();
     let other = json!({ "path": scratch.join("other") }).to_string();
+    let sharing =
+        json!({ "image": scratch.join("sharing.img"), "size": "320Mi", "sparse": true }).to_string();
+    let shared = json!({
+        "name": "shared", "version": "v1beta", "type": "volume",
+        "volume": { "size": "16Mi", "accessMode": "ReadWriteMany", "type": "temp", "pool": "sharing" },
+    });
+    let shared = shared.to_string();
     std::fs::File::create(scratch.join("disk")).unwrap().set_len(16 << 20).unwrap();
     let disk =
         orlop_testkit::run(Command::new("losetup").args(["-f", "--show"]).arg(scratch.join("disk"))).ok();
@@ -269,6 +276,16 @@ async fn answers_are_as_described() {
         (Operation::GetSnapshot, &["public", "s"], "", String::new()),
         (Operation::RestoreSnapshot, &["public", "s"], "", String::new()),
         (Operation::DeleteSnapshot, &["public", "s"], "", String::new()),
+        (Operation::CreatePool, &["sharing"], "", sharing),
+        (Operation::ApplyVolume, &["public", "shared"], "", shared),
+        (
+            Operation::ApplySnapshotGroup,
+            &["public", "g"],
+            "",
+            r#"{"volumes":["shared"],"retain":"7d"}"#.to_owned(),
+        ),
+        (Operation::GetSnapshotGroup, &["public", "g"], "", String::new()),
+        (Operation::DeleteSnapshotGroup, &["public", "g"], "", String::new()),
         (Operation::GetDevice, &[], &device, String::new()),
         (Operation::ApplyVolume, &["w", "kept"], "", kept("persistent")),
         (Operation::DeleteVolume, &["w", "kept"], "", String::new()),

@@ -1,4 +1,7 @@
-//! `orlop snapshot`: making, showing and deleting snapshots, and putting a volume back to one.
+//! `orlop snapshot`: making, showing and deleting snapshots, and putting a volume back to one. Those of
+//! several volumes at one moment are in `group`.
+
+mod group;
 
 use jiff::Timestamp;
 use orlop_api::{Client, SnapshotFilter, SnapshotOptions};
@@ -21,8 +24,15 @@ pub(super) async fn run(command: SnapshotCommand, client: &Client, console: &mut
     let now = Timestamp::now();
     match command {
         SnapshotCommand::Create { which, volume, retain, pause_writers } => {
-            let manifest = manifest(&which, volume, retain, client).await?;
-            apply(&which.workspace, &manifest, pause_writers, client, console).await?;
+            match <[_; 1]>::try_from(volume) {
+                Ok([volume]) => {
+                    let manifest = manifest(&which, volume, retain, client).await?;
+                    apply(&which.workspace, &manifest, pause_writers, client, console).await?;
+                }
+                Err(volumes) => {
+                    group::create(&which, volumes, retain, pause_writers, client, console).await?
+                }
+            }
         }
         SnapshotCommand::List { workspace, all, volume, format } => {
             let filter = SnapshotFilter {
@@ -52,20 +62,20 @@ pub(super) async fn run(command: SnapshotCommand, client: &Client, console: &mut
             console.print(text);
         }
         SnapshotCommand::Show { which, format } => {
-            let found = client.snapshot(&which.workspace, &which.name).await?;
+            let (found, group) = group::found(&which, client).await?;
             let people = format.output.is_for_people();
             let wide = format.output == Output::Wide;
-            let text = Shape { output: format.output, details: !wide }.show(
-                &shown(vec![found], people),
-                true,
+            let text = Shape { output: format.output, details: !wide && !group }.show(
+                &shown(found, people),
+                !group,
                 |all| table::snapshots(console, all, wide, now),
                 |one| details::snapshot(one, now),
             )?;
             console.print(text);
         }
         SnapshotCommand::Delete { which } => {
-            client.delete_snapshot(&which.workspace, &which.name).await?;
-            console.print(format!("snapshot {}/{}: deleted", which.workspace, which.name));
+            let what = group::delete(&which, client).await?;
+            console.print(format!("{what} {}/{}: deleted", which.workspace, which.name));
         }
         SnapshotCommand::Restore { which } => {
             let snapshot = client.snapshot(&which.workspace, &which.name).await?;

@@ -175,6 +175,9 @@ pub(crate) fn snapshot(snapshot: &Snapshot, now: Timestamp) -> String {
         Consistency::Crash => "the block device was in use: as after a crash of its users",
     };
     facts.add("Data", moment);
+    if let Some(group) = &status.group {
+        facts.add("Group", format!("{}, made at one moment and deleted together", group.name));
+    }
     facts.add("Made", time(status.created_at, now));
     facts.add(
         "By",

@@ -201,7 +201,8 @@ fn held(live: u64, released: u64, limit: Option<u64>, shown: impl Fn(u64) -> Str
 
 /// Snapshots, a row each.
 pub(crate) fn snapshots(console: &Console, snapshots: &[Snapshot], wide: bool, now: Timestamp) -> String {
-    let mut header = vec!["NAME", "VERSION", "TYPE", "WORKSPACE", "STATUS", "VOLUME", "SIZE", "OWN", "AGE"];
+    let mut header =
+        vec!["NAME", "VERSION", "TYPE", "WORKSPACE", "STATUS", "VOLUME", "GROUP", "SIZE", "OWN", "AGE"];
     if wide {
         header.extend(["RESERVED", "MADE BY", "POOL", "EXPIRES"]);
     }
@@ -219,6 +220,7 @@ pub(crate) fn snapshots(console: &Console, snapshots: &[Snapshot], wide: bool, n
                 SnapshotState::Error => Color::Red,
             }),
             Cell::new(&snapshot.manifest.snapshot.volume),
+            Cell::new(status.group.as_ref().map_or("-", |group| group.name.as_str())),
             Cell::new(quantity::size(status.size)),
             Cell::new(quantity::size(status.exclusive)),
             Cell::new(quantity::age(status.created_at, now)),

@@ -73,7 +73,7 @@ fn begin(core: &Core, caller: Option<&Caller>, group: &SnapshotGroupRow, why: &s
             SnapshotState::Pending | SnapshotState::Deleting => {
                 return Err(Error::new(
                     ErrorKind::Recovering,
-                    format!("group {} is being worked on", group.title()),
+                    format!("snapshot group {} is being worked on", group.title()),
                 )
                 .object(object(group))
                 .hint("try again in a moment"));

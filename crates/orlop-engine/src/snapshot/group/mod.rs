@@ -43,7 +43,7 @@ pub(crate) fn by_id(core: &Core, id: SnapshotGroupId) -> Result<SnapshotGroupRow
 }
 
 fn missing(title: &str) -> Error {
-    Error::new(ErrorKind::NotFound, format!("there is no group of snapshots {title}"))
+    Error::new(ErrorKind::NotFound, format!("there is no snapshot group {title}"))
         .object(format!("snapshot group {title}"))
         .hint("orlop snapshot list -a lists the snapshots with their groups")
 }

@@ -88,7 +88,7 @@ fn agree(
     if of != *volumes {
         return Err(Error::new(
             ErrorKind::AlreadyExists,
-            format!("{external:?} is group {}, which is of other volumes", group.title()),
+            format!("{external:?} is snapshot group {}, which is of other volumes", group.title()),
         )
         .object(object(&group))
         .hint("ask for it by another name"));

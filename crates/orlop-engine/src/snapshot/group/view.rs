@@ -63,7 +63,7 @@ pub(super) fn configure(
         let names = is.iter().map(VolumeName::as_str).collect::<Vec<_>>().join(", ");
         return Err(Error::new(
             ErrorKind::Immutable,
-            format!("group {} is of other volumes: {names}", group.title()),
+            format!("snapshot group {} is of other volumes: {names}", group.title()),
         )
         .object(object(&group))
         .hint(
