@@ -29,6 +29,8 @@ mod provisioning;
 mod published;
 mod released;
 mod renames;
+mod restores;
+mod schedules;
 mod sizes;
 mod snapshot_groups;
 mod snapshots;

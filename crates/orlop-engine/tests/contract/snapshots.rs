@@ -1,8 +1,7 @@
-//! Snapshots, clones and restores, on pools that share blocks and on one that doesn't.
+//! Snapshots and clones, on pools that share blocks and on one that doesn't.
 
 use std::{
     fs,
-    path::Path,
     process::Command,
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
@@ -17,12 +16,12 @@ use orlop_testkit::{Part, ScratchFs, command::eventually, require, run};
 
 use crate::harness::*;
 
-const SMALL: &str = "size: 16Mi, accessMode: ReadWriteMany, type: temp";
+pub(crate) const SMALL: &str = "size: 16Mi, accessMode: ReadWriteMany, type: temp";
 const LARGE: &str = "size: 300Mi, accessMode: ReadWriteMany, type: temp, filesystem: xfs";
-const GIB: u64 = 1 << 30;
+pub(crate) const GIB: u64 = 1 << 30;
 
 /// A pool whose filesystem shares blocks.
-fn sharing() -> (ScratchFs, World) {
+pub(crate) fn sharing() -> (ScratchFs, World) {
     let host = ScratchFs::xfs(3 * GIB);
     let world = World::over(host.path(), |_| ());
     (host, world)
@@ -33,7 +32,7 @@ fn uuid(world: &World, name: &str) -> String {
     run(Command::new("blkid").args(["-p", "-o", "value", "-s", "UUID"]).arg(image)).ok()
 }
 
-fn sound(world: &World, name: &str, kind: &str) {
+pub(crate) fn sound(world: &World, name: &str, kind: &str) {
     let image = world.image(&world.volume(name));
     let check = match kind {
         "xfs" => run(Command::new("xfs_repair").args(["-n", "-f"]).arg(image)),
@@ -231,177 +230,6 @@ fn who_owns_a_volume_owns_its_snapshots() {
     world.engine().delete_snapshot(&alice, &snapshot_key("s")).unwrap();
 }
 
-fn reserved(world: &World) -> u64 {
-    world.engine().pool(&ROOT, &"default".parse().unwrap()).unwrap().reserved.bytes()
-}
-
-fn plan(world: &World, name: &str, spec: &str) -> orlop_model::resource::VolumePlan {
-    let workspace = "public".parse().unwrap();
-    let request =
-        ApplyRequest { workspace, manifest: manifest(name, spec), create_workspace: false, set: None };
-    world.engine().plan(&ROOT, &request).unwrap()
-}
-
-/// What `df` says inside, and what is in the file.
-#[track_caller]
-fn holds(world: &World, name: &str, content: &str) -> u64 {
-    world.inside(name, |path| {
-        assert_eq!(fs::read_to_string(path.join("file")).unwrap(), content);
-        orlop_sys::space::usage(path).unwrap().capacity
-    })
-}
-
-#[test]
-fn a_volume_that_has_grown_since_keeps_its_size() {
-    require!(Part::Loop);
-    for shares in [true, false] {
-        let host = if shares { ScratchFs::xfs(3 * GIB) } else { ScratchFs::ext4(3 * GIB) };
-        let world = World::over(host.path(), |_| ());
-        for (name, kind, before, after) in
-            [("small", "ext4", "16Mi", "80Mi"), ("large", "xfs", "300Mi", "900Mi")]
-        {
-            let spec = |size: &str| {
-                format!("size: {size}, accessMode: ReadWriteMany, type: temp, filesystem: {kind}")
-            };
-            world.apply(name, &spec(before)).unwrap();
-            world.inside(name, |path| fs::write(path.join("file"), "first").unwrap());
-            let snapshot = format!("{name}-1");
-            world.snapshot(&snapshot, name).unwrap();
-            world.apply(name, &spec(after)).unwrap();
-            world.inside(name, |path| fs::write(path.join("file"), "second").unwrap());
-            let (size, promised) = (world.volume(name).manifest.volume.size, reserved(&world));
-
-            let restored = world.restore(&snapshot).unwrap();
-            let [note] = restored.notes.as_slice() else { panic!("{:?}", restored.notes) };
-            assert!(note.contains(before) && note.contains(after), "{note}");
-            assert_eq!(restored.volume.manifest.volume.size, size);
-            assert!(holds(&world, name, "first") > size.bytes() / 2);
-            sound(&world, name, kind);
-            let kept = world.engine().snapshot(&ROOT, &snapshot_key(restored.before.as_str())).unwrap();
-            assert_eq!(reserved(&world), promised + kept.status.reserved.bytes());
-            assert_eq!(world.apply(name, &spec(after)).unwrap().outcome, Outcome::Unchanged);
-
-            // And back: of the size that it has.
-            let back = world.restore(restored.before.as_str()).unwrap();
-            assert_eq!(back.notes, Vec::<String>::new());
-            holds(&world, name, "second");
-            sound(&world, name, kind);
-        }
-        // At the next start everything is as it was.
-        drop(world);
-        let world = World::over(host.path(), |_| ());
-        assert_eq!(world.volume("small").manifest.volume.size.to_string(), "80Mi");
-        holds(&world, "large", "second");
-    }
-}
-
-#[test]
-fn a_volume_that_has_shrunk_since_gets_the_size_it_had() {
-    require!(Part::Loop);
-    let (_host, world) = sharing();
-    for (name, kind, before, after) in [("small", "ext4", "80Mi", "32Mi"), ("large", "xfs", "900Mi", "300Mi")]
-    {
-        let spec =
-            |size: &str| format!("size: {size}, accessMode: ReadWriteMany, type: temp, filesystem: {kind}");
-        world.apply(name, &spec(before)).unwrap();
-        world.inside(name, |path| fs::write(path.join("file"), "first").unwrap());
-        let snapshot = format!("{name}-1");
-        world.snapshot(&snapshot, name).unwrap();
-        let request = MigrateRequest { pool: None, size: Some(after.parse().unwrap()) };
-        world.engine().migrate(&ROOT, &key(name), &request).unwrap();
-        world.inside(name, |path| fs::write(path.join("file"), "second").unwrap());
-        let promised = reserved(&world);
-
-        let restored = world.restore(&snapshot).unwrap();
-        let [note] = restored.notes.as_slice() else { panic!("{:?}", restored.notes) };
-        assert!(note.contains(&format!("has {before}")) && note.contains(&format!("not {after}")), "{note}");
-        assert_eq!(restored.volume.manifest.volume.size.to_string(), before);
-        let told = world.events().into_iter().rfind(|event| event.reason == "Restored").unwrap();
-        assert!(told.message.contains(&format!("has {before} instead of {after}")), "{}", told.message);
-        let whole: orlop_model::Size = before.parse().unwrap();
-        assert!(holds(&world, name, "first") > whole.bytes() / 2);
-        sound(&world, name, kind);
-        let kept = world.engine().snapshot(&ROOT, &snapshot_key(restored.before.as_str())).unwrap();
-        let less: orlop_model::Size = after.parse().unwrap();
-        assert_eq!(reserved(&world), promised + kept.status.reserved.bytes() + whole.bytes() - less.bytes());
-
-        // The manifest that was applied last says what it would do, and does that.
-        let planned = plan(&world, name, &spec(after));
-        if kind == "ext4" {
-            let [change] = planned.changes.as_slice() else { panic!("{planned:?}") };
-            assert_eq!((change.from.as_deref(), change.to.as_deref()), (Some(before), Some(after)));
-            assert_eq!(change.how, orlop_model::resource::How::WithCopy);
-            world.apply(name, &spec(after)).unwrap();
-            holds(&world, name, "first");
-        } else {
-            let refusal = planned.refusal.unwrap();
-            assert!(refusal.hint.unwrap().contains("orlop volume migrate"));
-        }
-        assert_eq!(world.restore(restored.before.as_str()).unwrap().volume.manifest.name.as_str(), name);
-        holds(&world, name, "second");
-        sound(&world, name, kind);
-    }
-}
-
-#[test]
-fn a_volume_whose_filesystem_became_another_is_put_back_with_the_one_it_had() {
-    require!(Part::Loop);
-    let (_host, world) = sharing();
-    world.apply("data", "size: 320Mi, accessMode: ReadWriteMany, type: temp").unwrap();
-    world.inside("data", |path| fs::write(path.join("file"), "first").unwrap());
-    world.snapshot("s", "data").unwrap();
-    let request = MigrateRequest { pool: None, size: Some("600Mi".parse().unwrap()) };
-    let moved = world.engine().migrate(&ROOT, &key("data"), &request).unwrap().resource;
-    assert_eq!(moved.status.filesystem, Some(orlop_model::FilesystemKind::Xfs));
-    let restored = world.restore("s").unwrap().volume;
-    assert_eq!(restored.status.filesystem, Some(orlop_model::FilesystemKind::Ext4));
-    assert_eq!(restored.manifest.volume.size.to_string(), "600Mi");
-    assert!(holds(&world, "data", "first") > 400 << 20);
-    sound(&world, "data", "ext4");
-}
-
-#[test]
-fn what_a_restore_adds_to_a_volume_is_admitted_first() {
-    require!(Part::Loop);
-    let (_host, world) = sharing();
-    world.apply("data", "size: 80Mi, accessMode: ReadWriteMany, type: temp").unwrap();
-    world.inside("data", |path| fs::write(path.join("file"), "first").unwrap());
-    world.snapshot("s", "data").unwrap();
-    world.apply("data", SMALL).unwrap();
-    let limit = |size: Option<&str>| {
-        let size_limit = Some(size.map(|size| size.parse().unwrap()));
-        let request = WorkspaceRequest { size_limit, ..WorkspaceRequest::default() };
-        world.engine().put_workspace(&ROOT, &"public".parse().unwrap(), &request).unwrap();
-    };
-    limit(Some("64Mi"));
-    let (promised, names) = (reserved(&world), world.snapshot_names());
-    let error = fails(world.restore("s"), ErrorKind::WorkspaceFull);
-    assert!(error.message.contains("64Mi"), "{error}");
-    assert_eq!((reserved(&world), world.snapshot_names()), (promised, names));
-    assert_eq!(world.volume("data").manifest.volume.size.to_string(), "16Mi");
-    limit(None);
-    world.restore("s").unwrap();
-    holds(&world, "data", "first");
-}
-
-/// Whoever put data there wants it: that its volume was left before does not count for it.
-#[test]
-fn what_was_put_back_is_not_wiped_for_what_was_left_before() {
-    require!(Part::Loop);
-    let (_host, world) = sharing();
-    world.apply("data", &format!("{SMALL}, tempGracePeriod: 2s")).unwrap();
-    world.inside("data", |path| fs::write(path.join("file"), "first").unwrap());
-    world.snapshot("s", "data").unwrap();
-    assert!(world.volume("data").status.wipe.unwrap().left_seconds.is_some());
-    let restored = world.restore("s").unwrap().volume.status;
-    assert_eq!(restored.wipe.unwrap().left_seconds, None);
-    assert_eq!(restored.usage, None, "what was seen of other data");
-    std::thread::sleep(Duration::from_secs(3));
-    let path = world.attach("data", "one").unwrap().path;
-    assert_eq!(fs::read_to_string(path.join("file")).unwrap(), "first");
-    assert!(!world.told("Wiped"));
-}
-
 /// A pool that can't share blocks copies them, and says so before writers have to wait.
 #[test]
 fn without_shared_blocks_the_data_is_copied() {
@@ -558,134 +386,4 @@ fn what_a_volume_gave_up_is_its_snapshots_own() {
         give_up(&world, name);
         assert!(eventually(PATIENCE, || exclusive() > 20 * MIB), "{name}: {}", exclusive());
     }
-}
-
-fn sql(world: &World, statement: &str) {
-    let store = world.config.state_dir.join("orlop.db");
-    run(Command::new("sqlite3").arg(store).arg(statement)).ok();
-}
-
-/// Makes every schedule due since an hour, as if the daemon had not run.
-fn due(world: &mut World) {
-    world.crash();
-    sql(world, "UPDATE snapshot_schedules SET due_at = '2020-01-01T00:00:00.000000000Z'");
-    world.start();
-}
-
-#[test]
-fn a_schedule_makes_up_once_for_what_was_missed_and_keeps_what_it_says() {
-    require!(Part::Loop, Part::Sqlite3);
-    let host = ScratchFs::xfs(3 * GIB);
-    let mut world = World::over(host.path(), |_| ());
-    let yearly = format!("{SMALL}, snapshots: 0 0 1 1 *|2");
-    world.apply("data", &yearly).unwrap();
-    world.snapshot("by-hand", "data").unwrap();
-    let scheduled = |world: &World| {
-        let mut found: Vec<_> = world.snapshots().into_iter().filter(|s| s.status.scheduled).collect();
-        found.sort_by_key(|snapshot| snapshot.status.created_at);
-        found.into_iter().map(|snapshot| snapshot.manifest.name.to_string()).collect::<Vec<_>>()
-    };
-    let recorded = |world: &World| {
-        let store = world.config.state_dir.join("orlop.db");
-        let sql = "SELECT count(*) FROM snapshot_schedules WHERE due_at > '2026'";
-        run(Command::new("sqlite3").arg("-readonly").arg(store).arg(sql)).ok()
-    };
-    assert!(eventually(PATIENCE, || recorded(&world) == "1"));
-    assert!(scheduled(&world).is_empty(), "a new schedule begins with its next time");
-    for round in 1..=3 {
-        let before = scheduled(&world);
-        due(&mut world);
-        assert!(eventually(PATIENCE, || scheduled(&world).last() != before.last()), "round {round}");
-        assert!(eventually(PATIENCE, || scheduled(&world).len() == round.min(2)), "{:?}", scheduled(&world));
-        // Five years were missed, and one is made up for.
-        assert!(eventually(PATIENCE, || recorded(&world) == "1"));
-        assert_eq!(scheduled(&world).len(), round.min(2));
-        std::thread::sleep(Duration::from_millis(1100));
-    }
-    assert!(world.snapshot_names().contains(&"by-hand".to_owned()));
-    assert!(scheduled(&world).iter().all(|name| name.starts_with("data-2")));
-
-    // Taken out of the manifest, nothing more is made.
-    let Outcome::Configured = world.apply("data", SMALL).unwrap().outcome else { panic!() };
-    due(&mut world);
-    std::thread::sleep(Duration::from_millis(300));
-    assert_eq!(scheduled(&world).len(), 2);
-}
-
-#[test]
-fn a_scheduled_snapshot_without_room_is_skipped_and_told_of() {
-    require!(Part::Loop, Part::Sqlite3);
-    let host = ScratchFs::xfs(GIB);
-    let mut world = World::over(host.path(), |_| ());
-    world.apply("data", &format!("{SMALL}, snapshots: @yearly|2")).unwrap();
-    world.inside("data", |path| fs::write(path.join("file"), vec![7; 8 << 20]).unwrap());
-    let left = world.engine().pool(&ROOT, &"default".parse().unwrap()).unwrap().available.bytes() - 4 * MIB;
-    world.apply("rest", &format!("size: {left}, accessMode: ReadWriteMany, type: temp")).unwrap();
-    std::thread::sleep(Duration::from_millis(2500));
-    due(&mut world);
-    assert!(eventually(PATIENCE, || world.told("SnapshotSkipped")), "{:?}", world.events());
-    assert!(world.snapshots().is_empty());
-}
-
-#[test]
-fn what_is_kept_for_a_time_goes_after_it() {
-    require!(Part::Loop, Part::Sqlite3);
-    let host = ScratchFs::xfs(GIB);
-    let mut world = World::over(host.path(), |_| ());
-    world.apply("data", SMALL).unwrap();
-    world.snapshot_as(&ROOT, "short", "data", "1h", false).unwrap();
-    world.snapshot("long", "data").unwrap();
-    world.crash();
-    sql(
-        &world,
-        "UPDATE snapshots SET expires_at = '2020-01-01T00:00:00.000000000Z' WHERE expires_at IS NOT NULL",
-    );
-    world.start();
-    assert!(eventually(PATIENCE, || world.snapshot_names() == ["long"]), "{:?}", world.snapshot_names());
-}
-
-fn script(path: &Path, text: &str) -> Vec<String> {
-    use std::os::unix::fs::PermissionsExt;
-    fs::write(path, format!("#!/bin/sh\n{text}\n")).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
-    vec![path.display().to_string(), "argument".to_owned()]
-}
-
-#[test]
-fn hooks_are_run_around_a_snapshot() {
-    require!(Part::Loop);
-    let host = ScratchFs::xfs(GIB);
-    let (before, after, log) = (host.join("before"), host.join("after"), host.join("log"));
-    let hooks = SnapshotHooks {
-        before: script(
-            &before,
-            &format!(
-                "echo $ORLOP_HOOK $1 $ORLOP_WORKSPACE/$ORLOP_VOLUME $ORLOP_SNAPSHOT >> {}; test ! -e {}",
-                log.display(),
-                host.join("fail").display()
-            ),
-        ),
-        after: script(&after, &format!("echo $ORLOP_HOOK $ORLOP_RESULT >> {}", log.display())),
-        timeout: Duration::from_secs(10),
-        go_on: false,
-    };
-    let mut world = World::over(host.path(), |config| config.hooks = hooks);
-    world.apply("data", SMALL).unwrap();
-    world.snapshot("s", "data").unwrap();
-    let said = || fs::read_to_string(&log).unwrap();
-    assert_eq!(said(), "before argument public/data s\nafter success\n");
-    fs::write(host.join("fail"), "").unwrap();
-    let error = fails(world.snapshot("t", "data"), ErrorKind::Host);
-    assert!(error.message.contains("hook before"), "{error}");
-    assert!(said().ends_with("after failure\n"), "{}", said());
-    assert_eq!(world.snapshot_names(), ["s"]);
-    world.config.hooks.go_on = true;
-    world.restart();
-    world.snapshot("t", "data").unwrap();
-    world.config.hooks.before = script(&before, "sleep 60");
-    world.config.hooks.timeout = Duration::from_millis(200);
-    world.config.hooks.go_on = false;
-    world.restart();
-    let error = fails(world.snapshot("u", "data"), ErrorKind::Host);
-    assert!(error.message.contains("did not end within"), "{error}");
 }

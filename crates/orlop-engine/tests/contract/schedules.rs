@@ -1,0 +1,140 @@
+//! What makes and ends snapshots by itself: schedules and times; and the hooks around them.
+
+use std::{fs, path::Path, process::Command, time::Duration};
+
+use orlop_engine::*;
+use orlop_model::{ErrorKind, resource::Outcome};
+use orlop_testkit::{Part, ScratchFs, command::eventually, require, run};
+
+use super::snapshots::{GIB, SMALL};
+use crate::harness::*;
+
+fn sql(world: &World, statement: &str) {
+    let store = world.config.state_dir.join("orlop.db");
+    run(Command::new("sqlite3").arg(store).arg(statement)).ok();
+}
+
+/// Makes every schedule due since an hour, as if the daemon had not run.
+fn due(world: &mut World) {
+    world.crash();
+    sql(world, "UPDATE snapshot_schedules SET due_at = '2020-01-01T00:00:00.000000000Z'");
+    world.start();
+}
+
+#[test]
+fn a_schedule_makes_up_once_for_what_was_missed_and_keeps_what_it_says() {
+    require!(Part::Loop, Part::Sqlite3);
+    let host = ScratchFs::xfs(3 * GIB);
+    let mut world = World::over(host.path(), |_| ());
+    let yearly = format!("{SMALL}, snapshots: 0 0 1 1 *|2");
+    world.apply("data", &yearly).unwrap();
+    world.snapshot("by-hand", "data").unwrap();
+    let scheduled = |world: &World| {
+        let mut found: Vec<_> = world.snapshots().into_iter().filter(|s| s.status.scheduled).collect();
+        found.sort_by_key(|snapshot| snapshot.status.created_at);
+        found.into_iter().map(|snapshot| snapshot.manifest.name.to_string()).collect::<Vec<_>>()
+    };
+    let recorded = |world: &World| {
+        let store = world.config.state_dir.join("orlop.db");
+        let sql = "SELECT count(*) FROM snapshot_schedules WHERE due_at > '2026'";
+        run(Command::new("sqlite3").arg("-readonly").arg(store).arg(sql)).ok()
+    };
+    assert!(eventually(PATIENCE, || recorded(&world) == "1"));
+    assert!(scheduled(&world).is_empty(), "a new schedule begins with its next time");
+    for round in 1..=3 {
+        let before = scheduled(&world);
+        due(&mut world);
+        assert!(eventually(PATIENCE, || scheduled(&world).last() != before.last()), "round {round}");
+        assert!(eventually(PATIENCE, || scheduled(&world).len() == round.min(2)), "{:?}", scheduled(&world));
+        // Five years were missed, and one is made up for.
+        assert!(eventually(PATIENCE, || recorded(&world) == "1"));
+        assert_eq!(scheduled(&world).len(), round.min(2));
+        std::thread::sleep(Duration::from_millis(1100));
+    }
+    assert!(world.snapshot_names().contains(&"by-hand".to_owned()));
+    assert!(scheduled(&world).iter().all(|name| name.starts_with("data-2")));
+
+    // Taken out of the manifest, nothing more is made.
+    let Outcome::Configured = world.apply("data", SMALL).unwrap().outcome else { panic!() };
+    due(&mut world);
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(scheduled(&world).len(), 2);
+}
+
+#[test]
+fn a_scheduled_snapshot_without_room_is_skipped_and_told_of() {
+    require!(Part::Loop, Part::Sqlite3);
+    let host = ScratchFs::xfs(GIB);
+    let mut world = World::over(host.path(), |_| ());
+    world.apply("data", &format!("{SMALL}, snapshots: @yearly|2")).unwrap();
+    world.inside("data", |path| fs::write(path.join("file"), vec![7; 8 << 20]).unwrap());
+    let left = world.engine().pool(&ROOT, &"default".parse().unwrap()).unwrap().available.bytes() - 4 * MIB;
+    world.apply("rest", &format!("size: {left}, accessMode: ReadWriteMany, type: temp")).unwrap();
+    std::thread::sleep(Duration::from_millis(2500));
+    due(&mut world);
+    assert!(eventually(PATIENCE, || world.told("SnapshotSkipped")), "{:?}", world.events());
+    assert!(world.snapshots().is_empty());
+}
+
+#[test]
+fn what_is_kept_for_a_time_goes_after_it() {
+    require!(Part::Loop, Part::Sqlite3);
+    let host = ScratchFs::xfs(GIB);
+    let mut world = World::over(host.path(), |_| ());
+    world.apply("data", SMALL).unwrap();
+    world.snapshot_as(&ROOT, "short", "data", "1h", false).unwrap();
+    world.snapshot("long", "data").unwrap();
+    world.crash();
+    sql(
+        &world,
+        "UPDATE snapshots SET expires_at = '2020-01-01T00:00:00.000000000Z' WHERE expires_at IS NOT NULL",
+    );
+    world.start();
+    assert!(eventually(PATIENCE, || world.snapshot_names() == ["long"]), "{:?}", world.snapshot_names());
+}
+
+fn script(path: &Path, text: &str) -> Vec<String> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::write(path, format!("#!/bin/sh\n{text}\n")).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    vec![path.display().to_string(), "argument".to_owned()]
+}
+
+#[test]
+fn hooks_are_run_around_a_snapshot() {
+    require!(Part::Loop);
+    let host = ScratchFs::xfs(GIB);
+    let (before, after, log) = (host.join("before"), host.join("after"), host.join("log"));
+    let hooks = SnapshotHooks {
+        before: script(
+            &before,
+            &format!(
+                "echo $ORLOP_HOOK $1 $ORLOP_WORKSPACE/$ORLOP_VOLUME $ORLOP_SNAPSHOT >> {}; test ! -e {}",
+                log.display(),
+                host.join("fail").display()
+            ),
+        ),
+        after: script(&after, &format!("echo $ORLOP_HOOK $ORLOP_RESULT >> {}", log.display())),
+        timeout: Duration::from_secs(10),
+        go_on: false,
+    };
+    let mut world = World::over(host.path(), |config| config.hooks = hooks);
+    world.apply("data", SMALL).unwrap();
+    world.snapshot("s", "data").unwrap();
+    let said = || fs::read_to_string(&log).unwrap();
+    assert_eq!(said(), "before argument public/data s\nafter success\n");
+    fs::write(host.join("fail"), "").unwrap();
+    let error = fails(world.snapshot("t", "data"), ErrorKind::Host);
+    assert!(error.message.contains("hook before"), "{error}");
+    assert!(said().ends_with("after failure\n"), "{}", said());
+    assert_eq!(world.snapshot_names(), ["s"]);
+    world.config.hooks.go_on = true;
+    world.restart();
+    world.snapshot("t", "data").unwrap();
+    world.config.hooks.before = script(&before, "sleep 60");
+    world.config.hooks.timeout = Duration::from_millis(200);
+    world.config.hooks.go_on = false;
+    world.restart();
+    let error = fails(world.snapshot("u", "data"), ErrorKind::Host);
+    assert!(error.message.contains("did not end within"), "{error}");
+}
