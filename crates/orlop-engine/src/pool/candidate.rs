@@ -10,7 +10,7 @@ use std::{
 };
 
 use orlop_model::{
-    PoolId, Size, SnapshotId, VolumeId, VolumeMode,
+    Period, PoolId, Size, SnapshotId, VolumeId, VolumeMode,
     resource::{Front, SnapshotState, VolumeState},
 };
 use orlop_sys::{FileIdentity, loopdev};
@@ -22,6 +22,8 @@ use crate::{
 };
 
 const ROOT: u32 = 0;
+/// The store has room for it, and for what is added to it.
+const MOST: u64 = 1 << 62;
 /// The block sizes that we make filesystems and loop devices with.
 const BLOCK_SIZES: [u32; 4] = [512, 1024, 2048, 4096];
 
@@ -72,6 +74,12 @@ pub(crate) fn volume(
         return Err("its volume.json contradicts itself about the size".to_owned());
     }
     file.manifest.volume.check().map_err(|error| error.message)?;
+    let created = file.created_size_bytes.is_none_or(|bytes| (1..=MOST).contains(&bytes));
+    // What may be written of a period is its own to say.
+    let grace = Period::from_seconds(file.state.temp_grace_seconds).to_string().parse::<Period>().is_ok();
+    if file.generation > MOST || !created || !grace {
+        return Err("a number in its volume.json makes no sense".to_owned());
+    }
     let Placement::Image(placement) = &file.placement;
     let had_as_device = match file.manifest.volume.volume_mode {
         VolumeMode::Filesystem => false,
@@ -106,6 +114,9 @@ pub(crate) fn snapshot(paths: &PoolPaths, pool: PoolId, id: SnapshotId) -> Resul
         return Err(format!("its snapshot.json is of another snapshot, {}", file.id));
     }
     of_this_pool(&record, file.pool, pool)?;
+    if file.generation > MOST {
+        return Err("a number in its snapshot.json makes no sense".to_owned());
+    }
     match file.state {
         SnapshotState::Pending => return Err("it was never finished".to_owned()),
         SnapshotState::Active | SnapshotState::Deleting | SnapshotState::Error => {}

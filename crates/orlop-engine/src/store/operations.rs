@@ -72,7 +72,7 @@ pub enum Intent {
     Wipe {
         /// The inode of the image that goes: one with another is the new one.
         inode: u64,
-        /// What the new one is made with, where that is another than what the old one was.
+        /// What the new one is made with; where nothing is said, the same as the old one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         placement: Option<ImagePlacement>,
     },

@@ -109,12 +109,12 @@ fn wipe(core: &Core, id: VolumeId) -> Result<()> {
     }
     let inode = inode_of(&image)?;
     let placement = remade(&row, &image)?;
-    let intent = Intent::Wipe { inode, placement: placement.clone() };
+    let intent = Intent::Wipe { inode, placement: Some(placement.clone()) };
     let operation = core.operation(None, Some(id), intent);
     let operation_id = operation.id;
     core.store.write(move |tx| operations::begin(tx, &operation))?;
-    let done = effect(&image, placement.as_ref().unwrap_or(&image.placement));
-    let settled = settle(core, &row, operation_id, inode, placement.as_ref());
+    let done = effect(&image, &placement);
+    let settled = settle(core, &row, operation_id, inode, Some(&placement));
     done.and(settled.map(drop))
 }
 
@@ -131,13 +131,9 @@ fn spare(core: &Core, row: &VolumeRow, who: &str) -> Result<()> {
     Ok(())
 }
 
-/// What its filesystem is made with anew, where it has another size than it was made with, whose pinned
-/// parameters may not be possible for this one; and where they are not known, as of an imported one.
-fn remade(row: &VolumeRow, image: &Image) -> Result<Option<ImagePlacement>> {
-    let known = image.placement.filesystem().is_none_or(|made| !made.format.arguments.is_empty());
-    if known && row.created_size == row.placement.size {
-        return Ok(None);
-    }
+/// What the new filesystem is made with, decided for the size that the volume has: it may have grown since,
+/// or come from a snapshot or another host, where how it was made is not known.
+fn remade(row: &VolumeRow, image: &Image) -> Result<ImagePlacement> {
     let mut spec = row.manifest.volume.clone();
     spec.size = row.placement.size;
     if let Some(filesystem) = image.placement.filesystem() {
@@ -146,7 +142,7 @@ fn remade(row: &VolumeRow, image: &Image) -> Result<Option<ImagePlacement>> {
             FilesystemKind::Xfs => FilesystemChoice::Xfs,
         };
     }
-    image_format::decide(&spec, &image.object).map(Some)
+    image_format::decide(&spec, &image.object)
 }
 
 /// The new image in place of the old.

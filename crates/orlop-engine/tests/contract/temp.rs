@@ -313,3 +313,21 @@ fn what_was_imported_is_wiped_too() {
     let described = std::fs::read_to_string(world.directory(&volume).join("volume.json")).unwrap();
     assert!(!described.contains("\"arguments\": []"), "{described}");
 }
+
+/// Nothing tells any more of what size the filesystem in a snapshot was made with.
+#[test]
+fn what_is_made_of_a_grown_volume_that_is_gone_is_wiped_too() {
+    require!(Part::Loop);
+    let world = world("wipe-gone");
+    let kind = "accessMode: ReadWriteMany, type: temp";
+    world.apply("origin", &format!("size: 16Mi, {kind}")).unwrap();
+    world.apply("origin", &format!("size: 300Mi, {kind}")).unwrap();
+    world.snapshot("s", "origin").unwrap();
+    world.destroy("origin");
+    world.apply("data", &format!("size: 300Mi, {kind}, source: snapshot s")).unwrap();
+    world.attach("data", "one").unwrap();
+    world.detach("data", "one").unwrap();
+    assert!(eventually(SOON, || wiped(&world) || world.told("WipeFailed")), "{:?}", world.events());
+    assert!(wiped(&world), "{:?}", world.events());
+    world.inside("data", |path| assert_eq!(std::fs::read_dir(path).unwrap().count(), 0));
+}

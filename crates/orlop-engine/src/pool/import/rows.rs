@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use orlop_model::{
     Period, Result, Size, SnapshotName, VolumeId, VolumeName, WorkspaceName,
     pool_report::{ImportFate, ImportedSnapshot, ImportedVolume},
@@ -26,8 +26,8 @@ use crate::{
     },
 };
 
-/// A snapshot whose time went by while the pool was away stays for so long: what was just brought back
-/// is not deleted before anybody has looked at it.
+/// A snapshot or released data whose time went by while the pool was away stays for so long: what was just
+/// brought back is not deleted before anybody has looked at it.
 const AT_LEAST: SignedDuration = SignedDuration::from_hours(24);
 
 /// What becomes of what was found.
@@ -77,12 +77,18 @@ fn volume_rows(
     let mut taken = BTreeSet::new();
     let (mut rows, mut aliases) = (Vec::new(), Aliases::default());
     for file in found {
-        let known_as = file.aliases.clone();
+        let (known_as, released_at) = (file.aliases.clone(), file.state.released_at);
         let mut row = volume_row(core, pool, file);
         let key = row.key();
         let (mut fate, mut detail) = (ImportFate::Imported, Vec::new());
         if row.state == VolumeState::Released {
             fate = ImportFate::Released;
+            if let (Some(said), Some(at)) = (released_at, row.released_at)
+                && said < at
+                && let Some(until) = kept(core).and_then(|kept| at.checked_add(kept).ok())
+            {
+                detail.push(format!("its time ended; it stays until {until:.0}"));
+            }
         } else {
             let lives = core.store.read(|r| volumes::by_key(r, &key))?.is_some();
             if lives || taken.contains(&(key.workspace.clone(), key.name.clone())) {
@@ -179,6 +185,20 @@ fn snapshot_rows(
     Ok(())
 }
 
+/// For how long released data is kept, where that is not for ever.
+fn kept(core: &Core) -> Option<SignedDuration> {
+    let seconds = core.config.released_retention.seconds()?;
+    i64::try_from(seconds).ok().map(SignedDuration::from_secs)
+}
+
+/// Since when data counts as released: from then on it is kept for as long as the configuration says.
+fn released_at(core: &Core, said: Option<Timestamp>, now: Timestamp) -> Timestamp {
+    let least = kept(core).and_then(|kept| now.checked_sub(kept).ok()?.checked_add(AT_LEAST).ok());
+    // It is not released later than now: where data is kept for less than that, it is kept in full.
+    let said = said.unwrap_or(now);
+    least.map_or(said, |least| said.max(least.min(now)))
+}
+
 fn volume_row(core: &Core, pool: &PoolRow, file: VolumeFile) -> VolumeRow {
     let paths = PoolPaths::new(&pool.path);
     let now = Core::now();
@@ -202,7 +222,7 @@ fn volume_row(core: &Core, pool: &PoolRow, file: VolumeFile) -> VolumeRow {
         updated_at: now,
         deleted_at: if released { file.state.deleted_at.or(Some(now)) } else { None },
         deleted_by: if released { file.state.deleted_by } else { None },
-        released_at: if released { file.state.released_at.or(Some(now)) } else { None },
+        released_at: if released { Some(released_at(core, file.state.released_at, now)) } else { None },
         used_bytes: None,
         temp_grace: Period::from_seconds(file.state.temp_grace_seconds),
         vacated_at: None,

@@ -184,3 +184,74 @@ fn blanks_of_another_daemon_are_not_used() {
     world.apply("new", KEPT).unwrap();
     assert_eq!(world.engine().statistics().created_from_blank, 0);
 }
+
+/// A number that no record can have costs what says it, and nothing else.
+#[test]
+fn numbers_that_make_no_sense_cost_no_other_volume() {
+    require!(Part::Loop);
+    let mut world = World::new("carried-numbers");
+    let temp = KEPT.replace("persistent", "temp");
+    for name in ["whole", "size", "generation", "zero", "long"] {
+        world.apply(name, &temp).unwrap();
+    }
+    world.snapshot("good", "whole").unwrap();
+    world.snapshot("many", "whole").unwrap();
+    let record = |name: &str| world.directory(&world.volume(name)).join("volume.json");
+    let (size, generation, zero, long) =
+        (record("size"), record("generation"), record("zero"), record("long"));
+    let many = directory(&world, snapshot(&world, "many").status.id).join("snapshot.json");
+    let path = world.pool_path();
+    lose_the_store(&mut world);
+    edit(&size, "\"sizeBytes\": 16777216,", "\"sizeBytes\": 16777216, \"createdSizeBytes\": 0,");
+    let most = format!("\"generation\": {},", u64::MAX);
+    for (file, from, to) in [
+        (&generation, "\"generation\": 2,", most.as_str()),
+        (&many, "\"generation\": 2,", most.as_str()),
+        (&zero, "\"tempGraceSeconds\": 600", "\"tempGraceSeconds\": 0"),
+        (&long, "\"tempGraceSeconds\": 600", "\"tempGraceSeconds\": 18446744073709551615"),
+    ] {
+        edit(file, from, to);
+    }
+    world.start();
+    let done = world.engine().import_pool(&ROOT, &of(ImportPlace::Directory(path), None)).unwrap();
+    let told: Vec<_> = done.volumes.iter().map(|it| (it.fate, it.detail.as_deref().unwrap_or(""))).collect();
+    assert_eq!(told.iter().filter(|(fate, _)| *fate == ImportFate::Imported).count(), 1, "{told:?}");
+    let senseless = |why: &str| told.iter().filter(|(_, detail)| detail.contains(why)).count();
+    assert_eq!((senseless("makes no sense"), told.len()), (4, 5), "{told:?}");
+    // What is refused is shown first.
+    let fates: Vec<_> = done.snapshots.iter().map(|it| it.fate).collect();
+    assert_eq!(fates, [ImportFate::Refused, ImportFate::Imported]);
+    world.inside("whole", |path| assert!(path.is_dir()));
+}
+
+/// As with snapshots: nobody has looked at it yet.
+#[test]
+fn released_data_whose_time_went_by_is_not_purged_at_once() {
+    require!(Part::Loop);
+    let mut world = World::with("carried-released", |config| {
+        config.released_retention = orlop_model::Period::After(7 * 24 * 3600);
+    });
+    world.apply("old", KEPT).unwrap();
+    put(&world, "old", "cargo");
+    let record = world.directory(&world.volume("old")).join("volume.json");
+    let image = record.with_file_name("data.img");
+    world.delete("old").unwrap();
+    let path = world.pool_path();
+    lose_the_store(&mut world);
+    let text = fs::read_to_string(&record).unwrap();
+    let (head, tail) = text.split_once("\"releasedAt\": \"").unwrap();
+    let tail = tail.split_once('"').unwrap().1;
+    fs::write(&record, format!("{head}\"releasedAt\": \"2020-01-01T00:00:00Z\"{tail}")).unwrap();
+    world.start();
+    let done = world.engine().import_pool(&ROOT, &of(ImportPlace::Directory(path), None)).unwrap();
+    assert_eq!(done.volumes[0].fate, ImportFate::Released);
+    std::thread::sleep(std::time::Duration::from_secs(12));
+    assert!(image.exists(), "{:?}", world.events());
+    assert!(
+        done.volumes[0].detail.as_ref().is_some_and(|detail| detail.contains("it stays until")),
+        "{done:?}"
+    );
+    let request = UndeleteRequest { volume: key("old"), name: None };
+    world.engine().undelete(&ROOT, &request).unwrap();
+    holds(&world, "old", "cargo");
+}
