@@ -9,7 +9,9 @@
 //! A loop device is recycled for another file as soon as it is free, so a number or a path proves
 //! nothing: the backing file is confirmed on an open descriptor before a device is used or changed.
 
+mod attached;
 mod ioctl;
+mod last;
 #[cfg(test)]
 mod tests;
 
@@ -238,6 +240,7 @@ fn attach_fd(backing: BorrowedFd<'_>, image: &Path, options: LoopOptions) -> Res
             Ok(fd) => {
                 let info =
                     ioctl::status(&fd).map_err(|errno| SysError::on("look at", &node_path(number), errno))?;
+                last::note(identity, Some(number));
                 return Ok(LoopDevice {
                     number,
                     identity,
@@ -287,30 +290,40 @@ fn configuration(backing: BorrowedFd<'_>, options: LoopOptions) -> loop_config {
 /// The loop device of an image, if it has one, opened and confirmed.
 ///
 /// Finds it by the file itself, so also after the image was renamed or unlinked. Costs a few system
-/// calls for each attached loop device of the machine.
+/// calls where it has the device that it had last, and otherwise as many for each attached loop device of
+/// the machine.
 pub fn find_by_backing(identity: FileIdentity) -> Result<Option<LoopDevice>> {
-    for number in configured_numbers()? {
-        let Some((fd, info)) = open_configured(number)? else {
-            continue;
-        };
-        if identity_of(&info) != identity {
-            continue;
-        }
-        return Ok(Some(LoopDevice {
-            number,
-            identity,
-            direct_io: has_flag(&info, Flags::LO_FLAGS_DIRECT_IO),
-            read_only: has_flag(&info, Flags::LO_FLAGS_READ_ONLY),
-            fd,
-        }));
+    if let Some(number) = last::known(identity)
+        && let Some(device) = open_if_of(number, identity)?
+    {
+        return Ok(Some(device));
     }
+    for number in attached::numbers()? {
+        if let Some(device) = open_if_of(number, identity)? {
+            last::note(identity, Some(number));
+            return Ok(Some(device));
+        }
+    }
+    last::note(identity, None);
     Ok(None)
+}
+
+/// That device, where it is the image's.
+fn open_if_of(number: u32, identity: FileIdentity) -> Result<Option<LoopDevice>> {
+    let found = open_configured(number)?.filter(|(_, info)| identity_of(info) == identity);
+    Ok(found.map(|(fd, info)| LoopDevice {
+        number,
+        identity,
+        direct_io: has_flag(&info, Flags::LO_FLAGS_DIRECT_IO),
+        read_only: has_flag(&info, Flags::LO_FLAGS_READ_ONLY),
+        fd,
+    }))
 }
 
 /// All attached loop devices, ours and others', in the order of their numbers.
 pub fn list() -> Result<Vec<LoopInfo>> {
     let mut devices = Vec::new();
-    for number in configured_numbers()? {
+    for number in attached::numbers()? {
         let Some(shown) = shown_backing_file(number) else {
             continue;
         };
@@ -444,22 +457,6 @@ fn identity_of(info: &loop_info64) -> FileIdentity {
 
 fn has_flag(info: &loop_info64, flag: Flags) -> bool {
     info.lo_flags & flag as u32 != 0
-}
-
-/// The numbers of the devices that have a backing file, ascending.
-fn configured_numbers() -> Result<Vec<u32>> {
-    let directory = Path::new("/sys/block");
-    let entries = std::fs::read_dir(directory).map_err(|error| SysError::io("read", directory, &error))?;
-    let mut numbers: Vec<u32> = entries
-        .filter_map(|entry| {
-            let name = entry.ok()?.file_name();
-            let number = name.to_str()?.strip_prefix("loop")?.parse().ok()?;
-            // The directory is there exactly while the device is attached.
-            Path::new(&format!("/sys/block/loop{number}/loop")).exists().then_some(number)
-        })
-        .collect();
-    numbers.sort_unstable();
-    Ok(numbers)
 }
 
 fn shown_backing_file(number: u32) -> Option<Vec<u8>> {
