@@ -112,7 +112,8 @@ fn an_ext4_whose_superblock_is_gone_is_brought_back() {
 #[test]
 fn an_ext4_that_stopped_is_active_again_after_a_check() {
     require!(Part::Loop);
-    let world = World::new("fsck-stopped");
+    // Nothing backs its user, which may not be dropped before the error is seen.
+    let world = World::with("fsck-stopped", |config| config.stale_after = Duration::from_secs(60));
     filled(&world, SMALL);
     let path = world.attach("data", "one").unwrap().path;
     let device = orlop_sys::mount::mounted_at(path.parent().unwrap()).unwrap().unwrap().device;
