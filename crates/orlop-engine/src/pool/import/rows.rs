@@ -131,13 +131,17 @@ fn snapshot_rows(
         let (in_group, known_as) = (file.group.clone(), file.aliases.clone());
         let mut row = snapshot_row(core, pool, file);
         // Its volume may have another name here.
-        let known = match names.get(&row.volume) {
-            Some(known) => Some(known.clone()),
+        let (known, in_pool) = match names.get(&row.volume) {
+            Some(known) => (Some(known.clone()), true),
             None => {
                 let there = core.store.read(|r| volumes::by_id(r, row.volume))?;
-                there.map(|there| (there.workspace, there.manifest.name))
+                let in_pool = there.as_ref().is_none_or(|there| there.placement.pool == pool.id);
+                (there.map(|there| (there.workspace, there.manifest.name)), in_pool)
             }
         };
+        // What a schedule made goes by when it was made, and has others deleted. Of a volume that did not
+        // come with it that is not believed.
+        row.scheduled &= in_pool;
         if let Some((workspace, name)) = known
             && workspace == row.workspace
         {
