@@ -153,7 +153,7 @@ impl Frozen {
     /// [`SysError::Invalid`] where somebody thawed one of them before: what was copied meanwhile is of
     /// no one moment.
     pub fn thaw(mut self) -> Result<Duration> {
-        let thawed: Vec<_> = self.roots.iter().map(|root| request_thaw(&root.directory)).collect();
+        let thawed = on_each(&self.roots, |root| request_thaw(&root.directory));
         let frozen_for = self.since.elapsed();
         let by_watchdog = self.watchdog.take().is_some_and(Watchdog::end);
         for (root, thawed) in self.roots.iter().zip(thawed) {
@@ -179,9 +179,7 @@ impl Frozen {
 impl Drop for Frozen {
     fn drop(&mut self) {
         if let Some(watchdog) = self.watchdog.take() {
-            for root in &self.roots {
-                let _ = request_thaw(&root.directory);
-            }
+            let _ = on_each(&self.roots, |root| request_thaw(&root.directory));
             watchdog.end();
         }
     }
