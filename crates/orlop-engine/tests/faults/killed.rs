@@ -73,7 +73,8 @@ fn step(world: &World, worker: u64, dice: &mut Dice) {
     let size = dice.pick(&["16Mi", "24Mi", "32Mi"]);
     let spec =
         format!("size: {size}, accessMode: ReadWriteMany, type: {}", dice.pick(&["temp", "persistent"]));
-    let done: Result<()> = match dice.roll(12) {
+    let group = format!("g{worker}-{}", dice.roll(2));
+    let done: Result<()> = match dice.roll(14) {
         0 | 1 => make(world, &name, &spec, dice.roll(1 << 30)),
         2 => world.attach(&name, "one").map(drop),
         3 => world.detach(&name, "one"),
@@ -93,6 +94,13 @@ fn step(world: &World, worker: u64, dice: &mut Dice) {
             let size = (dice.roll(3) == 0).then(|| size.parse().unwrap());
             world.engine().migrate(&ROOT, &key(&name), &MigrateRequest { pool, size }).map(drop)
         }
+        11 => {
+            // One is another worker's, who does something else to it.
+            let theirs = format!("v{}-0", (worker + 1) % WORKERS);
+            let [one, two] = [0, 1].map(|n| format!("v{worker}-{n}"));
+            world.snapshot_group(&group, &[&theirs, &one, &two]).map(drop)
+        }
+        12 => world.delete_snapshot_group(&group),
         _ => match world.engine().volume(&ROOT, &key(&name)) {
             Ok(volume) => {
                 say(&format!("gone {}", volume.status.id));
@@ -203,6 +211,14 @@ fn check(directory: &Path, round: u64, made: &BTreeMap<String, String>) {
         assert_eq!(&fs::read_to_string(path.join("file")).unwrap(), cookie, "round {round}");
         world.engine().detach(&DOCKER, &volume, "check", PATIENCE).unwrap();
     }
+    let parts = "SELECT name FROM snapshot_groups g WHERE (SELECT count(*) FROM snapshots WHERE group_id = g.id) != 3";
+    assert_eq!(rows(&world, parts), "", "round {round}: parts of groups");
+    assert_eq!(
+        rows(&world, "SELECT name, state FROM snapshots WHERE state != 'active'"),
+        "",
+        "round {round}"
+    );
+    println!("round {round}: {} groups", rows(&world, "SELECT count(*) FROM snapshot_groups"));
     let all = VolumeQuery::default();
     for volume in world.engine().volumes(&ROOT, &all).unwrap().items {
         assert_eq!(volume.status.state, VolumeState::Active, "round {round}: {volume:?}");

@@ -179,3 +179,54 @@ fn what_is_left_of_pools_is_settled_without_a_restart() {
     assert!(!world.join("other.img").exists());
     world.assert_nothing_mounted();
 }
+
+/// The same of a group of snapshots that could not be taken back: who asks for it, for one of its snapshots
+/// or for its name begins with that, and it is in nobody else's way.
+#[test]
+fn a_group_that_got_stuck_is_settled_by_whoever_comes_next() {
+    require!(Part::Loop, Part::Sqlite3);
+    type Next = (&'static str, fn(&World));
+    let next: [Next; 6] = [
+        ("the same group", |world| {
+            let made = world.snapshot_group("g", &["a", "b"]).unwrap();
+            assert_eq!(made.outcome, Outcome::Created);
+            world.delete_snapshot_group("g").unwrap();
+        }),
+        ("delete the group", |world| world.delete_snapshot_group("g").unwrap()),
+        ("delete one of it", |world| world.delete_snapshot("g-a").unwrap()),
+        ("a snapshot of that name", |world| {
+            assert_eq!(world.snapshot("g-a", "a").unwrap().outcome, Outcome::Created);
+        }),
+        ("delete a volume", |world| {
+            world.destroy("b");
+            world.apply("b", PLAIN).unwrap();
+        }),
+        ("a write", |world| {
+            let path = world.attach("a", "two").unwrap().path;
+            std::fs::write(path.join("file"), "x").unwrap();
+        }),
+    ];
+    let disk = orlop_testkit::ScratchFs::xfs(1 << 30);
+    for (index, (name, next)) in next.into_iter().enumerate() {
+        let world = World::over(&disk.join(index.to_string()), |_| ());
+        for volume in ["a", "b"] {
+            world.apply(volume, PLAIN).unwrap();
+        }
+        world.attach("a", "one").unwrap();
+        {
+            let _fault = fault::inject("snapshot-group.shared=eio");
+            let _undo = fault::inject("snapshot-delete.described=eio");
+            fails(world.snapshot_group("g", &["a", "b"]), ErrorKind::Host);
+        }
+        assert_eq!(rows(&world, "SELECT count(*) FROM operations"), "1", "{name}: or this shows nothing");
+        next(&world);
+        let settled = || rows(&world, "SELECT count(*) FROM operations") == "0";
+        assert!(eventually(Duration::from_secs(30), settled), "{name}");
+        assert_eq!(rows(&world, "SELECT count(*) FROM snapshot_groups"), "0", "{name}");
+        let directories = std::fs::read_dir(world.pool_path().join("snapshots")).unwrap().count();
+        assert_eq!(directories.to_string(), rows(&world, "SELECT count(*) FROM snapshots"), "{name}");
+        for attached in world.volume("a").status.attachments {
+            world.detach("a", &attached.scope).unwrap();
+        }
+    }
+}
