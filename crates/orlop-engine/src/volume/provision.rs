@@ -2,7 +2,7 @@
 //! meant, so that a request can be repeated; no other volume is ever found by it.
 
 use orlop_model::{
-    Error, ErrorKind, FilesystemChoice, FilesystemKind, Result, Size, VolumeManifest, VolumeName,
+    Error, ErrorKind, FilesystemChoice, FilesystemKind, Period, Result, Size, VolumeManifest, VolumeName,
     VolumeSource, VolumeSpec, WorkspaceName,
     resource::{Outcome, Volume, VolumeState},
 };
@@ -130,10 +130,15 @@ fn may_be_from(row: &VolumeRow, source: Option<SourceId>) -> bool {
             Some(snapshot) => SourceId::Snapshot(snapshot),
             None => SourceId::Volume(origin.volume),
         }),
-        None if !row.manifest.volume.volume_type.retains() => return true,
+        None if may_be_wiped(row) => return true,
         None => None,
     };
     from == source
+}
+
+/// What is wiped has no source any more. What never is has the one that it was made with.
+fn may_be_wiped(row: &VolumeRow) -> bool {
+    !row.manifest.volume.volume_type.retains() && row.temp_grace != Period::Never
 }
 
 /// The fields that a request decides and that are otherwise. Size and source are compared by themselves.
