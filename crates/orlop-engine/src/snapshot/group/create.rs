@@ -345,11 +345,10 @@ fn effect(core: &Core, group: &SnapshotGroupRow, members: &[Member]) -> Result<O
     fault::point(Point::SnapshotGroupFrozen)?;
     // What was written to a block device before the last filesystem froze comes before what waits now.
     written().try_for_each(|member| image_device::flush(&member.image))?;
-    for (at, copy) in copies.iter().enumerate() {
-        copy.share_at_once()?;
-        if at == 0 {
-            fault::point(Point::SnapshotGroupSharing)?;
-        }
+    if let Some((first, others)) = copies.split_first() {
+        first.share_at_once()?;
+        fault::point(Point::SnapshotGroupSharing)?;
+        share(others)?;
     }
     fault::point(Point::SnapshotGroupShared)?;
     let paused = frozen.map(|frozen| frozen.thaw().on(&object(group))).transpose()?;
@@ -357,6 +356,21 @@ fn effect(core: &Core, group: &SnapshotGroupRow, members: &[Member]) -> Result<O
     copies.iter().try_for_each(Copy::flush)?;
     fault::point(Point::SnapshotGroupFlushed)?;
     Ok(paused)
+}
+
+/// Shares the blocks of all at the same time, in a thread each, for the writers wait for the last; where there
+/// is no thread to be had, one after another.
+fn share(copies: &[Copy<'_>]) -> Result<()> {
+    std::thread::scope(|scope| {
+        let begin = |copy| std::thread::Builder::new().spawn_scoped(scope, move || Copy::share_at_once(copy));
+        let begun: Vec<_> = copies.iter().map(|copy| begin(copy).map_err(|_| copy)).collect();
+        begun.into_iter().try_for_each(|begun| match begun {
+            Ok(thread) => thread.join().unwrap_or_else(|_| {
+                Err(Error::new(ErrorKind::Host, "a copy of an image came to no end").hint("try again"))
+            }),
+            Err(copy) => copy.share_at_once(),
+        })
+    })
 }
 
 /// The descriptions and the records. Also what recovery does for images that are all whole.
