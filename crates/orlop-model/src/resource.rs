@@ -273,6 +273,10 @@ pub struct Attachment {
     /// Where it is mounted, for a mount of the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
+    /// Whether nobody has it there: an orchestrator only has it kept ready on the node, for consumers to
+    /// come.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub staged: bool,
     /// Whether it can only read.
     pub read_only: bool,
     /// The node it is on.

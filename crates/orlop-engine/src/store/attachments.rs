@@ -66,6 +66,7 @@ impl AttachmentRow {
             scope: self.scope.clone(),
             consumer: self.consumer.clone(),
             target: self.target.as_ref().map(|target| target.display().to_string()),
+            staged: self.staged,
             read_only: self.read_only,
             node: self.node.clone(),
             since: self.since,

@@ -4,7 +4,10 @@
 use std::{os::unix::fs::symlink, path::Path, sync::Barrier};
 
 use orlop_engine::*;
-use orlop_model::{AccessMode, ErrorKind, MountOption, resource::Front};
+use orlop_model::{
+    AccessMode, ErrorKind, MountOption,
+    resource::{Attachment, Front},
+};
 use orlop_testkit::{Part, mounts, require};
 
 use crate::harness::*;
@@ -30,17 +33,18 @@ fn staged_and_published_for_many_and_away_again() {
     assert!(std::fs::write(reader.join("file"), "x").is_err());
 
     let attachments = world.volume("data").status.attachments;
-    let shown: Vec<_> = attachments.iter().map(|a| (a.front, a.target.as_deref(), a.read_only)).collect();
+    let shown: Vec<_> = attachments.iter().map(|a| (a.target.as_deref(), a.staged, a.read_only)).collect();
     assert_eq!(
         shown,
         [
-            (Front::Csi, staging.to_str(), false),
-            (Front::Csi, one.to_str(), false),
-            (Front::Csi, two.to_str(), false),
-            (Front::Csi, reader.to_str(), true),
+            (staging.to_str(), true, false),
+            (one.to_str(), false, false),
+            (two.to_str(), false, false),
+            (reader.to_str(), false, true),
         ]
     );
-    assert!(attachments.iter().all(|a| a.scope == "csi-node:test"), "{attachments:?}");
+    let ours = |a: &Attachment| a.front == Front::Csi && a.scope == "csi-node:test";
+    assert!(attachments.iter().all(ours), "{attachments:?}");
 
     for path in [&staging, &one, &reader] {
         let seen = world.engine().volume_statistics(&CSI, volume.status.id, path).unwrap();

@@ -152,6 +152,9 @@ fn attached(attachment: &Attachment, now: Timestamp) -> String {
     let access = if attachment.read_only { "read-only" } else { "read-write" };
     let target = attachment.target.as_ref().map_or_else(String::new, |target| format!(" at {target}"));
     let age = quantity::age(attachment.since, now);
+    if attachment.staged {
+        return format!("{}{target}, kept ready, for {age}", attachment.consumer);
+    }
     format!("{}{target}, {access}, for {age}, on {}", attachment.consumer, attachment.node)
 }
 

@@ -83,7 +83,7 @@ pub(crate) fn volumes(console: &Console, volumes: &[Volume], columns: Columns, n
                 Cell::new(manifest.volume.volume_type),
                 Cell::new(plain(&status.node)),
                 Cell::new(&status.pool),
-                Cell::new(status.attachments.len()),
+                Cell::new(status.attachments.iter().filter(|attachment| !attachment.staged).count()),
                 Cell::new(quantity::age(status.created_at, now)),
             ]);
         }
