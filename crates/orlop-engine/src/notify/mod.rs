@@ -36,10 +36,20 @@ const STRIDE: u64 = 500;
 const IDLE: Duration = Duration::from_secs(60);
 
 /// Has the threads woken by every event, and forgets those who are no longer told: one that comes
-/// back must not be told of all that happened meanwhile.
+/// back must not be told of all that happened meanwhile. Whoever is new is told from here on: not from
+/// when its thread runs, which may be after the first events.
 pub(crate) fn begin(core: &Arc<Core>) -> Result<()> {
     let keys: Vec<String> = core.config.notify.iter().map(key).collect();
-    core.store.write(move |tx| notifications::keep_only(tx, &keys))?;
+    let newest = core.store.newest_event();
+    core.store.write(move |tx| {
+        notifications::keep_only(tx, &keys)?;
+        for key in &keys {
+            if notifications::position(tx, key)?.is_none() {
+                notifications::set_position(tx, key, newest)?;
+            }
+        }
+        Ok(())
+    })?;
     if !core.config.notify.is_empty() {
         let weak = Arc::downgrade(core);
         core.store.on_event(Box::new(move |_| {
@@ -54,18 +64,14 @@ pub(crate) fn begin(core: &Arc<Core>) -> Result<()> {
 /// Tells one of them, until the engine stops.
 pub(crate) fn tell(core: &Core, notify: &Notify) {
     let key = key(notify);
-    let known = core.store.read(|r| notifications::position(r, &key));
-    let position = match known {
-        Ok(Some(position)) => position,
-        Ok(None) => core.store.newest_event(),
+    let position = match core.store.read(|r| notifications::position(r, &key)) {
+        Ok(position) => position.unwrap_or_else(|| core.store.newest_event()),
         Err(error) => {
             tracing::error!(kind = notify.to.kind(), %error, "nobody is told of events");
             return;
         }
     };
-    let mut teller = Teller { core, notify, key, position, stored: None };
-    // A first position is stored at once: a restart goes on from here.
-    teller.store_position();
+    let mut teller = Teller { core, notify, key, position, stored: position };
     while core.signal.sleep_until(IDLE, || core.store.newest_event() > teller.position) {
         if !teller.round() {
             return;
@@ -79,7 +85,7 @@ struct Teller<'a> {
     key: String,
     /// Everything up to it was told, or is not to be.
     position: u64,
-    stored: Option<u64>,
+    stored: u64,
 }
 
 impl Teller<'_> {
@@ -116,7 +122,7 @@ impl Teller<'_> {
         }
         if all {
             self.position = self.position.max(newest);
-            if self.stored.is_none_or(|stored| self.position - stored >= STRIDE) {
+            if self.position - self.stored >= STRIDE {
                 self.store_position();
             }
         }
@@ -155,7 +161,7 @@ impl Teller<'_> {
     fn store_position(&mut self) {
         let (key, position) = (self.key.clone(), self.position);
         match self.core.store.write(move |tx| notifications::set_position(tx, &key, position)) {
-            Ok(()) => self.stored = Some(position),
+            Ok(()) => self.stored = position,
             // It comes again after a restart.
             Err(error) => tracing::warn!(%error, "could not record what was told"),
         }
