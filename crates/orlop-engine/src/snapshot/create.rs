@@ -114,7 +114,8 @@ pub(crate) fn create_of(
     let image = core.image(&volume)?;
     let paths = pool::confirm(core, volume.placement.pool, &volume.placement.pool_name)?;
     health::examine(&image)?;
-    let how = How::find(core, &volume, &image, &paths, new.pause_writers)?;
+    let shared = capability::probe(paths.root()).on(&image.object)?.reflink;
+    let how = How::find(core, &volume, &image, shared, new.pause_writers)?;
     let id = SnapshotId(Uuid::now_v7());
     let _held = core.locks.take(Lock::Snapshot(id), Deadline::usual())?;
 
@@ -147,7 +148,7 @@ impl How {
         core: &Core,
         volume: &VolumeRow,
         image: &Image,
-        paths: &PoolPaths,
+        shared: bool,
         may_pause: bool,
     ) -> Result<Self> {
         let title = volume.title();
@@ -163,7 +164,6 @@ impl How {
             .object(&image.object)
             .hint("end what holds it, then make the snapshot"));
         }
-        let shared = capability::probe(paths.root()).on(&image.object)?.reflink;
         let allocated = host_image::space(image.path()).on(&image.object)?.allocated;
         if written && !shared {
             return Err(Error::new(

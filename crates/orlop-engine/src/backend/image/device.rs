@@ -14,14 +14,14 @@ use orlop_sys::{
     target,
 };
 
-/// A device that is let go is freed a moment later.
-const FREED_WITHIN: Duration = Duration::from_secs(2);
-
 use super::{Image, attach::device_of, health};
 use crate::{
     fault::{self, Point},
     host::{On, failure},
 };
+
+/// A device that is let go is freed a moment later.
+const FREED_WITHIN: Duration = Duration::from_secs(2);
 
 /// Makes sure that the image has a loop device that stays, and that `node` is of it. Returns the device.
 ///

@@ -172,7 +172,8 @@ fn members(
         }
         let paths = pool::confirm(core, volume.placement.pool, &volume.placement.pool_name)?;
         health::examine(&image)?;
-        if !capability::probe(paths.root()).on(&image.object)?.reflink {
+        let shared = capability::probe(paths.root()).on(&image.object)?.reflink;
+        if !shared {
             return Err(Error::new(
                 ErrorKind::Unsupported,
                 format!(
@@ -184,16 +185,15 @@ fn members(
             .object(&image.object)
             .hint("make a snapshot of each volume while none is in use; or keep volumes on XFS with reflink or on btrfs"));
         }
-        let how = How::find(core, &volume, &image, &paths, false)?;
-        let snapshot = SnapshotId(Uuid::now_v7());
-        let row = row(core, caller, group, new, &volume, &image, &how, snapshot)?;
-        let _held = [held, core.locks.take(Lock::Snapshot(snapshot), deadline)?];
+        let how = How::find(core, &volume, &image, shared, false)?;
+        let row = row(core, caller, group, new, &volume, &image, &how)?;
+        let _held = [held, core.locks.take(Lock::Snapshot(row.id), deadline)?];
         members.push(Member { volume, image, how, row, _held });
     }
     Ok(members)
 }
 
-#[expect(clippy::too_many_arguments, reason = "it is a part of the function above")]
+/// The record of what is to be made of one.
 fn row(
     core: &Core,
     caller: &Caller,
@@ -202,13 +202,12 @@ fn row(
     volume: &VolumeRow,
     image: &Image,
     how: &How,
-    id: SnapshotId,
 ) -> Result<SnapshotRow> {
     let name = free_name(core, new, volume.manifest.name.as_str())?;
     let mut manifest = SnapshotManifest::new(name, volume.manifest.name.clone(), new.retain);
     manifest.tags.clone_from(&new.tags);
     Ok(SnapshotRow {
-        id,
+        id: SnapshotId(Uuid::now_v7()),
         node: core.config.node.clone(),
         workspace: new.workspace.clone(),
         volume: volume.id,
