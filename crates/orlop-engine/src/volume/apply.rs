@@ -1,7 +1,7 @@
 //! Apply: what is asked for against what is there. Making and changing are elsewhere.
 
 use orlop_model::{
-    Error, ErrorKind, Result, Size, VolumeManifest, WorkspaceName,
+    Error, ErrorKind, Result, VolumeManifest, WorkspaceName,
     resource::{Intention, Outcome, Volume, VolumePlan, VolumeState},
 };
 
@@ -204,11 +204,9 @@ pub(super) fn assess(core: &Core, caller: &Caller, row: &VolumeRow, wanted: &Vol
     let plan = plan::plan(existing, wanted)?;
     if let Plan::Change(change) = &plan {
         change::allow(core, caller, row, change)?;
-        if let Some(wanted) = change.resize
-            && wanted.from < wanted.to
-        {
-            let more = wanted.to.bytes() - wanted.from.bytes();
-            resize::room_for(core, row, Size::from_bytes(more))?;
+        if let Some(wanted) = change.resize {
+            let more = wanted.to.bytes().saturating_sub(wanted.from.bytes());
+            resize::room_for_change(core, row, wanted)?;
             core.store.read(|r| limits::admit(r, &row.workspace, More { volumes: 0, bytes: more }))?;
         }
     }

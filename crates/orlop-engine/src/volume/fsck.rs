@@ -3,19 +3,22 @@
 //! then, and after a crash before that, the volume is as it was.
 
 use orlop_model::{
-    Error, ErrorKind, OperationId, Result, Size,
+    ErrorKind, OperationId, Result,
     resource::{Verdict, VolumeCheck},
 };
 use orlop_sys::{
-    capability, durable,
+    durable,
     filesystem::{CheckMode, CheckOutcome, check as check_image},
-    image as host_image,
 };
 use uuid::Uuid;
 
-use super::{health, resize::room_for, state, unused::unused};
+use super::{
+    health,
+    resize::{of_copy, room_for},
+    state,
+    unused::unused,
+};
 use crate::{
-    admission::human,
     authority,
     backend::image::{Image, health as image_health, replacement},
     core::{Core, object, usable},
@@ -26,7 +29,7 @@ use crate::{
     pool, reconcile,
     request::{Caller, CheckRequest, VolumeRef},
     running::Meter,
-    store::{Intent, VolumeRow, events, operations},
+    store::{IncomingRow, Intent, OperationRow, VolumeRow, events, incoming, operations, pools},
 };
 
 /// See [`crate::Engine::check`].
@@ -96,7 +99,7 @@ fn repair(
 ) -> Result<VolumeCheck> {
     let operation = core.operation(Some(caller), Some(row.id), Intent::Repair);
     let id = operation.id;
-    core.store.write(move |tx| operations::begin(tx, &operation))?;
+    begin(core, row, image, operation)?;
     let meter = core.running.begin(id, "repair", object(row), Some(caller));
     let repaired = effect(core, row, image, discard_log, &meter);
     drop(meter);
@@ -114,13 +117,32 @@ fn repair(
     };
     let message = format!("the filesystem of volume {} was repaired", row.title());
     let told = event("Repaired", message).of(row).by(caller).warning();
+    let volume = row.id;
     core.store.write(move |tx| {
+        incoming::delete(tx, volume)?;
         operations::finish(tx, id)?;
         events::append(tx, &told)
     })?;
     core.signal.shares(row.id);
     fault::point(Point::RepairDone)?;
     settled(core, row, image, Verdict::Repaired, said)
+}
+
+/// The intent; and the room for the copy, where that takes as much again as the image.
+fn begin(core: &Core, row: &VolumeRow, image: &Image, operation: OperationRow) -> Result<()> {
+    let reserved = replacement::takes(image)?;
+    if reserved.bytes() == 0 {
+        return core.store.write(move |tx| operations::begin(tx, &operation));
+    }
+    let (pool, figures) = room_for(core, row, reserved).map_err(|error| of_copy(error, image))?;
+    let coming =
+        IncomingRow { volume: row.id, pool: pool.id, reserved, detail: row.placement.detail.clone() };
+    core.store.write(move |tx| {
+        let pool = pools::by_id(tx, pool.id)?.ok_or_else(|| pool::missing(&pool.name))?;
+        figures.room(&pool).admit(&pool.name, reserved)?;
+        incoming::insert(tx, &coming)?;
+        operations::begin(tx, &operation)
+    })
 }
 
 /// Makes the repaired copy and puts it in the place of the image.
@@ -134,38 +156,11 @@ fn effect(
     let paths = pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
     let path = paths.replacement(row.id);
     fault::point(Point::RepairRecorded)?;
-    has_room(core, row, image)?;
     let said = replacement::repaired(image, &path, discard_log, meter)?;
     fault::point(Point::RepairMade)?;
     replacement::swap(image, &path)?;
     fault::point(Point::RepairSwapped)?;
     Ok(said)
-}
-
-/// Where blocks can't be shared, the copy takes as much again as the image.
-fn has_room(core: &Core, row: &VolumeRow, image: &Image) -> Result<()> {
-    if capability::probe(&image.directory).on(&image.object)?.reflink {
-        return Ok(());
-    }
-    let (pool, figures) = room_for(core, row, Size::from_bytes(0))?;
-    let room = figures.room(&pool);
-    let (needed, free) = (host_image::space(image.path()).on(&image.object)?.allocated, room.host_free);
-    if needed <= free.saturating_sub(room.low_water) {
-        return Ok(());
-    }
-    Err(Error::new(
-        ErrorKind::LowSpace,
-        format!(
-            "{} is repaired on a copy, which takes {}, and the disk under pool {} has {} free, of which {} are kept",
-            image.object,
-            human(needed),
-            pool.name,
-            human(free),
-            human(room.low_water)
-        ),
-    )
-    .object(&image.object)
-    .hint("free space there; nothing was changed"))
 }
 
 /// After a failure or a crash: a copy that has not taken the image's place goes. Says whether there
@@ -175,7 +170,11 @@ pub(crate) fn settle(core: &Core, row: &VolumeRow, operation: OperationId) -> Re
     let path = paths.replacement(row.id);
     let unfinished = path.exists();
     durable::remove_file(&path).on(&object(row))?;
-    core.store.write(move |tx| operations::finish(tx, operation))?;
+    let id = row.id;
+    core.store.write(move |tx| {
+        incoming::delete(tx, id)?;
+        operations::finish(tx, operation)
+    })?;
     Ok(unfinished)
 }
 

@@ -4,7 +4,7 @@ use std::{path::Path, process::Command, time::Duration};
 
 use orlop_engine::*;
 use orlop_model::{
-    ErrorKind, Result,
+    ErrorKind, Result, Size,
     resource::{Verdict, VolumeCheck, VolumeState},
 };
 use orlop_testkit::{Part, ScratchFs, command::eventually, require, run};
@@ -151,6 +151,34 @@ fn a_damaged_xfs_is_repaired_where_blocks_are_shared() {
     assert_eq!((checked.verdict, checked.state), (Verdict::Damaged, VolumeState::Error), "{checked:?}");
     let repaired = world.check("data", REPAIR).unwrap();
     assert_eq!((repaired.verdict, repaired.state), (Verdict::Repaired, VolumeState::Active));
+    cargo(&world);
+    world.destroy("data");
+}
+
+/// The pool does not share blocks: the copy would take what is promised to others.
+#[test]
+fn a_repair_takes_no_room_that_others_were_promised() {
+    require!(Part::Loop);
+    let world = World::new("fsck-room");
+    let place = PoolPlace::Directory(world.join("small"));
+    let capacity = Some(Size::from_bytes(64 * MIB));
+    let request = PoolRequest { name: "small".parse().unwrap(), place, capacity, overcommit: None };
+    world.engine().create_pool(&ROOT, &request).unwrap();
+    let reserved = || world.engine().pool(&ROOT, &"small".parse().unwrap()).unwrap().reserved.bytes();
+    let spec = format!("{SMALL}, pool: small");
+    let made = filled(&world, &spec);
+    world.apply("other", &spec).unwrap();
+    let image = world.image(&made);
+    miscount(&image, "file");
+    let before = std::fs::read(&image).unwrap();
+    let error = fails(world.check("data", REPAIR), ErrorKind::PoolFull);
+    assert!(error.message.contains("data is worked on in a copy"), "{error}");
+    assert!(error.hint.unwrap().contains("nothing was changed"));
+    assert!(std::fs::read(&image).unwrap() == before);
+    assert_eq!(reserved(), 64 * MIB);
+    world.destroy("other");
+    assert_eq!(world.check("data", REPAIR).unwrap().verdict, Verdict::Repaired);
+    assert_eq!(reserved(), 32 * MIB);
     cargo(&world);
     world.destroy("data");
 }

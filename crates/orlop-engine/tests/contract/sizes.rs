@@ -204,6 +204,37 @@ fn growth_is_admitted_like_a_new_volume() {
     assert_eq!(reserved(&world, "small"), 512 * MIB);
 }
 
+/// Where blocks can't be shared, the copy would take what is promised to others.
+#[test]
+fn a_copy_takes_no_room_that_others_were_promised() {
+    require!(Part::Loop);
+    let world = World::new("shrink-room");
+    let place = PoolPlace::Directory(world.join("small"));
+    let capacity = Some(Size::from_bytes(512 * MIB));
+    let pool = PoolRequest { name: "small".parse().unwrap(), place, capacity, overcommit: None };
+    world.engine().create_pool(&ROOT, &pool).unwrap();
+    let of = |size: u64| format!("size: {size}Mi, {EXT4}, pool: small");
+    world.apply("data", &of(128)).unwrap();
+    world.inside("data", |path| std::fs::write(path.join("file"), vec![7; 40 << 20]).unwrap());
+    world.apply("other", &of(384)).unwrap();
+    let before = world.volume("data");
+
+    let planned = plan(&world, "data", &of(64));
+    assert_eq!(planned.refusal.map(|error| error.kind), Some(ErrorKind::PoolFull));
+    let error = fails(world.apply("data", &of(64)), ErrorKind::PoolFull);
+    assert!(error.message.contains("data is worked on in a copy"), "{error}");
+    assert!(error.hint.unwrap().contains("orlop pool grow"));
+    assert_eq!(world.volume("data").status.generation, before.status.generation);
+    assert_eq!(std::fs::read_dir(world.directory(&before)).unwrap().count(), 2);
+    assert_eq!(reserved(&world, "small"), 512 * MIB);
+
+    world.destroy("other");
+    world.apply("other", &of(300)).unwrap();
+    world.apply("data", &of(64)).unwrap();
+    assert_eq!(reserved(&world, "small"), (64 + 300) * MIB);
+    sound(&world, "data");
+}
+
 #[test]
 fn preallocated_volumes_stay_so() {
     require!(Part::Loop);

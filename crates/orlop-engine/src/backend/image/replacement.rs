@@ -3,9 +3,9 @@
 
 use std::{fs::File, path::Path, time::Duration};
 
-use orlop_model::{Error, FilesystemKind, Result};
+use orlop_model::{Error, FilesystemKind, Result, Size};
 use orlop_sys::{
-    durable,
+    capability, durable,
     filesystem::{CheckMode, CheckOutcome, RepairOutcome, check, grow_unmounted, repair, resize_ext4},
     host::{Capability, has_capability},
     image as host_image, reflink,
@@ -19,6 +19,14 @@ use crate::{
 
 /// A check or a resize goes through all metadata, and a shrink moves data.
 const RESIZE_LIMIT: Duration = Duration::from_secs(4 * 3600);
+
+/// What a copy of the image takes of the disk: nothing where the blocks are shared.
+pub(crate) fn takes(image: &Image) -> Result<Size> {
+    if capability::probe(&image.directory).on(&image.object)?.reflink {
+        return Ok(Size::from_bytes(0));
+    }
+    Ok(Size::from_bytes(host_image::space(image.path()).on(&image.object)?.allocated))
+}
 
 /// Makes a copy of the image at `path`, sharing blocks where the host's filesystem can, and resizes
 /// the ext4 in it. Afterwards it is checked and flushed.

@@ -4,10 +4,11 @@
 mod grow;
 pub(crate) mod replace;
 
-use orlop_model::{Result, Size, resource::How};
+use orlop_model::{Error, ErrorKind, Result, Size, resource::How};
 
 use super::plan::Resize;
 use crate::{
+    backend::image::{Image, replacement},
     core::Core,
     pool::{
         self,
@@ -31,6 +32,41 @@ pub(crate) fn resize(core: &Core, caller: &Caller, row: VolumeRow, resize: Resiz
         How::InPlace => grow::grow(core, caller, row, resize.to),
         How::WithCopy => replace::replace(core, caller, row, resize.to, Work::Resize),
     }
+}
+
+/// What is reserved for a change of size beyond what the volume has, until it is done: with a copy, both
+/// images are there.
+fn reserves(image: &Image, resize: Resize) -> Result<Size> {
+    let more = resize.to.bytes().saturating_sub(resize.from.bytes());
+    let copy = match resize.how {
+        How::InPlace => 0,
+        How::WithCopy => replacement::takes(image)?.bytes(),
+    };
+    Ok(Size::from_bytes(more.saturating_add(copy)))
+}
+
+/// Whether the pool has the room for that change.
+pub(crate) fn room_for_change(core: &Core, row: &VolumeRow, resize: Resize) -> Result<()> {
+    let image = core.image(row)?;
+    let room = room_for(core, row, reserves(&image, resize)?).map(drop);
+    match resize.how {
+        How::InPlace => room,
+        How::WithCopy => room.map_err(|error| of_copy(error, &image)),
+    }
+}
+
+/// Says of a pool without room that a copy is what needs it.
+pub(crate) fn of_copy(error: Error, image: &Image) -> Error {
+    if !matches!(error.kind, ErrorKind::PoolFull | ErrorKind::LowSpace) {
+        return error;
+    }
+    let message = format!(
+        "{} is worked on in a copy, which needs room until it is done: {}",
+        image.object, error.message
+    );
+    Error { message, ..error }.hint(
+        "delete what is not needed in that pool (released data counts), free space on its disk, or let it grow: orlop pool grow; nothing was changed",
+    )
 }
 
 /// Whether the pool has the room for what is added to a volume.

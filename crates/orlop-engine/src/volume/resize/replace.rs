@@ -3,10 +3,10 @@
 //! beside the old, which stays until the new one is whole, checked and flushed; then one rename swaps
 //! them, and the length of the image says which of the two it is.
 
-use orlop_model::{OperationId, Result, Size};
+use orlop_model::{OperationId, Result, Size, resource::How};
 use orlop_sys::{durable, image as host_image};
 
-use super::{Settled, room_for};
+use super::{Settled, of_copy, reserves, room_for};
 use crate::{
     attachment::detach,
     backend::image::{Image, attach as image_attach, replacement},
@@ -19,7 +19,7 @@ use crate::{
     pool,
     request::Caller,
     store::{IncomingRow, Intent, VolumeRow, Way, events, incoming, operations, pools, volumes},
-    volume::{describe, transfer, unused::unused},
+    volume::{describe, plan::Resize, transfer, unused::unused},
 };
 
 /// What to do about those who use a volume whose data is to be copied.
@@ -43,11 +43,11 @@ impl Work {
     }
 
     /// What is reserved for it beyond what the volume has.
-    fn reserves(&self, from: Size, to: Size) -> Size {
+    fn reserves(&self, image: &Image, from: Size, to: Size) -> Result<Size> {
         match self {
-            Self::Resize => Size::from_bytes(to.bytes().saturating_sub(from.bytes())),
+            Self::Resize => reserves(image, Resize { from, to, how: How::WithCopy }),
             // Both are there until the end.
-            Self::Anew(_) => to,
+            Self::Anew(_) => Ok(to),
         }
     }
 }
@@ -63,8 +63,8 @@ pub(crate) fn replace(
     let image = core.image(&row)?;
     unused(core, caller, &row, &image, COPIED)?;
     let (from, way) = (row.placement.size, work.way());
-    let reserved = work.reserves(from, to);
-    let (pool, figures) = room_for(core, &row, reserved)?;
+    let reserved = work.reserves(&image, from, to)?;
+    let (pool, figures) = room_for(core, &row, reserved).map_err(|error| of_copy(error, &image))?;
     let detail = match &work {
         Work::Resize => row.placement.detail.clone(),
         Work::Anew(placement) => Placement::Image(placement.clone()),
