@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use linux_raw_sys::ioctl::{FIFREEZE, FITHAW};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Mode, OFlags, open, syncfs};
+use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use rustix::ioctl::{Setter, ioctl};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -21,12 +21,10 @@ use rustix::process::{Pid, WaitOptions, waitpid};
 
 use crate::error::{Result, SysError};
 use crate::grace::Expedited;
+use crate::identity::DeviceNumber;
 use crate::syscall::{self, Forked};
+use crate::writeback;
 
-/// Before the freeze it is synced until that took no longer than this, so that little is left to
-/// write while the writers wait.
-const SHORT_SYNC: Duration = Duration::from_millis(15);
-const MOST_SYNCS: u32 = 5;
 /// So often the watchdog looks for a freeze that took longer than its bound.
 const FREEZING: Timespec = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
 /// How the watchdog ends that was told that all is well.
@@ -73,9 +71,12 @@ pub fn freeze(root: &Path, bound: Duration) -> Result<Frozen> {
 pub fn freeze_all(roots: &[&Path], bound: Duration) -> Result<Frozen> {
     let open = |path: &&Path| Ok(Root { path: path.to_path_buf(), directory: open_root(path)? });
     let roots = roots.iter().map(open).collect::<Result<Vec<_>>>()?;
-    for (root, synced) in roots.iter().zip(on_each(&roots, sync)) {
-        synced.map_err(|errno| SysError::on("flush the filesystem on", &root.path, errno))?;
-    }
+    // Until they are frozen: then nobody writes.
+    let _held = roots
+        .iter()
+        .zip(on_each(&roots, |root| writeback::bring_down(&root.directory)))
+        .map(|(root, held)| held.map_err(|errno| SysError::on("flush the filesystem on", &root.path, errno)))
+        .collect::<Result<Vec<_>>>()?;
     let expedited = Expedited::open();
     let watchdog = Watchdog::start(&roots, expedited.as_ref(), bound)?;
     let since = Instant::now();
@@ -101,22 +102,11 @@ pub fn freeze_all(roots: &[&Path], bound: Duration) -> Result<Frozen> {
     })
 }
 
-fn sync(root: &Root) -> rustix::io::Result<()> {
-    for _ in 0..MOST_SYNCS {
-        let begin = Instant::now();
-        syncfs(&root.directory)?;
-        if begin.elapsed() < SHORT_SYNC {
-            break;
-        }
-    }
-    Ok(())
-}
-
 /// The same of each at the same time, in a thread each; where there is none to be had, one after another.
-fn on_each(
+fn on_each<T: Send>(
     roots: &[Root],
-    work: impl Fn(&Root) -> rustix::io::Result<()> + Sync,
-) -> Vec<rustix::io::Result<()>> {
+    work: impl Fn(&Root) -> rustix::io::Result<T> + Sync,
+) -> Vec<rustix::io::Result<T>> {
     if let [root] = roots {
         return vec![work(root)];
     }
@@ -136,9 +126,11 @@ fn on_each(
     })
 }
 
-/// Thaws the filesystem mounted on `root`; says whether it was frozen.
+/// Undoes what a crash left of a freeze: thaws the filesystem mounted on `root`, and lets its writers
+/// go; says whether it was frozen.
 pub fn thaw(root: &Path) -> Result<bool> {
     let directory = open_root(root)?;
+    writeback::release(DeviceNumber::of_path(root)?);
     match request_thaw(&directory) {
         Ok(()) => Ok(true),
         Err(Errno::INVAL) => Ok(false),

@@ -37,6 +37,7 @@ pub mod target;
 mod testing;
 pub mod tree;
 pub mod user;
+mod writeback;
 
 pub use content::Checksum;
 pub use error::{Result, SysError, Unfinished};

@@ -26,6 +26,7 @@ use rustix::io::Errno;
 
 use crate::error::{Result, SysError};
 use crate::identity::{DeviceNumber, FileIdentity};
+use crate::writeback;
 
 const CONTROL: &str = "/dev/loop-control";
 /// The kernel's number of the loop driver.
@@ -241,6 +242,7 @@ fn attach_fd(backing: BorrowedFd<'_>, image: &Path, options: LoopOptions) -> Res
                 let info =
                     ioctl::status(&fd).map_err(|errno| SysError::on("look at", &node_path(number), errno))?;
                 last::note(identity, Some(number));
+                writeback::release(device_of(number));
                 return Ok(LoopDevice {
                     number,
                     identity,
