@@ -122,7 +122,10 @@ impl Held {
             // Writers that write anew what waits to be written meet no limit: somebody has to write it.
             let syncs = std::thread::Builder::new().spawn_scoped(scope, || {
                 while !down.load(Ordering::Relaxed) {
+                    let begin = Instant::now();
                     syncfs(directory)?;
+                    // The writers may have ended meanwhile.
+                    std::thread::sleep(STEP.saturating_sub(begin.elapsed()));
                 }
                 Ok(())
             });
