@@ -20,7 +20,7 @@ use crate::{
     locks::{Deadline, Lock},
     pool,
     request::Recovery,
-    snapshot,
+    snapshot::{self, create::Made},
     store::{
         Intent, OperationRow, SnapshotRow, VolumeRow, attachments, operations, pools, snapshots, volumes,
     },
@@ -383,7 +383,7 @@ fn settle_new_snapshot(core: &Core, operation: &OperationRow, id: SnapshotId) ->
     if snapshot::describe::read(&paths, &row).is_some()
         && length.is_ok_and(|length| length == row.size.bytes())
     {
-        snapshot::create::complete(core, None, &paths, row, operation.id, None)?;
+        snapshot::create::complete(core, None, &paths, row, operation.id, Made::Earlier)?;
         return Ok(Fate::Finished);
     }
     snapshot::create::undo(core, &row, operation.id)?;

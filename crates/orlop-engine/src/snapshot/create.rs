@@ -17,7 +17,9 @@ use super::{
     copy::{self, Copy},
     describe,
     hooks::{self, Concerns},
-    object, view,
+    object,
+    room::Before,
+    view,
 };
 use crate::{
     admission::human,
@@ -32,15 +34,13 @@ use crate::{
     fault::{self, Point},
     format::{Placement, PoolPaths},
     host::On,
-    limits::{self, More},
     locks::{Deadline, Lock},
-    pool::{self, room},
-    reconcile,
+    pool, reconcile,
     request::{Applied, Caller, SnapshotKey, SnapshotRequest, VolumeKey, VolumeRef},
     running::Meter,
     store::{
-        Intent, OperationRow, SnapshotAliasRow, SnapshotRow, VolumeRow, events, operations, pools,
-        snapshot_aliases, snapshots,
+        Intent, OperationRow, SnapshotAliasRow, SnapshotRow, VolumeRow, events, operations, snapshot_aliases,
+        snapshots,
     },
 };
 
@@ -115,20 +115,35 @@ pub(crate) fn create_of(
     let paths = pool::confirm(core, volume.placement.pool, &volume.placement.pool_name)?;
     health::examine(&image)?;
     let shared = capability::probe(paths.root()).on(&image.object)?.reflink;
-    let how = How::find(core, &volume, &image, shared, new.pause_writers)?;
+    let mut how = How::find(core, &volume, &image, shared, new.pause_writers)?;
     let id = SnapshotId(Uuid::now_v7());
     let _held = core.locks.take(Lock::Snapshot(id), Deadline::usual())?;
 
     let snapshot = new.manifest.name.to_string();
     let concerns = Concerns { volume: &volume, snapshot: &snapshot };
-    let made =
-        hooks::before(core, &concerns).and_then(|()| record(core, caller, &volume, &image, &how, id, new));
-    let made = made.and_then(|(row, operation)| perform(core, caller, &volume, &image, &how, row, operation));
+    let made = hooks::before(core, &concerns).and_then(|()| {
+        // The hook may have had much written.
+        how.allocated = allocated(&image)?;
+        record(core, caller, &volume, &image, &how, id, new)
+    });
+    let made = made.and_then(|begun| perform(core, caller, &volume, &image, &how, begun));
     hooks::after(core, &concerns, made.is_ok());
     let row = made?;
     core.signal.shares(volume.id);
     fault::point(Point::SnapshotDone)?;
     Ok(row)
+}
+
+/// What is recorded before its files are there.
+struct Begun {
+    row: SnapshotRow,
+    operation: OperationId,
+    before: Before,
+}
+
+/// What an image takes now.
+pub(super) fn allocated(image: &Image) -> Result<u64> {
+    Ok(host_image::space(image.path()).on(&image.object)?.allocated)
 }
 
 /// How its image is copied.
@@ -164,7 +179,7 @@ impl How {
             .object(&image.object)
             .hint("end what holds it, then make the snapshot"));
         }
-        let allocated = host_image::space(image.path()).on(&image.object)?.allocated;
+        let allocated = allocated(image)?;
         if written && !shared {
             return Err(Error::new(
                 ErrorKind::Unsupported,
@@ -209,7 +224,7 @@ fn record(
     how: &How,
     id: SnapshotId,
     new: New,
-) -> Result<(SnapshotRow, OperationId)> {
+) -> Result<Begun> {
     let now = Core::now();
     let row = SnapshotRow {
         id,
@@ -245,8 +260,8 @@ fn record(
         snapshot: id,
         created_at: now,
     });
-    reserve(core, &row, alias, operation)?;
-    Ok((row, operation_id))
+    let before = reserve(core, &row, alias, operation)?;
+    Ok(Begun { row, operation: operation_id, before })
 }
 
 /// Writes a pending snapshot and the intent, where its pool has the room.
@@ -255,22 +270,18 @@ fn reserve(
     row: &SnapshotRow,
     alias: Option<SnapshotAliasRow>,
     operation: OperationRow,
-) -> Result<()> {
-    let pool =
-        core.store.read(|r| pools::by_id(r, row.pool))?.ok_or_else(|| pool::missing(&row.pool_name))?;
-    let figures = room::gather(core, &pool)?;
-    let row = row.clone();
+) -> Result<Before> {
+    let before = Before::gather(core, std::slice::from_ref(row))?;
+    let (row, admitted) = (row.clone(), before.clone());
     core.store.write(move |tx| {
-        // The same sums that the insertion changes: two of these can't both take the last room.
-        let pool = pools::by_id(tx, pool.id)?.ok_or_else(|| pool::missing(&pool.name))?;
-        figures.room(&pool).admit(&pool.name, row.reserved)?;
-        limits::admit(tx, &row.workspace, More { volumes: 0, bytes: row.reserved.bytes() })?;
+        admitted.admit(tx, &row, row.reserved)?;
         snapshots::insert(tx, &row)?;
         if let Some(alias) = &alias {
             snapshot_aliases::insert(tx, alias)?;
         }
         operations::begin(tx, &operation)
-    })
+    })?;
+    Ok(before)
 }
 
 /// The image and the completion; what fails on the way is taken back.
@@ -280,12 +291,12 @@ fn perform(
     volume: &VolumeRow,
     image: &Image,
     how: &How,
-    row: SnapshotRow,
-    operation: OperationId,
+    begun: Begun,
 ) -> Result<SnapshotRow> {
+    let Begun { row, operation, before } = begun;
     let done = effect(core, caller, volume, image, how, &row, operation).and_then(|paused| {
         let paths = pool::confirm(core, row.pool, &row.pool_name)?;
-        complete(core, caller, &paths, row.clone(), operation, paused)
+        complete(core, caller, &paths, row.clone(), operation, Made::Here { paused, before })
     });
     done.inspect_err(|_| {
         if let Err(left) = undo(core, &row, operation) {
@@ -341,6 +352,28 @@ fn write(copy: &Copy<'_>, meter: Option<&Meter<'_>>) -> Result<()> {
     }
 }
 
+/// When the images came to be whole.
+pub(crate) enum Made {
+    /// By whoever completes it.
+    Here {
+        /// For how long writers were paused.
+        paused: Option<Duration>,
+        /// What its room is asked of.
+        before: Before,
+    },
+    /// Before everything ended: it is kept, whatever it takes.
+    Earlier,
+}
+
+impl Made {
+    pub(super) fn parts(self) -> (Option<Duration>, Option<Before>) {
+        match self {
+            Self::Here { paused, before } => (paused, Some(before)),
+            Self::Earlier => (None, None),
+        }
+    }
+}
+
 /// The description and the record. Also what recovery does for an image that is whole.
 pub(crate) fn complete(
     core: &Core,
@@ -348,7 +381,7 @@ pub(crate) fn complete(
     paths: &PoolPaths,
     mut row: SnapshotRow,
     operation: OperationId,
-    paused: Option<Duration>,
+    made: Made,
 ) -> Result<SnapshotRow> {
     let object = object(&row);
     row.state = SnapshotState::Active;
@@ -359,6 +392,7 @@ pub(crate) fn complete(
     describe::write_ahead(core, paths, &row)?;
     durable::sync_directory(&paths.snapshots()).on(&object)?;
     fault::point(Point::SnapshotDescribed)?;
+    let (paused, before) = made.parts();
     let how = told_how(row.consistency, paused);
     let message = format!(
         "snapshot {} is made of volume {}/{}{how}",
@@ -368,6 +402,9 @@ pub(crate) fn complete(
     );
     let told = event("SnapshotCreated", message).of_snapshot(&row).by_any(caller);
     core.store.write(move |tx| {
+        if let Some(before) = &before {
+            before.admit_rest(tx, &row)?;
+        }
         snapshots::update(tx, &mut row)?;
         operations::finish(tx, operation)?;
         events::append(tx, &told)?;

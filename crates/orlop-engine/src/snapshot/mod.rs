@@ -5,7 +5,8 @@
 //!
 //! An image is copied by sharing its blocks where the pool's filesystem can, which takes no longer for
 //! a larger one; else byte by byte (`copy`). What others do around it is in `hooks`, the file beside
-//! the image in `describe`, and what images take for themselves in `shared`.
+//! the image in `describe`, the room that is asked for in `room`, and what images take for themselves in
+//! `shared`.
 
 pub(crate) mod copy;
 pub(crate) mod create;
@@ -16,6 +17,7 @@ pub(crate) mod hooks;
 pub(crate) mod naming;
 pub(crate) mod restore;
 pub(crate) mod retention;
+mod room;
 pub(crate) mod schedule;
 pub(crate) mod shared;
 pub(crate) mod source;

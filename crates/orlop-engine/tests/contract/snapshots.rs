@@ -9,7 +9,7 @@ use std::{
 
 use orlop_engine::*;
 use orlop_model::{
-    ErrorKind,
+    ErrorKind, Size,
     resource::{Consistency, Outcome, SnapshotState},
 };
 use orlop_testkit::{Part, ScratchFs, command::eventually, require, run};
@@ -385,5 +385,66 @@ fn what_a_volume_gave_up_is_its_snapshots_own() {
         assert!(exclusive() < MIB, "{name}: {}", exclusive());
         give_up(&world, name);
         assert!(eventually(PATIENCE, || exclusive() > 20 * MIB), "{name}: {}", exclusive());
+    }
+}
+
+/// The kernel brings what was written to the image when it freezes the volume: after its room was asked for.
+#[test]
+fn what_was_written_and_not_yet_in_the_image_is_asked_for_too() {
+    require!(Part::Loop);
+    let (host, world) = sharing();
+    for name in ["first", "second"] {
+        let request = PoolRequest {
+            name: name.parse().unwrap(),
+            place: PoolPlace::Directory(host.join(name)),
+            capacity: (name == "first").then(|| Size::from_bytes(72 * MIB)),
+            overcommit: None,
+        };
+        world.engine().create_pool(&ROOT, &request).unwrap();
+    }
+    let reserved = |pool: &str| world.engine().pool(&ROOT, &pool.parse().unwrap()).unwrap().reserved.bytes();
+    let limit = |size: Option<u64>| {
+        let size_limit = Some(size.map(Size::from_bytes));
+        let request = WorkspaceRequest { size_limit, ..WorkspaceRequest::default() };
+        world.engine().put_workspace(&ROOT, &"public".parse().unwrap(), &request).unwrap();
+    };
+    let busy = |name: &str, pool: &str| {
+        let spec = format!("size: 64Mi, accessMode: ReadWriteMany, type: temp, pool: {pool}");
+        world.apply(name, &spec).unwrap();
+        let path = world.attach(name, "one").unwrap().path;
+        fs::write(path.join("file"), vec![7; 16 << 20]).unwrap();
+        let taken = world.volume(name).status.allocated_bytes.unwrap();
+        assert!(taken < MIB, "it is in the image already: {taken}");
+    };
+    type Make = fn(&World, &str) -> orlop_model::Result<()>;
+    let makes: [(&str, Make); 2] = [
+        ("single", |world, volume| world.snapshot("s", volume).map(drop)),
+        ("group", |world, volume| world.snapshot_group("s", &[volume]).map(drop)),
+    ];
+    for (how, make) in makes {
+        for (pool, kind) in [("first", ErrorKind::PoolFull), ("second", ErrorKind::WorkspaceFull)] {
+            let volume = format!("{how}-{pool}");
+            busy(&volume, pool);
+            limit((pool == "second").then_some(72 * MIB));
+            let error = fails(make(&world, &volume), kind);
+            println!("{how}: {error}");
+            assert!(world.told("SnapshotUndone"), "it was refused before anything was made");
+            assert_eq!(world.snapshot_names(), [""; 0]);
+            assert_eq!(reserved(pool), 64 * MIB, "{how}");
+            let left = fs::read_dir(host.join(pool).join("snapshots")).map_or(0, Iterator::count);
+            assert_eq!(left, 0, "{how}");
+            // It is as usable as before, and where there is room it has its snapshot.
+            let path = world.attach(&volume, "one").unwrap().path;
+            fs::write(path.join("more"), "x").unwrap();
+            limit(None);
+            if pool == "second" {
+                make(&world, &volume).unwrap();
+                assert!(reserved(pool) > 80 * MIB, "{}", reserved(pool));
+                let gone = world.delete_snapshot("s").or_else(|_| world.delete_snapshot_group("s"));
+                gone.unwrap();
+            }
+            world.detach(&volume, "one").unwrap();
+            world.destroy(&volume);
+        }
     }
 }

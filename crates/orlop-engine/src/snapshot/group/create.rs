@@ -28,21 +28,20 @@ use crate::{
     fault::{self, Point},
     format::Placement,
     host::On,
-    limits::{self, More},
     locks::{Deadline, Held, Lock},
-    pool::{self, room},
-    reconcile,
+    pool, reconcile,
     request::{Applied, Caller, SnapshotGroupRequest, SnapshotKey, VolumeKey, VolumeRef},
     snapshot::{
         copy::{self, Copy},
-        create::{How, told_how},
+        create::{How, Made, allocated, told_how},
         describe,
         hooks::{self, Concerns},
         object as snapshot_object,
+        room::Before,
     },
     store::{
-        Intent, NewEvent, SnapshotGroupRow, SnapshotRow, VolumeRow, events, operations, pools,
-        snapshot_groups, snapshots,
+        Intent, NewEvent, SnapshotGroupRow, SnapshotRow, VolumeRow, events, operations, snapshot_groups,
+        snapshots,
     },
     volume::aliased::unique,
 };
@@ -68,6 +67,13 @@ struct Member {
     how: How,
     row: SnapshotRow,
     _held: [Held; 2],
+}
+
+/// What is recorded before the files are there.
+struct Begun {
+    rows: Vec<SnapshotRow>,
+    operation: OperationId,
+    before: Before,
 }
 
 /// See [`crate::Engine::apply_snapshot_group`].
@@ -125,7 +131,7 @@ pub(super) fn create(core: &Core, caller: &Caller, new: New, deadline: Deadline)
         ran
     });
     let made = ran.and_then(|()| record(core, caller, &group, &members));
-    let made = made.and_then(|operation| perform(core, caller, &group, &members, operation));
+    let made = made.and_then(|begun| perform(core, caller, &group, &members, begun));
     begun.iter().for_each(|concerns| hooks::after(core, concerns, made.is_ok()));
     let rows = made?;
     members.iter().for_each(|member| core.signal.shares(member.volume.id));
@@ -268,31 +274,26 @@ fn writers_can_wait(group: &SnapshotGroupRow, members: &[Member]) -> Result<()> 
 }
 
 /// The records, their reservations and the intent.
-fn record(core: &Core, caller: &Caller, group: &SnapshotGroupRow, members: &[Member]) -> Result<OperationId> {
+fn record(core: &Core, caller: &Caller, group: &SnapshotGroupRow, members: &[Member]) -> Result<Begun> {
     let operation = core.operation(Some(caller), None, Intent::SnapshotGroup { group: group.id });
     let operation_id = operation.id;
-    let rows: Vec<_> = members.iter().map(|member| member.row.clone()).collect();
-    let mut figures = Vec::new();
-    for (id, name) in rows.iter().map(|row| (row.pool, &row.pool_name)).collect::<BTreeSet<_>>() {
-        let pool = core.store.read(|r| pools::by_id(r, id))?.ok_or_else(|| pool::missing(name))?;
-        figures.push((id, room::gather(core, &pool)?));
+    let mut rows = Vec::new();
+    for Member { row, image, .. } in members {
+        // The hooks may have had much written.
+        rows.push(SnapshotRow { reserved: Size::from_bytes(allocated(image)?), ..row.clone() });
     }
-    let group = group.clone();
+    let before = Before::gather(core, &rows)?;
+    let (group, inserted, admitted) = (group.clone(), rows.clone(), before.clone());
     core.store.write(move |tx| {
         snapshot_groups::insert(tx, &group)?;
-        for row in &rows {
-            // The sums that the insertions change: those of the group add up, and two groups can't both
-            // take the last room.
-            let pool = pools::by_id(tx, row.pool)?.ok_or_else(|| pool::missing(&row.pool_name))?;
-            for (_, figures) in figures.iter().filter(|(id, _)| *id == row.pool) {
-                figures.room(&pool).admit(&pool.name, row.reserved)?;
-            }
-            limits::admit(tx, &row.workspace, More { volumes: 0, bytes: row.reserved.bytes() })?;
+        for row in &inserted {
+            // The sums that the insertions change: those of the group add up.
+            admitted.admit(tx, row, row.reserved)?;
             snapshots::insert(tx, row)?;
         }
         operations::begin(tx, &operation)
     })?;
-    Ok(operation_id)
+    Ok(Begun { rows, operation: operation_id, before })
 }
 
 /// The images and the completion; what fails on the way is taken back.
@@ -301,12 +302,11 @@ fn perform(
     caller: &Caller,
     group: &SnapshotGroupRow,
     members: &[Member],
-    operation: OperationId,
+    begun: Begun,
 ) -> Result<Vec<SnapshotRow>> {
-    let done = effect(core, group, members).and_then(|paused| {
-        let rows = members.iter().map(|member| member.row.clone()).collect();
-        complete(core, Some(caller), rows, operation, paused)
-    });
+    let Begun { rows, operation, before } = begun;
+    let done = effect(core, group, members)
+        .and_then(|paused| complete(core, Some(caller), rows, operation, Made::Here { paused, before }));
     done.inspect_err(|_| {
         if let Err(left) = settle::undo(core, group.id, operation) {
             tracing::warn!(group = group.title(), %left, "an unfinished group is taken back later");
@@ -378,8 +378,9 @@ pub(super) fn complete(
     caller: Option<&Caller>,
     mut rows: Vec<SnapshotRow>,
     operation: OperationId,
-    paused: Option<Duration>,
+    made: Made,
 ) -> Result<Vec<SnapshotRow>> {
+    let (paused, before) = made.parts();
     let now = Core::now();
     for (at, row) in rows.iter_mut().enumerate() {
         let paths = pool::confirm(core, row.pool, &row.pool_name)?;
@@ -394,16 +395,21 @@ pub(super) fn complete(
         }
     }
     fault::point(Point::SnapshotGroupDescribed)?;
-    let told: Vec<_> = rows.iter().map(|row| made(row, rows.len(), paused).by_any(caller)).collect();
+    let told: Vec<_> = rows.iter().map(|row| told_of(row, rows.len(), paused).by_any(caller)).collect();
     core.store.write(move |tx| {
-        rows.iter_mut().try_for_each(|row| snapshots::update(tx, row))?;
+        for row in &mut rows {
+            if let Some(before) = &before {
+                before.admit_rest(tx, row)?;
+            }
+            snapshots::update(tx, row)?;
+        }
         operations::finish(tx, operation)?;
         told.iter().try_for_each(|told| events::append(tx, told).map(drop))?;
         Ok(rows)
     })
 }
 
-fn made(row: &SnapshotRow, all: usize, paused: Option<Duration>) -> NewEvent {
+fn told_of(row: &SnapshotRow, all: usize, paused: Option<Duration>) -> NewEvent {
     let group = row
         .group
         .as_ref()

@@ -9,7 +9,11 @@ use crate::{
     core::Core,
     events::event,
     pool,
-    snapshot::{create::thaw as thaw_one, delete::remove, describe},
+    snapshot::{
+        create::{Made, thaw as thaw_one},
+        delete::remove,
+        describe,
+    },
     store::{SnapshotRow, events, operations, snapshots},
 };
 
@@ -42,7 +46,7 @@ pub(crate) fn made(core: &Core, group: SnapshotGroupId, operation: OperationId) 
             return Ok(false);
         }
     }
-    create::complete(core, None, rows, operation, None).map(|_| true)
+    create::complete(core, None, rows, operation, Made::Earlier).map(|_| true)
 }
 
 fn is_whole(core: &Core, row: &SnapshotRow) -> Result<bool> {
