@@ -174,6 +174,8 @@ points! {
     SnapshotDescribed = "snapshot.described",
     /// The snapshot is recorded as active; only the answer is missing.
     SnapshotDone = "snapshot.done",
+    /// A change of the snapshot is recorded; `snapshot.json` is as it was.
+    SnapshotConfigured = "snapshot.configured",
     /// The snapshot is recorded as deleting, with the intent.
     SnapshotDeleteRecorded = "snapshot-delete.recorded",
     /// `snapshot.json` is gone.

@@ -20,7 +20,15 @@ pub(crate) fn write(core: &Core, paths: &PoolPaths, row: &SnapshotRow) -> Result
     durable::write_file(&paths.snapshot_record(row.id), &bytes, 0o600).on(&object(row))
 }
 
-/// The same for a record whose next change is about to be committed.
+/// The same where it says something else: a change was recorded, and everything ended, or the disk failed,
+/// before it was written.
+pub(super) fn catch_up(core: &Core, row: &SnapshotRow) -> Result<()> {
+    let paths = pool::confirm(core, row.pool, &row.pool_name)?;
+    let wanted = file(core, row)?;
+    if read(&paths, row).is_some_and(|file| file == wanted) { Ok(()) } else { write(core, &paths, row) }
+}
+
+/// Writes it for a record whose next change is about to be committed.
 pub(crate) fn write_ahead(core: &Core, paths: &PoolPaths, row: &SnapshotRow) -> Result<()> {
     write(core, paths, &SnapshotRow { generation: row.generation + 1, ..row.clone() })
 }

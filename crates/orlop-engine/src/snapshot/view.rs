@@ -10,6 +10,7 @@ use crate::{
     authority,
     core::{Core, rule},
     events::event,
+    fault::{self, Point},
     format::Placement,
     locks::{Deadline, Lock},
     pool,
@@ -69,6 +70,7 @@ pub(crate) fn configure(
     usable(&row)?;
     let changes = row.manifest.changes_to(wanted, &row.workspace)?;
     if changes.is_empty() {
+        describe::catch_up(core, &row)?;
         return Ok(Applied { outcome: Outcome::Unchanged, changes, resource: one(row) });
     }
     kept_with_its_group(&row, wanted)?;
@@ -83,7 +85,8 @@ pub(crate) fn configure(
         events::append(tx, &told)?;
         Ok(row)
     })?;
-    // Needs no intent: the record is the truth, and the file is written anew with every change.
+    fault::point(Point::SnapshotConfigured)?;
+    // Needs no intent: the record is the truth, and where this fails, the same request writes it.
     describe::write(core, &paths, &row)?;
     Ok(Applied { outcome: Outcome::Configured, changes, resource: one(row) })
 }

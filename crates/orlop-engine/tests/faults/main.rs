@@ -132,6 +132,8 @@ scenario_tests!(
     import_pool,
     snapshot_in_use,
     snapshot_copied,
+    snapshot_configure,
+    snapshot_group_configure,
     snapshot_delete,
     snapshot_group,
     snapshot_group_delete,

@@ -77,6 +77,28 @@ pub const SCENARIOS: &[Scenario] = &[
         ..IN_USE
     },
     Scenario {
+        name: "snapshot_configure",
+        points: &[SnapshotConfigured],
+        prepare: |world| {
+            (IN_USE.prepare)(world);
+            world.snapshot("s", "data").unwrap();
+        },
+        operate: |world| world.snapshot_as(&ROOT, "s", "data", "30d", false).map(drop),
+        check: |world| described(world, "30d"),
+        ..IN_USE
+    },
+    Scenario {
+        name: "snapshot_group_configure",
+        points: &[SnapshotConfigured],
+        prepare: |world| {
+            three(world);
+            world.snapshot_group("g", &["data", "other", "idle"]).unwrap();
+        },
+        operate: |world| world.snapshot_group_for("g", &["data", "other", "idle"], Some("30d")).map(drop),
+        check: |world| described(world, "30d"),
+        ..IN_USE
+    },
+    Scenario {
         name: "snapshot_delete",
         points: &[
             SnapshotDeleteRecorded,
@@ -263,6 +285,20 @@ fn put_back(world: &World, size: &str) {
 #[track_caller]
 fn holds(world: &World, volume: &str, content: &str) {
     world.inside(volume, |path| assert_eq!(std::fs::read_to_string(path.join("file")).unwrap(), content));
+}
+
+/// What lies beside the images, which is all that an import knows, says how long they are kept.
+#[track_caller]
+fn described(world: &World, retain: &str) {
+    let snapshots = world.snapshots();
+    assert!(!snapshots.is_empty());
+    for snapshot in snapshots {
+        let directory = world.pool_path().join("snapshots").join(snapshot.status.id.to_string());
+        let text = std::fs::read_to_string(directory.join("snapshot.json")).unwrap();
+        let file: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(file["manifest"]["snapshot"]["retain"], retain, "{text}");
+        assert!(file["expiresAt"].is_string(), "{text}");
+    }
 }
 
 fn put_snapshots_away(world: &World) {

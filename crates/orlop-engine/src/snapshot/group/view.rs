@@ -12,6 +12,7 @@ use crate::{
     authority,
     core::{Core, rule},
     events::event,
+    fault::{self, Point},
     locks::{Deadline, Lock},
     pool,
     request::{Applied, Caller},
@@ -72,6 +73,7 @@ pub(super) fn configure(
     }
     let differs = |row: &SnapshotRow| retain.is_some_and(|retain| row.manifest.snapshot.retain != retain);
     let Some(retain) = retain.filter(|_| rows.iter().any(differs)) else {
+        rows.iter().try_for_each(|row| describe::catch_up(core, row))?;
         let resource = of(group, rows);
         return Ok(Applied { outcome: Outcome::Unchanged, changes: Vec::new(), resource });
     };
@@ -90,7 +92,8 @@ pub(super) fn configure(
         Ok(rows)
     })?;
     for row in &rows {
-        // Needs no intent: the record is the truth, and the file is written anew with every change.
+        fault::point(Point::SnapshotConfigured)?;
+        // Needs no intent: the record is the truth, and where this fails, the same request writes it.
         describe::write(core, &pool::confirm(core, row.pool, &row.pool_name)?, row)?;
     }
     let changes = vec!["snapshot.retain".to_owned()];
