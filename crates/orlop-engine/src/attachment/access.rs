@@ -70,6 +70,8 @@ pub(crate) struct Wish<'a> {
     pub(crate) staged: bool,
     /// It gets a place of its own, though its scope may have the volume elsewhere.
     pub(crate) own_place: bool,
+    /// It is to be the only one of its front that has it, whatever the mode lets others do.
+    pub(crate) alone: bool,
     pub(crate) access: Access,
 }
 
@@ -145,9 +147,14 @@ pub(crate) fn decide(
         Err(taken(asked, holders, lingerers, wish, "is in use").hint(hint))
     };
     match asked.mode {
-        AccessMode::ReadWriteMany => {
-            Ok(Grant { read_only: wish.access == Access::ReadOnly, already: false })
-        }
+        AccessMode::ReadWriteMany => match lingerers {
+            [lingerer, ..] if wish.alone => {
+                let how = "asked for by one that is to have it alone, but in use";
+                Err(taken(asked, &[], lingerers, wish, how)
+                    .hint(format!("{}; or {MANY_WRITERS}", lingerer.remedy())))
+            }
+            _ => Ok(Grant { read_only: wish.access == Access::ReadOnly, already: false }),
+        },
         AccessMode::ReadOnlyMany => match wish.access {
             Access::ByMode | Access::ReadOnly => Ok(Grant { read_only: true, already: false }),
             Access::Fill => one_only("fill it when nobody uses it"),
@@ -170,18 +177,25 @@ pub(crate) fn decide(
     }
 }
 
+/// What one can do that asks for it alone and can't have it so.
+const MANY_WRITERS: &str = "ask for an access mode of many writers";
+
 /// The refusal where somebody has it whom no record and no visible mount names.
 pub(crate) fn unseen(asked: Asked<'_>, who: &str) -> Error {
-    refused(asked, format!("volume {} is {} and in use by {who}", asked.title, asked.mode)).hint(
-        "end that process, or unmount that bind; or apply the volume with accessMode: ReadWriteMany, to share it",
-    )
+    let error = refused(asked, format!("volume {} is {} and in use by {who}", asked.title, asked.mode));
+    match asked.mode {
+        AccessMode::ReadWriteMany => error.hint(format!("end that process; or {MANY_WRITERS}")),
+        AccessMode::ReadWriteOnce | AccessMode::ReadWriteOncePod | AccessMode::ReadOnlyMany => error.hint(
+            "end that process, or unmount that bind; or apply the volume with accessMode: ReadWriteMany, to share it",
+        ),
+    }
 }
 
 /// Whether somebody without a record could stand in the way of the first who has one.
-pub(crate) fn excludes_others(mode: AccessMode) -> bool {
+pub(crate) fn excludes_others(mode: AccessMode, wish: Wish<'_>) -> bool {
     match mode {
         AccessMode::ReadWriteOnce | AccessMode::ReadWriteOncePod | AccessMode::ReadOnlyMany => true,
-        AccessMode::ReadWriteMany => false,
+        AccessMode::ReadWriteMany => wish.alone,
     }
 }
 
@@ -263,7 +277,7 @@ mod tests {
 
     fn wish(scope: &str, access: Access) -> Wish<'_> {
         let front = if scope.starts_with("host") { Front::Host } else { Front::Docker };
-        Wish { front, scope, shared: false, staged: false, own_place: false, access }
+        Wish { front, scope, shared: false, staged: false, own_place: false, alone: false, access }
     }
 
     fn lingerer(read_only: bool) -> Lingerer {
@@ -329,6 +343,17 @@ mod tests {
         let shared = Wish { front: Front::Podman, shared: true, ..wish("host", Access::ByMode) };
         assert_eq!(asks(ReadWriteOncePod, &[], false, shared), None);
         assert_eq!(asks(ReadWriteOnce, &[], false, shared), Some((false, false)));
+    }
+
+    #[test]
+    fn one_that_has_it_alone_is_kept_from_whom_no_record_names() {
+        let alone = Wish { front: Front::Csi, alone: true, own_place: true, ..wish("a", Access::ByMode) };
+        for mode in [ReadWriteMany, ReadWriteOnce, ReadWriteOncePod] {
+            assert_eq!(asks(mode, &[], true, alone), None, "{mode}");
+            assert_eq!(asks(mode, &[], false, alone), Some((false, false)), "{mode}");
+            assert!(excludes_others(mode, alone));
+        }
+        assert!(!excludes_others(ReadWriteMany, wish("a", Access::ByMode)));
     }
 
     #[test]

@@ -149,6 +149,7 @@ fn decide(
         shared: consumer.shared,
         staged: consumer.is_staged(),
         own_place: consumer.named().is_some(),
+        alone: consumer.front == Front::Csi && node::is_alone(consumer.scope),
         access: consumer.access,
     };
     let by = |recorded: &[AttachmentRow], lingerers: &[access::Lingerer]| {
@@ -158,10 +159,11 @@ fn decide(
     let recorded = core.store.read(|r| attachments::of_volume(r, row.id))?;
     // One for whom it was kept ready was decided on then.
     let same = |held: &AttachmentRow| held.front == consumer.front && held.scope == consumer.scope;
-    let alone = recorded.iter().all(|held| held.staged && !same(held));
+    let first = recorded.iter().all(|held| held.staged && !same(held));
+    let exclusive = access::excludes_others(asked.mode, wish);
     match by(&recorded, &[]) {
         // Where one alone is allowed, the kernel may know another who has no record.
-        Ok(grant) if !(alone && access::excludes_others(asked.mode)) => Ok(grant),
+        Ok(grant) if !(first && exclusive) => Ok(grant),
         Ok(_) | Err(_) => {
             let survey = stale::survey(core, Some(caller), row, image)?;
             let grant = by(&survey.attachments, &survey.lingerers()).map_err(|mut error| {
@@ -171,12 +173,10 @@ fn decide(
                 error
             })?;
             // Readers of a read-only volume are no danger to each other.
-            let one_only = access::excludes_others(asked.mode)
-                && !(asked.mode == AccessMode::ReadOnlyMany && grant.read_only);
+            let one_only = exclusive && !(asked.mode == AccessMode::ReadOnlyMany && grant.read_only);
             if one_only
-                && survey.attachments.is_empty()
                 && survey.kernel.device.is_some()
-                && let Some(who) = unseen(core, row, image)?
+                && let Some(who) = unseen(core, row, image, wish, &survey)?
             {
                 return Err(access::unseen(asked, &who));
             }
@@ -187,7 +187,22 @@ fn decide(
 
 /// Who has a volume that nothing of ours mounts any more, if somebody has: its loop device is there
 /// for as long as anybody mounts it anywhere, in a namespace without a process too.
-fn unseen(core: &Core, row: &VolumeRow, image: &Image) -> Result<Option<String>> {
+///
+/// While it is kept ready, whoever is still there of those for whom it was is not asked about, unless one
+/// is to have it alone: then of a block device, whose users no mount shows. What is on its base mount stays
+/// there.
+fn unseen(
+    core: &Core,
+    row: &VolumeRow,
+    image: &Image,
+    wish: Wish<'_>,
+    survey: &Survey,
+) -> Result<Option<String>> {
+    if !survey.attachments.is_empty() {
+        let kept = survey.attachments.iter().all(|held| held.staged);
+        let is_asked = kept && wish.alone && image.is_device();
+        return if is_asked { detach::had_while_kept(core, row, image) } else { Ok(None) };
+    }
     let Released::Held(who) = detach::take_down_patiently(core, row, image)? else { return Ok(None) };
     // Where it is still mounted, somebody of this host sits in our own mount, which stays.
     let mounted = image_attach::staged(image, &core.places.base(row.id))?.is_some();

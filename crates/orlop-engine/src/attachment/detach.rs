@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 use orlop_model::{AttachmentId, OperationId, Result, Size, VolumeId, VolumeUsage, resource::VolumeState};
-use orlop_sys::{SysError, mount};
+use orlop_sys::{DeviceNumber, SysError, mount};
 
 use super::{kernel, publish, stale};
 use crate::{
@@ -243,11 +243,7 @@ fn released(core: &Core, row: &VolumeRow, image: &Image, remaining: Remaining) -
             Ok(Released::Free)
         }
         Remaining::Somebody(device) => {
-            let view = kernel::look(&core.places, row.id, &[device], &[], &image.object)?;
-            let who = match view.holders().as_slice() {
-                [] => kernel::unseen(device),
-                holders => holders.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
-            };
+            let who = who_has(core, row, image, device)?;
             Ok(linger(core, row, who))
         }
     }
@@ -267,6 +263,22 @@ pub(crate) fn take_down_patiently(core: &Core, row: &VolumeRow, image: &Image) -
         }
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Those who have a device that nothing of ours needs, in words.
+fn who_has(core: &Core, row: &VolumeRow, image: &Image, device: DeviceNumber) -> Result<String> {
+    let view = kernel::look(&core.places, row.id, &[device], &[], &image.object)?;
+    Ok(match view.holders().as_slice() {
+        [] => kernel::unseen(device),
+        holders => holders.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    })
+}
+
+/// Who has the block device of a volume that is only kept ready, in words, if somebody has. The caller holds
+/// the volume's lock.
+pub(crate) fn had_while_kept(core: &Core, row: &VolumeRow, image: &Image) -> Result<Option<String>> {
+    let device = image_device::in_other_hands(image, &core.places.node(row.id))?;
+    device.map(|device| who_has(core, row, image, device)).transpose()
 }
 
 /// Takes away the paths of fronts that have no attachment any more, while others go on. The caller

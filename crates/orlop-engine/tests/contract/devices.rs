@@ -210,6 +210,16 @@ fn all_write_or_all_read() {
     world.assert_nothing_mounted();
 }
 
+/// By a node of its own.
+fn open_as_a_container(world: &World, target: &Path) -> std::fs::File {
+    let device = std::fs::metadata(target).unwrap().rdev();
+    let node = world.join(&format!("node-{device}"));
+    let _ = std::fs::remove_file(&node);
+    let (major, minor) = ((device >> 8).to_string(), (device & 0xff).to_string());
+    orlop_testkit::run(std::process::Command::new("mknod").arg(&node).args(["b", &major, &minor])).ok();
+    std::fs::File::options().read(true).write(true).open(&node).unwrap()
+}
+
 #[test]
 fn whoever_has_it_open_keeps_it_and_is_named() {
     require!(Part::Loop);
@@ -222,16 +232,7 @@ fn whoever_has_it_open_keeps_it_and_is_named() {
     let error = fails(world.unpublish(&volume, "one"), ErrorKind::InUse);
     assert!(error.message.contains(&process), "{error}");
     drop(by_target);
-    // As a container has it: by a node of its own.
-    let node = world.join("node");
-    let device = std::fs::metadata(&one).unwrap().rdev();
-    orlop_testkit::run(std::process::Command::new("mknod").arg(&node).args([
-        "b",
-        &(device >> 8).to_string(),
-        &(device & 0xff).to_string(),
-    ]))
-    .ok();
-    let container = std::fs::File::options().read(true).write(true).open(&node).unwrap();
+    let container = open_as_a_container(&world, &one);
     world.unpublish(&volume, "one").unwrap();
     world.unstage(&volume).unwrap();
     assert!(world.told("Lingering"));
@@ -246,6 +247,39 @@ fn whoever_has_it_open_keeps_it_and_is_named() {
     world.unpublish(&volume, "two").unwrap();
     world.unstage(&volume).unwrap();
     world.assert_nothing_mounted();
+}
+
+#[test]
+fn one_pod_alone_gets_it_when_nobody_has_it_open_also_while_it_is_staged() {
+    require!(Part::Loop);
+    let world = World::with("device-alone", serve);
+    let process = format!("process {}", std::process::id());
+    let alone = |request: &mut PublishRequest| request.access = NodeAccess::OneTarget;
+    for mode in ["ReadWriteOncePod", "ReadWriteOnce", "ReadWriteMany"] {
+        let spec = DEVICE.replace("ReadWriteMany", mode);
+        let volume = world.apply("data", &spec).unwrap().resource;
+        world.stage(&volume).unwrap();
+        let one = world.publish_as(&volume, "one", alone).unwrap();
+        let container = open_as_a_container(&world, &one);
+        world.unpublish(&volume, "one").unwrap();
+        let error = fails(world.publish_as(&volume, "two", alone), ErrorKind::AccessRefused);
+        assert!(error.message.contains(&process), "{mode}: {error}");
+        assert!(!world.target("two").exists());
+        // It stays for whoever has it, and ready for the next.
+        std::os::unix::fs::FileExt::write_all_at(&container, b"cargo", 0).unwrap();
+        drop(container);
+        assert_eq!(mounts::loops_below(world.scratch()).len(), 1);
+        assert_eq!(world.volume("data").status.attachments.len(), 1);
+        let two = world.publish_as(&volume, "two", alone).unwrap();
+        assert_eq!(read_at(&two, 0, 5), b"cargo");
+        fails(world.publish_as(&volume, "three", alone), ErrorKind::AccessRefused);
+        assert_eq!(world.volume("data").status.attachments.len(), 2);
+        world.unpublish(&volume, "two").unwrap();
+        assert_eq!(mounts::loops_below(world.scratch()).len(), 1);
+        world.unstage(&volume).unwrap();
+        world.assert_nothing_mounted();
+        world.destroy("data");
+    }
 }
 
 #[test]

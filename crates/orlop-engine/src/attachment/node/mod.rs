@@ -42,6 +42,11 @@ fn node_scope(core: &Core) -> String {
 
 const TARGET_SCOPE: &str = "csi-target:";
 
+/// Whether who has that scope is to have the volume alone on this node.
+pub(crate) fn is_alone(scope: &str) -> bool {
+    scope.starts_with(TARGET_SCOPE)
+}
+
 /// Whether the directory that stands for a staged volume is no longer there: then nobody comes to end
 /// it. Where no orchestrator is served, nothing is known of its directories.
 pub(crate) fn is_gone(core: &Core, staging: &Path) -> bool {

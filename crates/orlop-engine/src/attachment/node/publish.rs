@@ -8,7 +8,7 @@ use std::path::Path;
 use orlop_model::{AccessMode, Error, ErrorKind, Result, VolumeId, VolumeMode, resource::Front};
 use orlop_sys::{SysError, error::TargetRefusal, target::TargetPlace};
 
-use super::{TARGET_SCOPE, device, path_of, place, root, scope, settled, stage, unusable};
+use super::{device, is_alone, path_of, place, root, scope, settled, stage, unusable};
 use crate::{
     attachment::{
         access::{self, Access},
@@ -172,10 +172,9 @@ fn alike(core: &Core, caller: &Caller, row: &VolumeRow, image: &Image, read_only
 /// Refuses where a consumer of this node has the volume for itself alone, or wants it so while others
 /// have it. What other fronts may is the access mode's to say.
 fn alone(core: &Core, caller: &Caller, row: &VolumeRow, image: &Image, scope: &str) -> Result<()> {
-    let exclusive = |scope: &str| scope.starts_with(TARGET_SCOPE);
     let against = |recorded: &[AttachmentRow]| -> Vec<AttachmentRow> {
         let others = recorded.iter().filter(|other| other.front == Front::Csi && !other.staged);
-        others.filter(|other| exclusive(scope) || exclusive(&other.scope)).cloned().collect()
+        others.filter(|other| is_alone(scope) || is_alone(&other.scope)).cloned().collect()
     };
     let recorded = core.store.read(|r| attachments::of_volume(r, row.id))?;
     if against(&recorded).is_empty() {

@@ -52,13 +52,8 @@ fn kept(image: &Image, node: &Path, device: &LoopDevice) -> Result<DeviceNumber>
 /// [`ErrorKind::InUse`] where somebody has the other one.
 pub(crate) fn keep_as(image: &Image, node: &Path, read_only: bool) -> Result<DeviceNumber> {
     if let Some(other) = device_of(image)?.filter(|device| device.read_only() != read_only) {
-        other.flush().on(&image.object)?;
-        other.let_go().on(&image.object)?;
-        let (identity, number) = (other.identity(), other.device());
-        drop(other);
-        if !loopdev::wait_gone(identity, FREED_WITHIN).on(&image.object)? {
-            // It is kept again: whoever has it may be one of those for whom it was kept.
-            keep(image, node)?;
+        let number = other.device();
+        if !goes(image, node, other)? {
             return Err(in_use(image, number, read_only));
         }
     }
@@ -67,6 +62,33 @@ pub(crate) fn keep_as(image: &Image, node: &Path, read_only: bool) -> Result<Dev
         None => attach(image, read_only)?,
     };
     kept(image, node, &device)
+}
+
+/// The device, where somebody has it open or mounted. Only its going tells that nobody has: a mapping, a
+/// descriptor in a message and a namespace without a process show nowhere. So it is let go, and another
+/// comes for it. The caller knows that nobody is to have it now, and that nobody gets it meanwhile.
+pub(crate) fn in_other_hands(image: &Image, node: &Path) -> Result<Option<DeviceNumber>> {
+    let Some(device) = device_of(image)? else { return Ok(None) };
+    let number = device.device();
+    if !goes(image, node, device)? {
+        return Ok(Some(number));
+    }
+    keep(image, node)?;
+    Ok(None)
+}
+
+/// Has the device go, and says whether it did. One that somebody has is kept again: whoever it is may be
+/// one of those for whom it was kept.
+fn goes(image: &Image, node: &Path, device: LoopDevice) -> Result<bool> {
+    device.flush().on(&image.object)?;
+    device.let_go().on(&image.object)?;
+    let identity = device.identity();
+    drop(device);
+    let gone = loopdev::wait_gone(identity, FREED_WITHIN).on(&image.object)?;
+    if !gone {
+        keep(image, node)?;
+    }
+    Ok(gone)
 }
 
 fn in_use(image: &Image, device: DeviceNumber, read_only: bool) -> Error {
