@@ -4,7 +4,6 @@ use orlop_engine::{Order, SnapshotQuery, TakeRequest};
 use orlop_model::{Error, ErrorKind, Result, VolumeId, resource::Snapshot};
 use tonic::Code;
 
-use super::volumes::find;
 use crate::{
     describe,
     driver::{CALLER, Shared},
@@ -23,7 +22,6 @@ use crate::{
 /// See the specification of `CreateSnapshot`.
 pub(super) fn create(shared: &Shared, request: &CreateSnapshotRequest) -> Reply<CreateSnapshotResponse> {
     let wish = wish(request)?;
-    find(shared, wish.volume)?;
     let taken = shared.engine.take_snapshot(&CALLER, &wish, PATIENCE)?.resource;
     Ok(CreateSnapshotResponse { snapshot: Some(describe::snapshot(&taken)) })
 }

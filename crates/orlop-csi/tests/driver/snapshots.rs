@@ -73,6 +73,9 @@ async fn what_was_is_had_again_in_any_size() {
     let get = GetSnapshotRequest { snapshot_id: snapshot.snapshot_id.clone(), ..Default::default() };
     let found = world.controller.get_snapshot(get.clone()).await.unwrap().into_inner().snapshot.unwrap();
     assert_eq!(found, snapshot);
+    // Who missed the answer asks again, and may never hear that the volume is gone.
+    assert_eq!(world.take("snap", &id).await, snapshot);
+    assert_eq!(code(world.controller.create_snapshot(take("another", &id)).await), Code::NotFound);
     let late = world.create(from("late", of_snapshot(&snapshot.snapshot_id), 20)).await.unwrap();
     let delete = DeleteSnapshotRequest { snapshot_id: snapshot.snapshot_id.clone(), ..Default::default() };
     for _ in 0..2 {
