@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use orlop_engine::TakeGroupRequest;
-use orlop_model::{Error, ErrorKind, Result, resource::SnapshotGroup};
+use orlop_model::{Error, ErrorKind, Result, SnapshotId, resource::SnapshotGroup};
 use tonic::Code;
 
 use crate::{
@@ -70,7 +70,15 @@ pub(super) fn delete(
     if let Some(id) = group_id("group_snapshot_id", &request.group_snapshot_id)? {
         match shared.engine.snapshot_group_by_id(&CALLER, id) {
             Ok(group) => {
-                agree(shared, &group, &request.snapshot_ids)?;
+                let named = named(&group, &request.snapshot_ids)?;
+                // One that is not there any more, as its pool is elsewhere, may be named; one that is not
+                // of the group may not.
+                let strangers = named.difference(&members(&group)).copied().collect::<Vec<_>>();
+                for id in strangers {
+                    if shared.engine.snapshot_by_id(&CALLER, id).is_ok() {
+                        return Err(stranger(&group, id).into());
+                    }
+                }
                 shared.engine.delete_snapshot_group_by_id(&CALLER, id, PATIENCE)?;
             }
             Err(error) if error.kind == ErrorKind::NotFound => {}
@@ -87,33 +95,40 @@ pub(super) fn get(
 ) -> Reply<GetVolumeGroupSnapshotResponse> {
     let id = known_group("group_snapshot_id", &request.group_snapshot_id)?;
     let group = shared.engine.snapshot_group_by_id(&CALLER, id)?;
-    agree(shared, &group, &request.snapshot_ids)?;
+    let named = named(&group, &request.snapshot_ids)?;
+    // Half a group is nothing to make volumes from.
+    if let Some(id) = named.difference(&members(&group)).next() {
+        return Err(stranger(&group, *id).hint("is the pool that it is in here? orlop pool list").into());
+    }
     Ok(GetVolumeGroupSnapshotResponse { group_snapshot: Some(describe::group(&group)) })
 }
 
-/// Whether the snapshots that are named are those of the group. One that is not there any more, as its pool
-/// is elsewhere, may be named; one that is not of the group may not.
-fn agree(shared: &Shared, group: &SnapshotGroup, named: &[String]) -> Result<()> {
-    const FIELD: &str = "snapshot_ids";
-    if named.is_empty() {
-        return Err(missing(FIELD));
+fn members(group: &SnapshotGroup) -> BTreeSet<SnapshotId> {
+    group.snapshots.iter().map(|snapshot| snapshot.status.id).collect()
+}
+
+/// The snapshots that a call names, among which all of the group have to be.
+fn named(group: &SnapshotGroup, texts: &[String]) -> Result<BTreeSet<SnapshotId>> {
+    if texts.is_empty() {
+        return Err(missing(SNAPSHOTS));
     }
-    let of_group: BTreeSet<_> = group.snapshots.iter().map(|snapshot| snapshot.status.id).collect();
-    let mut left = of_group.clone();
-    for text in named {
-        let Some(id) = snapshot_id(FIELD, text)? else {
-            return Err(invalid(FIELD, format!("{} is no snapshot of group {}", shown(text), group.title())));
-        };
-        left.remove(&id);
-        if !of_group.contains(&id) && shared.engine.snapshot_by_id(&CALLER, id).is_ok() {
-            return Err(invalid(FIELD, format!("snapshot {id} is not of group {}", group.title())));
-        }
-    }
-    match left.first() {
-        None => Ok(()),
+    let id = |text: &String| {
+        snapshot_id(SNAPSHOTS, text)?.ok_or_else(|| {
+            invalid(SNAPSHOTS, format!("{} is no snapshot of group {}", shown(text), group.title()))
+        })
+    };
+    let named: BTreeSet<_> = texts.iter().map(id).collect::<Result<_>>()?;
+    match members(group).difference(&named).next() {
+        None => Ok(named),
         Some(id) => {
             let message = format!("snapshot {id} is of group {} too, and is not named", group.title());
-            Err(invalid(FIELD, message).hint("name all snapshots of the group"))
+            Err(invalid(SNAPSHOTS, message).hint("name all snapshots of the group"))
         }
     }
 }
+
+fn stranger(group: &SnapshotGroup, id: SnapshotId) -> Error {
+    invalid(SNAPSHOTS, format!("snapshot {id} is not in group {} here", group.title()))
+}
+
+const SNAPSHOTS: &str = "snapshot_ids";

@@ -86,6 +86,11 @@ async fn several_volumes_are_had_again_as_they_were_at_one_moment() {
     // Asked again, in any order, it is the same one; of others it is not.
     assert_eq!(world.group(take("Nightly", &[&disk, &log, &data])).await.unwrap(), made);
     assert_eq!(code(world.group(take("Nightly", &[&log, &data])).await), Code::AlreadyExists);
+    // Of those and of more: what is missing may be in a pool that is not here.
+    let more = world.make("more").await.volume_id;
+    let (code_, message) = refused(world.group(take("Nightly", &[&log, &data, &disk, &more])).await);
+    assert_eq!(code_, Code::AlreadyExists);
+    assert!(message.contains("pool"), "{message}");
     world.restart().await;
     assert_eq!(world.group(take("Nightly", &[&data, &log, &disk])).await.unwrap(), made);
 
@@ -136,9 +141,13 @@ async fn the_snapshots_of_a_group_are_named_as_they_are() {
         assert_eq!(code(world.get_group(&made.group_snapshot_id, &wrong).await), Code::InvalidArgument);
         assert_eq!(code(world.delete_group(&made.group_snapshot_id, &wrong).await), Code::InvalidArgument);
     }
-    // One that is nowhere is no fault, nor is another order.
+    let turned = [all[1].clone(), all[0].clone()];
+    assert_eq!(world.get_group(&made.group_snapshot_id, &turned).await.unwrap(), made);
+    // One that is nowhere may be in a pool that is not here: half a group is not ready, and can go.
     let more = vec![all[1].clone(), none.clone(), all[0].clone()];
-    assert_eq!(world.get_group(&made.group_snapshot_id, &more).await.unwrap(), made);
+    let (code_, message) = refused(world.get_group(&made.group_snapshot_id, &more).await);
+    assert_eq!(code_, Code::InvalidArgument);
+    assert!(message.contains("is not in group") && message.contains("pool"), "{message}");
     world.delete_group(&made.group_snapshot_id, &more).await.unwrap();
     world.delete_group(&none, &[]).await.unwrap();
     world.delete_group(&other.group_snapshot_id, &others).await.unwrap();

@@ -86,12 +86,17 @@ fn agree(
     rows.iter().try_for_each(usable)?;
     let of: BTreeSet<_> = rows.iter().map(|row| row.volume).collect();
     if of != *volumes {
+        let hint = if of.is_subset(volumes) {
+            "ask for it by another name; where it was of all of them, the pool of the others is not here: orlop pool list"
+        } else {
+            "ask for it by another name"
+        };
         return Err(Error::new(
             ErrorKind::AlreadyExists,
             format!("{external:?} is snapshot group {}, which is of other volumes", group.title()),
         )
         .object(object(&group))
-        .hint("ask for it by another name"));
+        .hint(hint));
     }
     Ok(Applied { outcome: Outcome::Unchanged, changes: Vec::new(), resource: view::of(group, rows) })
 }
