@@ -28,15 +28,27 @@ pub(super) fn publish(
 ) -> Result<()> {
     let made = shared.engine.provision(&CALLER, &wish_of(request, capability)?, PATIENCE)?;
     let id = made.resource.status.id;
-    let published = shared.engine.publish(&CALLER, &wish(id), PATIENCE).map_err(|error| {
+    let wish = wish(id);
+    let is_new = made.outcome == Outcome::Created || is_missing(&wish.target);
+    let published = shared.engine.publish(&CALLER, &wish, PATIENCE).map_err(|error| {
         let gone = error.kind == ErrorKind::NotFound;
         if gone { overtaken(&request.volume_id, "destroyed") } else { error }
     });
-    // Nobody may ever ask for it again.
-    if published.is_err() && made.outcome == Outcome::Created {
-        destroy(shared, id)?;
+    // Nobody may ever ask for it again, nor for one that a driver made which ended then.
+    if published.is_err()
+        && is_new
+        && !is_published(shared, id)
+        && let Err(error) = destroy(shared, id)
+    {
+        tracing::warn!(volume = %id, %error, "a volume that could not be published stays");
     }
     published
+}
+
+/// Whether nothing was ever published there: what is made to mount on stays as long as the pod, also when
+/// the node is rebooted. A pod has data in what was published to it once, and takes it away itself.
+fn is_missing(target: &Path) -> bool {
+    target.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }
 
 /// Two calls of which one undoes what the other does met: whoever is left asks again.

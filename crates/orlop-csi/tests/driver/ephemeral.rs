@@ -88,6 +88,20 @@ async fn what_could_not_be_published_is_not_left_behind() {
     block_device.volume_capability = Some(mount(Mode::MultiNodeMultiWriter));
     assert_eq!(code(world.node.node_publish_volume(block_device).await), Code::InvalidArgument);
     assert_eq!(world.all(), []);
+    // Made by a driver that ended before it published.
+    world.node.node_publish_volume(world.inline(&[])).await.unwrap();
+    let id = world.all()[0].status.id;
+    let target = PathBuf::from(world.target("worker"));
+    world.engine().unpublish(&CSI, id, &target, std::time::Duration::from_secs(5)).unwrap();
+    assert_eq!(world.all().len(), 1);
+    let mut request = world.inline(&[]);
+    request.target_path = world.kubelet("nowhere") + "/a/b/mount";
+    assert_eq!(code(world.node.node_publish_volume(request.clone()).await), Code::InvalidArgument);
+    assert_eq!(world.all(), []);
+    // What its pod has stays where another path can't be had.
+    world.node.node_publish_volume(world.inline(&[])).await.unwrap();
+    assert_eq!(code(world.node.node_publish_volume(request).await), Code::InvalidArgument);
+    assert_eq!(world.all().len(), 1);
     world.unpublish(ID, "worker").await.unwrap();
 }
 
@@ -100,6 +114,23 @@ async fn a_driver_that_crashed_still_takes_it_away() {
     world.unpublish(ID, "worker").await.unwrap();
     assert_eq!(world.all(), []);
     world.assert_nothing_mounted();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_pod_wrote_stays_where_it_can_not_be_published_at_once_after_a_reboot() {
+    require!(Part::Loop, Part::Sqlite3);
+    let mut world = World::new().await;
+    let target = PathBuf::from(world.target("worker"));
+    world.node.node_publish_volume(world.inline(&[])).await.unwrap();
+    fs::write(target.join("file"), "cargo").unwrap();
+    world.reboot().await;
+    fs::write(target.join("beside"), "").unwrap();
+    assert_eq!(code(world.node.node_publish_volume(world.inline(&[])).await), Code::InvalidArgument);
+    fs::remove_file(target.join("beside")).unwrap();
+    world.node.node_publish_volume(world.inline(&[])).await.unwrap();
+    assert_eq!(fs::read_to_string(target.join("file")).unwrap(), "cargo");
+    world.unpublish(ID, "worker").await.unwrap();
+    assert_eq!(world.all(), []);
 }
 
 /// The name that a claim's volume was asked for by is no id of one.

@@ -30,6 +30,7 @@ use tonic::{Code, Status, transport::Channel};
 
 pub const MIB: i64 = 1 << 20;
 pub const ROOT: Caller = Caller { uid: 0, front: Front::Manifest };
+pub const CSI: Caller = Caller { uid: 0, front: Front::Csi };
 pub const NODE: &str = "node-1";
 pub const TOPOLOGY: &str = "topology.orlop.dev/node";
 
