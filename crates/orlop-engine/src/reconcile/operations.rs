@@ -188,7 +188,7 @@ pub(crate) fn settle_group(core: &Core, id: SnapshotGroupId, deadline: Deadline)
 
 /// What is in the journal for a snapshot that a failed attempt left as it is. The caller holds the
 /// lock of its name, so that nobody makes it now.
-pub(crate) fn settle_snapshot(core: &Core, id: SnapshotId) -> Result<()> {
+pub(crate) fn settle_snapshot(core: &Core, id: SnapshotId, deadline: Deadline) -> Result<()> {
     let of_it = |operation: &OperationRow| match operation.intent {
         Intent::Snapshot { snapshot } | Intent::DeleteSnapshot { snapshot } => snapshot == id,
         Intent::Restore { snapshot, before } => snapshot == id || before == id,
@@ -211,14 +211,14 @@ pub(crate) fn settle_snapshot(core: &Core, id: SnapshotId) -> Result<()> {
         | Intent::ExportPool { .. } => false,
     };
     if let Some(SnapshotRow { group: Some(group), .. }) = core.store.read(|r| snapshots::by_id(r, id))? {
-        settle_group(core, group.id, Deadline::usual())?;
+        settle_group(core, group.id, deadline)?;
     }
     if !core.store.read(operations::unfinished)?.iter().any(of_it) {
         return Ok(());
     }
     let Some(row) = core.store.read(|r| snapshots::by_id(r, id))? else { return Ok(()) };
-    let _volume = core.locks.take(Lock::Volume(row.volume), Deadline::usual())?;
-    let _snapshot = core.locks.take(Lock::Snapshot(id), Deadline::usual())?;
+    let _volume = core.locks.take(Lock::Volume(row.volume), deadline)?;
+    let _snapshot = core.locks.take(Lock::Snapshot(id), deadline)?;
     for operation in core.store.read(operations::unfinished)?.iter().filter(|operation| of_it(operation)) {
         settle(core, operation)?;
     }

@@ -62,7 +62,7 @@ pub(crate) fn apply(core: &Core, caller: &Caller, request: &SnapshotRequest) -> 
     let key = SnapshotKey { workspace: request.workspace.clone(), name: request.manifest.name.clone() };
     let _name = core.locks.take(Lock::SnapshotName(key.clone()), Deadline::usual())?;
     if let Some(row) = core.store.read(|r| snapshots::by_key(r, &key))? {
-        reconcile::operations::settle_snapshot(core, row.id)?;
+        reconcile::operations::settle_snapshot(core, row.id, Deadline::usual())?;
     }
     match core.store.read(|r| snapshots::by_key(r, &key))? {
         Some(row) => view::configure(core, caller, row, &request.manifest),

@@ -35,7 +35,7 @@ fn delete_row(core: &Core, caller: &Caller, row: SnapshotRow, deadline: Deadline
     authority::rule_snapshot(caller, &rule(&workspace), row.owner_uid, &row.title())?;
     let key = SnapshotKey { workspace: row.workspace.clone(), name: row.manifest.name.clone() };
     let _name = core.locks.take(Lock::SnapshotName(key), deadline)?;
-    reconcile::operations::settle_snapshot(core, row.id)?;
+    reconcile::operations::settle_snapshot(core, row.id, deadline)?;
     let _held = core.locks.take(Lock::Snapshot(row.id), deadline)?;
     let row = match again(core, &row) {
         // What was unfinished of it was taken back just now.

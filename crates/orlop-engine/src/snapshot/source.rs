@@ -50,36 +50,45 @@ pub(crate) struct Source {
 }
 
 /// Looks it up, and waits until nobody else works on it.
+///
+/// # Errors
+/// [`ErrorKind::Recovering`] where others do until the deadline.
 pub(crate) fn look_up(
     core: &Core,
     caller: &Caller,
     workspace: &WorkspaceName,
     source: &VolumeSource,
+    deadline: Deadline,
 ) -> Result<Source> {
     match source {
         VolumeSource::Snapshot(name) => {
             let row = find(core, &SnapshotKey { workspace: workspace.clone(), name: name.clone() })?;
-            of_snapshot(core, caller, row)
+            of_snapshot(core, caller, row, deadline)
         }
         VolumeSource::Volume(name) => {
             let key = VolumeKey { workspace: workspace.clone(), name: name.clone() };
-            of_volume(core, caller, core.row(&VolumeRef::Key(key))?)
+            of_volume(core, caller, core.row(&VolumeRef::Key(key))?, deadline)
         }
     }
 }
 
 /// The same by id.
-pub(crate) fn look_up_id(core: &Core, caller: &Caller, source: SourceId) -> Result<Source> {
+pub(crate) fn look_up_id(
+    core: &Core,
+    caller: &Caller,
+    source: SourceId,
+    deadline: Deadline,
+) -> Result<Source> {
     match source {
-        SourceId::Snapshot(id) => of_snapshot(core, caller, by_id(core, id)?),
-        SourceId::Volume(id) => of_volume(core, caller, core.row(&VolumeRef::Id(id))?),
+        SourceId::Snapshot(id) => of_snapshot(core, caller, by_id(core, id)?, deadline),
+        SourceId::Volume(id) => of_volume(core, caller, core.row(&VolumeRef::Id(id))?, deadline),
     }
 }
 
-fn of_snapshot(core: &Core, caller: &Caller, row: SnapshotRow) -> Result<Source> {
+fn of_snapshot(core: &Core, caller: &Caller, row: SnapshotRow, deadline: Deadline) -> Result<Source> {
     let workspace = core.workspace(&row.workspace)?;
     authority::rule_snapshot(caller, &rule(&workspace), row.owner_uid, &row.title())?;
-    let held = core.locks.take(Lock::Snapshot(row.id), Deadline::usual())?;
+    let held = core.locks.take(Lock::Snapshot(row.id), deadline)?;
     let row = again(core, &row)?;
     usable(&row)?;
     let Placement::Image(placement) = row.detail.clone();
@@ -107,9 +116,9 @@ fn of_snapshot(core: &Core, caller: &Caller, row: SnapshotRow) -> Result<Source>
     })
 }
 
-fn of_volume(core: &Core, caller: &Caller, row: VolumeRow) -> Result<Source> {
+fn of_volume(core: &Core, caller: &Caller, row: VolumeRow, deadline: Deadline) -> Result<Source> {
     core.authorise(caller, &row)?;
-    let held = core.locks.take(Lock::Volume(row.id), Deadline::usual())?;
+    let held = core.locks.take(Lock::Volume(row.id), deadline)?;
     let row = reconcile::operations::settled(core, core.again(row.id)?)?;
     core::usable(&row)?;
     pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;

@@ -85,7 +85,7 @@ pub(crate) fn adopt(core: &Core, caller: &Caller, request: &AdoptRequest) -> Res
         source: None,
         ephemeral: false,
     };
-    let row = create::create_filled(core, caller, new, &|row, image| {
+    let row = create::create_filled(core, caller, new, Deadline::usual(), &|row, image| {
         fill(core, row, image, &source, &from, there.bytes, &meter)
     })?;
     Ok(Applied { outcome: Outcome::Created, changes: Vec::new(), resource: view::one(core, row)? })

@@ -116,7 +116,7 @@ pub(crate) fn create(
             source: None,
             ephemeral: false,
         };
-        match create::create(core, caller, new) {
+        match create::create(core, caller, new, deadline) {
             Ok(row) => {
                 let resource = view::one(core, row)?;
                 return Ok(Applied { outcome: Outcome::Created, changes: Vec::new(), resource });

@@ -33,7 +33,7 @@ pub(crate) fn apply(core: &Core, caller: &Caller, request: &ApplyRequest) -> Res
     let _name = core.locks.take(Lock::name(&key), deadline)?;
     let make = || {
         authority::make_volume(caller, &rule(&workspace))?;
-        let row = create::create(core, caller, new(request))?;
+        let row = create::create(core, caller, new(request), deadline)?;
         Ok(Applied { outcome: Outcome::Created, changes: Vec::new(), resource: view::one(core, row)? })
     };
     let Some(row) = core.store.read(|r| volumes::by_key(r, &key))? else { return make() };
@@ -117,16 +117,16 @@ fn check(core: &Core, manifest: &VolumeManifest) -> Result<()> {
 /// What apply would go by; none where there is nothing of that name.
 fn foreseen(core: &Core, caller: &Caller, request: &ApplyRequest) -> Result<Option<(VolumeRow, Plan)>> {
     check(core, &request.manifest)?;
+    let deadline = Deadline::usual();
     let key = VolumeKey { workspace: request.workspace.clone(), name: request.manifest.name.clone() };
     let found = core.store.read(|r| workspaces::by_name(r, &key.workspace))?;
     let Some(workspace) = found else {
         if !request.create_workspace {
             return Err(no_workspace(&key.workspace));
         }
-        create::foresee(core, caller, &key.workspace, &request.manifest, None)?;
+        create::foresee(core, caller, &key.workspace, &request.manifest, None, deadline)?;
         return Ok(None);
     };
-    let deadline = Deadline::usual();
     let held = match core.store.read(|r| volumes::by_key(r, &key))? {
         Some(row) => {
             authority::rule_volume(caller, &rule(&workspace), row.owner_uid, &row.title())?;
@@ -137,7 +137,7 @@ fn foreseen(core: &Core, caller: &Caller, request: &ApplyRequest) -> Result<Opti
     };
     let Some((row, _held)) = held else {
         authority::make_volume(caller, &rule(&workspace))?;
-        create::foresee(core, caller, &key.workspace, &request.manifest, None)?;
+        create::foresee(core, caller, &key.workspace, &request.manifest, None, deadline)?;
         return Ok(None);
     };
     match row.state {

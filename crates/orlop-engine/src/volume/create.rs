@@ -67,10 +67,11 @@ pub(crate) fn foresee(
     workspace: &WorkspaceName,
     manifest: &VolumeManifest,
     source: Option<SourceId>,
+    deadline: Deadline,
 ) -> Result<Foreseen> {
     let source = match (source, &manifest.volume.source) {
-        (Some(id), _) => Some(source::look_up_id(core, caller, id)?),
-        (None, Some(source)) => Some(source::look_up(core, caller, workspace, source)?),
+        (Some(id), _) => Some(source::look_up_id(core, caller, id, deadline)?),
+        (None, Some(source)) => Some(source::look_up(core, caller, workspace, source, deadline)?),
         (None, None) => None,
     };
     // Where its source is it can share blocks with that.
@@ -95,9 +96,10 @@ pub(crate) fn foresee(
     Ok(Foreseen { pool, paths, placement, figures, source })
 }
 
-/// Makes it. The caller holds the lock of the name and was authorised.
-pub(crate) fn create(core: &Core, caller: &Caller, new: New) -> Result<VolumeRow> {
-    create_filled(core, caller, new, &|_, _| Ok(()))
+/// Makes it. The caller holds the lock of the name and was authorised. Until the deadline it waits for those
+/// who work on its source.
+pub(crate) fn create(core: &Core, caller: &Caller, new: New, deadline: Deadline) -> Result<VolumeRow> {
+    create_filled(core, caller, new, deadline, &|_, _| Ok(()))
 }
 
 /// The same, and has it filled while nobody knows it yet: until that has succeeded it is not made.
@@ -105,10 +107,11 @@ pub(crate) fn create_filled(
     core: &Core,
     caller: &Caller,
     new: New,
+    deadline: Deadline,
     fill: &dyn Fn(&VolumeRow, &Image) -> Result<()>,
 ) -> Result<VolumeRow> {
     let Foreseen { pool, paths, placement, figures, source } =
-        foresee(core, caller, &new.workspace, &new.manifest, new.source)?;
+        foresee(core, caller, &new.workspace, &new.manifest, new.source, deadline)?;
     let id = VolumeId(Uuid::now_v7());
     // Whoever sees the pending record waits for what becomes of it.
     let _held = core.locks.take(Lock::Volume(id), Deadline::usual())?;

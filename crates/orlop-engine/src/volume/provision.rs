@@ -65,7 +65,7 @@ pub(crate) fn provision(
             source: request.source,
             ephemeral: request.ephemeral,
         };
-        match create::create(core, caller, new) {
+        match create::create(core, caller, new, deadline) {
             Ok(row) => {
                 let resource = view::one(core, row)?;
                 return Ok(Applied { outcome: Outcome::Created, changes: Vec::new(), resource });

@@ -134,6 +134,46 @@ fn a_volume_is_renamed_while_a_snapshot_of_it_is_read() {
     assert!(says("new"));
 }
 
+/// Also where it is not the volume itself that others work on, but what it is made from.
+#[test]
+fn who_waits_for_a_source_is_told_to_come_again() {
+    require!(Part::Loop);
+    let world = World::new("source");
+    world.make("data", "ReadWriteMany", "temp");
+    world.snapshot("s", "data").unwrap();
+    let spec = "size: 16Mi, accessMode: ReadWriteMany, type: temp";
+    let request = |source| ProvisionRequest {
+        external: "pvc-1".to_owned(),
+        workspace: "public".parse().unwrap(),
+        manifest: manifest("clone", spec),
+        size: SizeRange { least: None, most: None },
+        source: Some(source),
+        ephemeral: false,
+    };
+    for (named, source) in [
+        ("snapshot s", SourceId::Snapshot(world.snapshots()[0].status.id)),
+        ("volume data", SourceId::Volume(world.volume("data").status.id)),
+    ] {
+        std::thread::scope(|scope| {
+            let copying = scope.spawn(|| {
+                let _fault = fault::inject("create.copied=sleep:2000");
+                world.apply("copy", &format!("{spec}, source: {named}")).map(drop)
+            });
+            let copies = || world.engine().volumes(&ROOT, &VolumeQuery::default()).unwrap().items.len() == 2;
+            assert!(eventually(PATIENCE, copies));
+            let begin = Instant::now();
+            let answer = world.engine().provision(&CSI, &request(source), Duration::from_millis(100));
+            fails(answer, ErrorKind::Recovering);
+            assert!(begin.elapsed() < Duration::from_millis(1400), "{named}: {:?}", begin.elapsed());
+            copying.join().unwrap().unwrap();
+        });
+        world.engine().provision(&CSI, &request(source), PATIENCE).unwrap();
+        for name in ["copy", "clone"] {
+            world.destroy(name);
+        }
+    }
+}
+
 #[test]
 fn before_recovery_nothing_is_done() {
     require!(Part::Root);
