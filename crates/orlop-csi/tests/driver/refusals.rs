@@ -379,6 +379,7 @@ async fn the_matrix() {
         ("without a path", busy.as_str(), ""),
         ("of no volume", UNKNOWN, "/a"),
         ("on a relative path", &busy, "a"),
+        ("elsewhere on the host", &busy, "/mnt/orlop"),
         ("where it is not", &busy, "KUBELET/a"),
     ] {
         let path = path.replace("KUBELET", &world.kubelet("x"));

@@ -17,7 +17,7 @@ use crate::{
 /// See [`crate::Engine::volume_statistics`].
 pub(crate) fn read(core: &Core, volume: VolumeId, path: &Path) -> Result<VolumeStatistics> {
     let row = core.row(&VolumeRef::Id(volume))?;
-    let path = path_of(core, path)?;
+    let path = path_of(core, path).map_err(nowhere)?;
     let found = core.store.read(|r| attachments::by_target(r, &core.config.node, &path))?;
     let found = found.filter(|found| found.volume == row.id);
     let image = core.image(&row)?;
@@ -42,6 +42,11 @@ pub(crate) fn read(core: &Core, volume: VolumeId, path: &Path) -> Result<VolumeS
     };
     let abnormal = abnormal(core, &row, &there, &usage)?;
     Ok(VolumeStatistics { usage: NodeUsage::Filesystem(usage), abnormal })
+}
+
+/// No volume is at what is no path of the orchestrator's.
+fn nowhere(error: Error) -> Error {
+    if error.kind == ErrorKind::InvalidArgument { Error { kind: ErrorKind::NotFound, ..error } } else { error }
 }
 
 /// What is in a block device is its users' alone: only its image is looked at.
