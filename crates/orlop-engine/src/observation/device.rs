@@ -10,6 +10,7 @@ use orlop_model::{Result, VolumeId};
 use orlop_sys::{FileIdentity, loopdev};
 
 use crate::{
+    backend::image::{Image, attach as image_attach},
     core::Core,
     events::event,
     host::On,
@@ -38,6 +39,26 @@ impl Missing {
         state.seen = now;
         news
     }
+
+    fn is_told(&self, id: VolumeId) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).told.contains(&id)
+    }
+}
+
+/// Whether that was told of a block device and it is still so. One look alone may fall into the moment in
+/// which it is made or let go.
+pub(crate) fn is_lost(core: &Core, image: &Image) -> bool {
+    core.missing.is_told(image.id) && image_attach::device_of(image).is_ok_and(|found| found.is_none())
+}
+
+/// What is to be said of one that is lost.
+pub(crate) fn lost_by(row: &VolumeRow, users: &[AttachmentRow]) -> String {
+    let users: Vec<_> = users.iter().filter(|user| !user.staged).map(|user| user.consumer.as_str()).collect();
+    let users = if users.is_empty() { "nobody yet".to_owned() } else { users.join(", ") };
+    format!(
+        "somebody detached the loop device of volume {}, which {users} has: restart its pods, they may get another's device",
+        row.title()
+    )
 }
 
 /// Events of block devices that went since the last look.
@@ -48,7 +69,7 @@ pub(crate) fn lost(core: &Core, attached: &[AttachedRow]) -> Result<Vec<NewEvent
     let rows = missing.into_iter().filter(|row| news.contains(&row.id));
     rows.map(|row| {
         let users = core.store.read(|r| attachments::of_volume(r, row.id))?;
-        Ok(tell(&row, &users))
+        Ok(event("DeviceLost", lost_by(&row, &users)).of(&row).error())
     })
     .collect()
 }
@@ -66,16 +87,6 @@ fn missing(core: &Core, devices: &[VolumeId]) -> Result<Vec<VolumeRow>> {
         }
     }
     Ok(missing)
-}
-
-fn tell(row: &VolumeRow, users: &[AttachmentRow]) -> NewEvent {
-    let users: Vec<_> = users.iter().filter(|user| !user.staged).map(|user| user.consumer.as_str()).collect();
-    let users = if users.is_empty() { "nobody yet".to_owned() } else { users.join(", ") };
-    let message = format!(
-        "somebody detached the loop device of volume {}, which {users} has: restart its pods, they may get another's device",
-        row.title()
-    );
-    event("DeviceLost", message).of(row).error()
 }
 
 #[cfg(test)]

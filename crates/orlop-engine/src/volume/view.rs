@@ -18,7 +18,7 @@ use crate::{
     alias,
     core::Core,
     format::Placement,
-    observation::usage,
+    observation::{device, usage},
     request::{Page, VolumeQuery},
     store::{self, AliasRow, AttachmentRow, VolumeRow, aliases, attachments, pools, volumes},
 };
@@ -76,7 +76,8 @@ pub(crate) fn many(core: &Core, rows: Vec<VolumeRow>) -> Result<Vec<Volume>> {
         let aliases = named.remove(&row.id).unwrap_or_default();
         let other_options = mounted.note(&row, &attachments);
         let taken = is_preallocated(&row) && !own;
-        let mut volume = view(core, unreachable(row, missing), space, &attachments, aliases, seen, capacity);
+        let row = lost(core, unreachable(row, missing), &attachments);
+        let mut volume = view(core, row, space, &attachments, aliases, seen, capacity);
         volume.status.notes.extend(other_options);
         volume.status.notes.extend(taken.then(|| SHARES.to_owned()));
         volume
@@ -92,6 +93,15 @@ fn unreachable(mut row: VolumeRow, missing: Option<&Error>) -> VolumeRow {
     {
         row.state = VolumeState::Error;
         row.reason = Some(missing.to_string());
+    }
+    row
+}
+
+/// The same of a block device that somebody took away from its users.
+fn lost(core: &Core, mut row: VolumeRow, attachments: &[AttachmentRow]) -> VolumeRow {
+    if row.state == VolumeState::Active && core.image(&row).is_ok_and(|image| device::is_lost(core, &image)) {
+        row.state = VolumeState::Error;
+        row.reason = Some(device::lost_by(&row, attachments));
     }
     row
 }

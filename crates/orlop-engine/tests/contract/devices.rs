@@ -306,6 +306,23 @@ fn what_somebody_detached_or_unmounted_by_hand_is_made_anew() {
     detach();
     let told = || world.told("DeviceLost");
     assert!(eventually(std::time::Duration::from_secs(10), told), "{:?}", world.events());
+    let lost = "somebody detached the loop device";
+    for path in [&one, &world.staging("data")] {
+        let seen = world.engine().volume_statistics(&CSI, volume.status.id, path).unwrap();
+        let abnormal = seen.abnormal.unwrap();
+        assert!(abnormal.contains(lost) && abnormal.contains("pod one"), "{abnormal}");
+    }
+    // So it is said where the kubelet mounted it once more.
+    let again = world.target("again");
+    std::fs::write(&again, "").unwrap();
+    orlop_testkit::run(std::process::Command::new("mount").arg("--bind").arg(&one).arg(&again)).ok();
+    let seen = world.engine().volume_statistics(&CSI, volume.status.id, &again).unwrap();
+    assert!(seen.abnormal.unwrap().contains(lost));
+    orlop_sys::mount::unmount(&again).unwrap();
+    std::fs::remove_file(&again).unwrap();
+    let status = world.volume("data").status;
+    assert_eq!(status.state, VolumeState::Error);
+    assert!(status.reason.unwrap().contains(lost));
     let other = make(&world, "other");
     let theirs = world.publish(&other, "theirs").unwrap();
     write_at(&theirs, 0, b"other").unwrap();
@@ -314,6 +331,7 @@ fn what_somebody_detached_or_unmounted_by_hand_is_made_anew() {
     world.publish(&volume, "one").unwrap();
     assert_eq!(read_at(&one, 0, 5), b"cargo");
     assert_eq!(read_at(&theirs, 0, 5), b"other");
+    assert_eq!(world.volume("data").status.state, VolumeState::Active);
     detach();
     world.unpublish(&volume, "one").unwrap();
     world.unpublish(&other, "theirs").unwrap();

@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use orlop_model::{Error, ErrorKind, Result, VolumeId, VolumeUsage, resource::VolumeState};
+use orlop_sys::FileIdentity;
 
 use super::{device, path_of, place};
 use crate::{
     attachment::kernel,
-    backend::image::{Image, health},
+    backend::image::{Image, attach as image_attach, health},
     core::{Core, object},
-    observation::usage,
+    observation::{device as lost, usage},
     request::{NodeUsage, VolumeRef, VolumeStatistics},
     store::{AttachmentRow, VolumeRow, attachments},
 };
@@ -22,7 +23,7 @@ pub(crate) fn read(core: &Core, volume: VolumeId, path: &Path) -> Result<VolumeS
     let found = found.filter(|found| found.volume == row.id);
     let image = core.image(&row)?;
     // The kubelet asks for a block device at a path of its own, where it mounted the published one again.
-    if image.is_device() && (found.is_some() || device::is_at(core, &path, &image)?) {
+    if image.is_device() && (found.is_some() || is_device_at(core, &path, &image)?) {
         return of_device(core, &row, &image, found.as_ref());
     }
     let Some(there) = found else {
@@ -46,21 +47,44 @@ pub(crate) fn read(core: &Core, volume: VolumeId, path: &Path) -> Result<VolumeS
 
 /// No volume is at what is no path of the orchestrator's.
 fn nowhere(error: Error) -> Error {
-    if error.kind == ErrorKind::InvalidArgument { Error { kind: ErrorKind::NotFound, ..error } } else { error }
+    if error.kind == ErrorKind::InvalidArgument {
+        Error { kind: ErrorKind::NotFound, ..error }
+    } else {
+        error
+    }
 }
 
-/// What is in a block device is its users' alone: only its image is looked at.
+/// Whether the volume's device is mounted there, or its node after the device was lost.
+fn is_device_at(core: &Core, path: &Path, image: &Image) -> Result<bool> {
+    if device::is_at(core, path, image).map_err(nowhere)? {
+        return Ok(true);
+    }
+    let identity = |path: &Path| FileIdentity::of_path(path).ok();
+    let node = identity(&core.places.node(image.id));
+    Ok(node.is_some() && identity(path) == node && image_attach::device_of(image)?.is_none())
+}
+
+/// What is in a block device is its users' alone: only its image is looked at, and whether it is there.
 fn of_device(
     core: &Core,
     row: &VolumeRow,
     image: &Image,
-    published: Option<&AttachmentRow>,
+    there: Option<&AttachmentRow>,
 ) -> Result<VolumeStatistics> {
     let taken = image.taken().unwrap_or_default();
     let usage = NodeUsage::Block { capacity_bytes: image.size, allocated_bytes: taken };
-    let target = published.filter(|there| !there.staged).and_then(|there| there.target.as_ref());
+    // One that is only kept ready may be exchanged at this moment; one that somebody has is not.
+    let lost = if there.is_some_and(|there| there.staged) {
+        lost::is_lost(core, image)
+    } else {
+        image_attach::device_of(image)?.is_none()
+    };
+    let target = there.filter(|there| !there.staged).and_then(|there| there.target.as_ref());
     let abnormal = match (health::examine(image), target) {
         (Err(error), _) => Some(error.to_string()),
+        (Ok(()), _) if lost => {
+            Some(lost::lost_by(row, &core.store.read(|r| attachments::of_volume(r, row.id))?))
+        }
         (Ok(()), Some(target)) if !device::is_at(core, target, image)? => Some(no_longer_there(row, target)),
         (Ok(()), _) => None,
     };
