@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
 };
 
-use orlop_model::{MountOption, Result, VolumeId};
+use orlop_model::{MountOption, Result, VolumeId, VolumeMode};
 use orlop_sys::mountinfo::{self, MountEntry};
 
 use crate::{
@@ -52,6 +52,11 @@ impl Mounted {
 
     /// What users of that volume ought to know, where they have other options than asked for.
     pub(super) fn note(&self, row: &VolumeRow, attachments: &[AttachmentRow]) -> Option<String> {
+        match row.manifest.volume.volume_mode {
+            VolumeMode::Filesystem => {}
+            // What is mounted is a node, with the options of the filesystem that it lies in.
+            VolumeMode::Block => return None,
+        }
         let wanted = attach::options(row, &Form::default());
         let published = self.published.get(&row.id).into_iter().flatten().map(|had| (had, wanted.clone()));
         let targets = attachments.iter().filter_map(|attachment| {
