@@ -91,8 +91,8 @@ impl Parameters {
         Ok(())
     }
 
-    /// Forgets what a class says of filesystems where a block device is asked for. One class is for both:
-    /// orchestrators leave out its `fstype` and mount options then too. What is said of that one volume is
+    /// Forgets what a class says of filesystems where a block device is asked for, whose room can't be kept
+    /// either. One class is for both: orchestrators leave out its `fstype` and mount options then too. What is said of that one volume is
     /// not forgotten, and refused by the engine.
     pub(crate) fn keep_for(&mut self, mode: VolumeMode) {
         match mode {
@@ -100,6 +100,7 @@ impl Parameters {
             VolumeMode::Block => {
                 (self.filesystem, self.mount_options) = (None, None);
                 (self.uid, self.gid, self.mode) = (None, None, None);
+                self.preallocate = None;
             }
         }
     }
@@ -320,7 +321,6 @@ mod tests {
         let expected = Parameters {
             volume_type: Some(VolumeType::Temp),
             pool: Some("fast".parse().unwrap()),
-            preallocate: Some(true),
             ..Parameters::default()
         };
         assert_eq!(kept, expected);

@@ -92,7 +92,7 @@ pub fn owner_id(field: &'static str, id: u32) -> Option<Broken> {
     })
 }
 
-/// A block device is whole blocks, and nothing of it is ours to own, to format or to mount.
+/// A block device is whole blocks, and nothing of it is ours to own, to format, to mount or to keep taken.
 pub fn block(spec: &VolumeSpec) -> Option<Broken> {
     match spec.volume_mode {
         VolumeMode::Filesystem => return None,
@@ -114,11 +114,19 @@ pub fn block(spec: &VolumeSpec) -> Option<Broken> {
         ("mode", spec.mode.is_some()),
         ("mountOptions", !spec.mount_options.is_empty()),
     ];
-    said.into_iter().find(|(_, said)| *said).map(|(field, _)| Broken {
+    let of_filesystem = said.into_iter().find(|(_, said)| *said).map(|(field, _)| Broken {
         field,
         code: "field-of-filesystem",
         message: format!("{field} means nothing for a block device, which has no filesystem of ours"),
         hint: "leave it out, or set volumeMode to Filesystem".to_owned(),
+    });
+    of_filesystem.or_else(|| {
+        spec.preallocate.then(|| Broken {
+            field: "preallocate",
+            code: "preallocated-block",
+            message: "the room of a block device can't be kept: whoever has it gives back what it discards, and mkfs discards all of it".to_owned(),
+            hint: "leave preallocate out, which is for filesystems".to_owned(),
+        })
     })
 }
 
@@ -138,6 +146,17 @@ pub(crate) fn duplicate_mount_option(option: MountOption) -> Broken {
 }
 
 impl VolumeSpec {
+    /// A volume as a record has it, without what can't be kept: records may have `preallocate` of a block
+    /// device.
+    #[must_use]
+    pub fn recorded(mut self) -> Self {
+        self.preallocate &= match self.volume_mode {
+            VolumeMode::Filesystem => true,
+            VolumeMode::Block => false,
+        };
+        self
+    }
+
     /// The first rule this volume breaks, as an error.
     ///
     /// # Errors
@@ -190,7 +209,9 @@ mod tests {
             (serde_json::json!({"gid": 4_294_967_295_u32}), field("gid")),
             (serde_json::json!({"mountOptions": ["sync", "noexec"]}), Ok(())),
             (serde_json::json!({"mountOptions": ["sync", "noexec", "sync"]}), field("mountOptions")),
-            (serde_json::json!({"volumeMode": "Block", "preallocate": true, "filesystem": "auto"}), Ok(())),
+            (serde_json::json!({"volumeMode": "Block", "preallocate": false, "filesystem": "auto"}), Ok(())),
+            (serde_json::json!({"volumeMode": "Block", "preallocate": true}), field("preallocate")),
+            (serde_json::json!({"preallocate": true}), Ok(())),
             (serde_json::json!({"volumeMode": "Block", "size": "67108865"}), field("size")),
             (serde_json::json!({"volumeMode": "Block", "filesystem": "ext4"}), field("filesystem")),
             (serde_json::json!({"volumeMode": "Block", "uid": 0}), field("uid")),

@@ -180,7 +180,8 @@ pub struct VolumeSpec {
     /// Take the disk space when the volume is made and keep it while it lives, for a volume that must
     /// never see another user of the disk fill it. Blocks freed inside are then not given back. While a
     /// snapshot or a clone of it shares its blocks, what changes takes new room, which the pool keeps for
-    /// it as for any other volume; its status says so.
+    /// it as for any other volume; its status says so. Refused for a block device: what its users discard
+    /// is given back.
     #[schemars(extend("x-change" = "refused: space is taken, or left, when a volume is made", "default" = false))]
     #[serde(default, skip_serializing_if = "is_default")]
     pub preallocate: bool,
@@ -225,7 +226,7 @@ fn modes_of_cloud_types(schema: &mut schemars::Schema) {
 }
 
 /// What is retained is never wiped: see [`crate::rules::temp_grace_period`]. Nothing of a block device
-/// is ours to own, to format or to mount: see [`crate::rules::block`].
+/// is ours to own, to format, to mount or to keep taken: see [`crate::rules::block`].
 fn rules_of_types_and_modes(schema: &mut schemars::Schema) {
     let retaining: Vec<&str> =
         VolumeType::ALL.into_iter().filter(|t| t.retains()).map(VolumeType::as_str).collect();
@@ -241,6 +242,7 @@ fn rules_of_types_and_modes(schema: &mut schemars::Schema) {
             "gid": {"type": "null"},
             "mode": {"type": "null"},
             "mountOptions": {"enum": [[], null]},
+            "preallocate": {"enum": [false, null]},
         }},
     });
     schema.insert("allOf".into(), json!([wipes, devices]));

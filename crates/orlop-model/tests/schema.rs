@@ -159,6 +159,7 @@ fn bad_manifests_are_refused() {
         ("gid", json!(0)),
         ("mode", json!("0700")),
         ("mountOptions", json!(["sync"])),
+        ("preallocate", json!(true)),
     ] {
         let mut document = document.clone();
         document["volume"][key] = bad;

@@ -131,6 +131,8 @@ impl TryFrom<Written> for ImagePlacement {
             (Some(Word::Device), ..) => return Err("a block device has no filesystem of ours"),
             (None, ..) => return Err("`filesystem`, `filesystemBlockSize` or `format` is missing"),
         };
+        // What has a block device gives back what it discards, whatever was taken beforehand.
+        let preallocated = preallocated && content != Content::Device;
         Ok(Self { content, loop_block_size, preallocated })
     }
 }

@@ -55,6 +55,18 @@ fn format_2_says_that_it_was_had_as_a_block_device() {
     }
 }
 
+/// Records may say so, and nothing keeps it.
+#[test]
+fn the_room_of_a_block_device_is_not_taken_beforehand() {
+    let said = DEVICE.replace(r#""preallocated": false"#, r#""preallocated": true"#);
+    let said =
+        said.replace(r#""volumeMode": "Block","#, "\"volumeMode\": \"Block\",\n      \"preallocate\": true,");
+    assert_eq!(said.matches("preallocate").count(), 2);
+    let file = volume(&said).unwrap();
+    file.manifest.volume.check().unwrap();
+    assert_eq!(String::from_utf8(file.encode().unwrap()).unwrap(), DEVICE);
+}
+
 #[test]
 fn format_3_says_of_which_group_a_snapshot_is() {
     let file = SnapshotFile::decode(GROUPED.as_bytes(), Path::new("x")).unwrap();

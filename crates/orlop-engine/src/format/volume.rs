@@ -140,7 +140,9 @@ impl VolumeFile {
     /// build wrote it, [`orlop_model::ErrorKind::Damaged`] where it is none. Whether it is the file
     /// of that directory and pool is for the caller to compare.
     pub fn decode(bytes: &[u8], file: &Path) -> Result<Self> {
-        decode(bytes, file)
+        let mut read: Self = decode(bytes, file)?;
+        read.manifest.volume = read.manifest.volume.recorded();
+        Ok(read)
     }
 
     /// The bytes of the file.

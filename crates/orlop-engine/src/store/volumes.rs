@@ -142,11 +142,12 @@ const SELECT: &str =
 
 fn row(row: &Row<'_>) -> rusqlite::Result<VolumeRow> {
     let time = |index| row.get::<_, Option<At>>(index).map(|at| at.map(|at| at.0));
+    let Json(manifest): Json<VolumeManifest> = row.get(3)?;
     Ok(VolumeRow {
         id: row.get::<_, Word<_>>(0)?.0,
         node: row.get(1)?,
         workspace: row.get::<_, Word<_>>(2)?.0,
-        manifest: row.get::<_, Json<_>>(3)?.0,
+        manifest: VolumeManifest { volume: manifest.volume.recorded(), ..manifest },
         state: row.get::<_, Word<_>>(4)?.0,
         reason: row.get(5)?,
         generation: row.get(6)?,

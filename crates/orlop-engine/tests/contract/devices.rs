@@ -493,3 +493,33 @@ fn it_moves_as_it_is_and_comes_back_with_its_pool() {
     world.unstage(&volume).unwrap();
     world.assert_nothing_mounted();
 }
+
+/// What gives back what it discards keeps no room, also where a record says that it does.
+#[test]
+fn its_room_is_not_taken_beforehand() {
+    require!(Part::Loop, Part::Sqlite3);
+    let mut world = World::with("device-taken", serve);
+    let error =
+        fails(world.apply("data", &format!("{DEVICE}, preallocate: true")), ErrorKind::InvalidArgument);
+    assert_eq!(error.object.as_deref(), Some("volume.preallocate"));
+    let volume = make(&world, "data");
+    world.crash();
+    let sql = "UPDATE volumes SET manifest = json_set(manifest, '$.volume.preallocate', json('true'));
+        UPDATE placements SET detail = json_set(detail, '$.preallocated', json('true'));";
+    let store = world.config.state_dir.join("orlop.db");
+    orlop_testkit::run(std::process::Command::new("sqlite3").arg(store).arg(sql)).ok();
+    world.start();
+    let one = world.publish(&volume, "one").unwrap();
+    write_at(&one, 0, b"cargo").unwrap();
+    let seen = world.volume("data");
+    assert!(!seen.manifest.volume.preallocate && seen.status.notes.is_empty(), "{seen:?}");
+    assert_eq!(world.apply("data", DEVICE).unwrap().outcome, Outcome::Unchanged);
+    let size = SizeRange { least: Some(orlop_model::Size::from_bytes(96 * MIB)), most: None };
+    let amendment = Amendment { size: Some(size), ..Amendment::default() };
+    world.engine().amend(&CSI, volume.status.id, &amendment, PATIENCE).unwrap();
+    assert_eq!((length(&one), read_at(&one, 0, 5)), (96 * MIB, b"cargo".to_vec()));
+    assert!(std::fs::metadata(world.image(&volume)).unwrap().blocks() * 512 < 8 * MIB);
+    world.unpublish(&volume, "one").unwrap();
+    world.unstage(&volume).unwrap();
+    world.assert_nothing_mounted();
+}
