@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use orlop_testkit::{OrlopDaemon, Part, command::eventually, process, require};
+use orlop_testkit::{OrlopDaemon, Part, ScratchFs, command::eventually, process, require};
 use serde_json::Value;
 
 const DATA: &str = "\
@@ -646,4 +646,47 @@ fn a_damaged_volume_is_checked_and_repaired() {
     session.type_in("orlop events -n data --severity warning");
     let reasons: Vec<&str> = session.text.lines().filter_map(|line| line.split_whitespace().nth(2)).collect();
     assert_eq!(reasons, ["events", "Error", "Repaired"], "{}", session.text);
+}
+
+/// The pool of the other volume of a group was exported: what is left of the group is of one volume.
+#[test]
+fn what_is_left_of_a_group_is_changed_by_its_name() {
+    require!(Part::Loop, Part::Xfs);
+    let disk = ScratchFs::xfs(1 << 30);
+    let mut session = Session::new();
+    let dir = session.daemon.scratch().path().to_owned();
+    for name in ["one", "two"] {
+        let text = format!(
+            "name: {name}\nversion: v1beta\ntype: volume\nvolume: {{size: 16Mi, accessMode: ReadWriteMany, type: temp, pool: {name}}}\n"
+        );
+        fs::write(dir.join(format!("{name}.yaml")), text).unwrap();
+        session.type_in(&format!("orlop pool create {name} --path {}", disk.join(name).display()));
+        session.type_in(&format!("orlop apply -f {name}.yaml"));
+    }
+    session.type_in("orlop snapshot create -n both --volume one --volume two");
+    session.type_in("orlop pool export two");
+    assert!(!session.text.contains("=>"), "{}", session.text);
+    session.text.clear();
+    session.type_in("orlop snapshot create -n both-one --volume one --retain 7d");
+    assert!(session.text.contains("orlop snapshot create -n both -w public"), "{}", session.text);
+    session.text.clear();
+    for line in [
+        "orlop snapshot create -n both --volume one --retain 7d",
+        "orlop snapshot create -n both --volume one",
+        "orlop snapshot create -n alone --volume one",
+        "orlop snapshot create -n alone --volume one --retain 7d",
+    ] {
+        session.type_in(line);
+    }
+    assert_eq!(
+        session.text,
+        "$ orlop snapshot create -n both --volume one --retain 7d\n\
+         snapshot group public/both: configured (snapshot.retain)\n\
+         $ orlop snapshot create -n both --volume one\n\
+         snapshot group public/both: unchanged\n\
+         $ orlop snapshot create -n alone --volume one\n\
+         snapshot public/alone: created of volume one, which was not in use\n\
+         $ orlop snapshot create -n alone --volume one --retain 7d\n\
+         snapshot public/alone: configured (snapshot.retain)\n"
+    );
 }

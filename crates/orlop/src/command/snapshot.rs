@@ -25,10 +25,16 @@ pub(super) async fn run(command: SnapshotCommand, client: &Client, console: &mut
     match command {
         SnapshotCommand::Create { which, volume, retain, pause_writers } => {
             match <[_; 1]>::try_from(volume) {
-                Ok([volume]) => {
-                    let manifest = manifest(&which, volume, retain, client).await?;
-                    apply(&which.workspace, &manifest, pause_writers, client, console).await?;
-                }
+                Ok([volume]) => match group::found(&which, client).await {
+                    // Of one volume, since the pools of the others were exported.
+                    Ok((_, true)) => {
+                        group::create(&which, vec![volume], retain, pause_writers, client, console).await?;
+                    }
+                    found => {
+                        let manifest = manifest(&which, volume, retain, found)?;
+                        apply(&which.workspace, &manifest, pause_writers, client, console).await?;
+                    }
+                },
                 Err(volumes) => {
                     group::create(&which, volumes, retain, pause_writers, client, console).await?
                 }
@@ -96,19 +102,19 @@ pub(super) async fn run(command: SnapshotCommand, client: &Client, console: &mut
 }
 
 /// What a command line says; of a snapshot that is there, the rest stays.
-async fn manifest(
+fn manifest(
     which: &WhichSnapshot,
     volume: VolumeName,
     retain: Option<Retain>,
-    client: &Client,
+    found: Result<(Vec<Snapshot>, bool)>,
 ) -> Result<SnapshotManifest> {
-    let mut manifest = match client.snapshot(&which.workspace, &which.name).await {
-        Ok(found) => found.manifest,
-        Err(error) if error.kind == ErrorKind::NotFound => {
-            SnapshotManifest::new(which.name.clone(), volume.clone(), Retain::Forever)
-        }
+    let found = match found {
+        Ok((mut found, _)) => found.pop().map(|found| found.manifest),
+        Err(error) if error.kind == ErrorKind::NotFound => None,
         Err(error) => return Err(error),
     };
+    let mut manifest =
+        found.unwrap_or_else(|| SnapshotManifest::new(which.name.clone(), volume.clone(), Retain::Forever));
     manifest.snapshot.volume = volume;
     if let Some(retain) = retain {
         manifest.snapshot.retain = retain;
