@@ -690,3 +690,28 @@ fn what_is_left_of_a_group_is_changed_by_its_name() {
          snapshot public/alone: configured (snapshot.retain)\n"
     );
 }
+
+/// The commands that a restore names are of its workspace.
+#[test]
+fn what_a_restore_names_can_be_typed_in() {
+    require!(Part::Loop);
+    let mut session = Session::new();
+    for line in [
+        "orlop workspace create team",
+        "orlop apply -w team -f data.yaml",
+        "orlop snapshot create -w team -n s --volume data",
+    ] {
+        session.type_in(line);
+    }
+    assert!(!session.text.contains("=>"), "{}", session.text);
+    session.text.clear();
+    session.type_in("orlop snapshot restore -w team -n s");
+    let named: Vec<_> = session.text.split("orlop snapshot ").skip(2).collect();
+    let [restore, delete] = named.as_slice() else { panic!("{}", session.text) };
+    let restore = restore.split_once(" takes").unwrap().0.to_owned();
+    let delete = delete.split_once(" drops").unwrap().0.to_owned();
+    session.text.clear();
+    session.type_in(&format!("orlop snapshot {restore}"));
+    session.type_in(&format!("orlop snapshot {delete}"));
+    assert!(!session.text.contains("=>"), "{}", session.text);
+}

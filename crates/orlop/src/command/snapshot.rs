@@ -90,8 +90,8 @@ pub(super) async fn run(command: SnapshotCommand, client: &Client, console: &mut
             let restored = progress::follow(client, console, &object, request).await?;
             console.print(format!("{object}: put back to snapshot {}", snapshot.title()));
             console.note(&format!(
-                "what was in it is kept: orlop snapshot restore -n {0} takes it back, orlop snapshot delete -n {0} drops it",
-                restored.before
+                "what was in it is kept: orlop snapshot restore -n {0} -w {1} takes it back, orlop snapshot delete -n {0} -w {1} drops it",
+                restored.before, which.workspace
             ));
             for note in &restored.notes {
                 console.note(note);
