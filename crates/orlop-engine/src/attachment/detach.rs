@@ -266,7 +266,7 @@ pub(crate) fn take_down_patiently(core: &Core, row: &VolumeRow, image: &Image) -
 }
 
 /// Those who have a device that nothing of ours needs, in words.
-fn who_has(core: &Core, row: &VolumeRow, image: &Image, device: DeviceNumber) -> Result<String> {
+pub(crate) fn who_has(core: &Core, row: &VolumeRow, image: &Image, device: DeviceNumber) -> Result<String> {
     let view = kernel::look(&core.places, row.id, &[device], &[], &image.object)?;
     Ok(match view.holders().as_slice() {
         [] => kernel::unseen(device),

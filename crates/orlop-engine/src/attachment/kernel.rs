@@ -189,9 +189,25 @@ pub(crate) fn users_of(mount_point: &Path, most: usize) -> Vec<String> {
     processes(most, |link| std::fs::read_link(link).is_ok_and(|path| path.starts_with(mount_point)))
 }
 
-/// Processes that have a block device itself open. For a message, at most `most` of them.
+/// Who has a block device itself open: loop devices that somebody made on it, as an orchestrator does for
+/// each block volume of a pod, and at most `most` processes. For a message.
 pub(crate) fn openers_of(device: DeviceNumber, most: usize) -> Vec<String> {
-    processes(most, |link| DeviceNumber::of_node(link).is_ok_and(|found| found == Some(device)))
+    let mut openers = loops_on(device);
+    openers
+        .extend(processes(most, |link| DeviceNumber::of_node(link).is_ok_and(|found| found == Some(device))));
+    openers
+}
+
+/// What can't be listed is named by no message, and refuses as before.
+fn loops_on(device: DeviceNumber) -> Vec<String> {
+    let all = loopdev::list().unwrap_or_default();
+    let on_it = all.into_iter().filter(|info| info.backing_device == Some(device));
+    on_it
+        .map(|info| {
+            let node = info.node().display().to_string();
+            format!("{node} (a loop device on it, which losetup -d {node} takes away once its user is gone)")
+        })
+        .collect()
 }
 
 /// Who keeps a device though no mount of it can be seen, in words.

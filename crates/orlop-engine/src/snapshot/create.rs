@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     admission::human,
-    attachment::kernel,
+    attachment::detach,
     backend::image::{
         Image,
         attach::{self as image_attach, Remaining, remaining},
@@ -170,8 +170,7 @@ impl How {
         let used = image_attach::is_used(image, &core.places.base(volume.id))?;
         let (frozen, written) = (used && !image.is_device(), used && image.is_device());
         if !used && let Remaining::Somebody(device) = remaining(image)? {
-            let holders = kernel::look(&core.places, volume.id, &[device], &[], &image.object)?.holders();
-            let who = holders.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let who = detach::who_has(core, volume, image, device)?;
             return Err(Error::new(
                 ErrorKind::InUse,
                 format!("volume {title} was detached, but {who} still holds it, and it can't be frozen so"),

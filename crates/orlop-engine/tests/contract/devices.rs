@@ -282,6 +282,38 @@ fn one_pod_alone_gets_it_when_nobody_has_it_open_also_while_it_is_staged() {
     }
 }
 
+/// As the kubelet makes one for each block volume of a pod, and may leave it.
+#[test]
+fn a_loop_device_on_it_keeps_it_and_is_named() {
+    require!(Part::Loop);
+    let world = World::with("device-loop", serve);
+    let volume = make(&world, "data");
+    let losetup = |arguments: &[&str]| {
+        orlop_testkit::run(std::process::Command::new("losetup").args(arguments)).ok().trim().to_owned()
+    };
+    let one = world.publish(&volume, "one").unwrap();
+    let on_target = losetup(&["--find", "--show", one.to_str().unwrap()]);
+    let error = fails(world.unpublish(&volume, "one"), ErrorKind::InUse);
+    println!("{error}");
+    assert!(error.message.contains(&format!("losetup -d {on_target} ")), "{error}");
+    losetup(&["-d", &on_target]);
+
+    // By another node of it, which unmounting ours does not ask for.
+    let node = world.join("node");
+    let device = orlop_sys::DeviceNumber::of_node(&one).unwrap().unwrap();
+    let (major, minor) = (device.major.to_string(), device.minor.to_string());
+    orlop_testkit::run(std::process::Command::new("mknod").arg(&node).args(["b", &major, &minor])).ok();
+    let on_node = losetup(&["--find", "--show", node.to_str().unwrap()]);
+    world.unpublish(&volume, "one").unwrap();
+    world.unstage(&volume).unwrap();
+    let error = fails(world.delete("data"), ErrorKind::InUse);
+    println!("{error}");
+    assert!(error.message.contains(&format!("losetup -d {on_node} ")), "{error}");
+    losetup(&["-d", &on_node]);
+    world.destroy("data");
+    world.assert_nothing_mounted();
+}
+
 #[test]
 fn what_somebody_detached_or_unmounted_by_hand_is_made_anew() {
     require!(Part::Loop);

@@ -70,6 +70,8 @@ pub struct LoopInfo {
     pub deleted: bool,
     /// The backing file.
     pub identity: FileIdentity,
+    /// The block device that it is on, where the backing file is the node of one.
+    pub backing_device: Option<DeviceNumber>,
     /// Where in the backing file the device begins, in bytes.
     pub offset: u64,
     /// How many bytes of it the device has; 0 for all.
@@ -94,6 +96,11 @@ pub enum Exclusivity {
 }
 
 impl LoopInfo {
+    /// The device node.
+    pub fn node(&self) -> PathBuf {
+        node_path(self.number)
+    }
+
     /// The device's number: what mounts of it show in mountinfo.
     pub fn device(&self) -> DeviceNumber {
         device_of(self.number)
@@ -341,6 +348,7 @@ pub fn list() -> Result<Vec<LoopInfo>> {
             backing_file: path_from(backing_file),
             deleted,
             identity: identity_of(&info),
+            backing_device: (info.lo_rdevice != 0).then(|| DeviceNumber::from_raw(info.lo_rdevice)),
             offset: info.lo_offset,
             size_limit: info.lo_sizelimit,
             autoclear: has_flag(&info, Flags::LO_FLAGS_AUTOCLEAR),
