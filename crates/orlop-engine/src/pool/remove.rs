@@ -318,6 +318,8 @@ fn hold_snapshots(core: &Core, pool: &PoolRow) -> Result<(Vec<Held>, Vec<Snapsho
     let held =
         ids.iter().map(|id| core.locks.take(Lock::Snapshot(*id), deadline)).collect::<Result<Vec<_>>>()?;
     let rows = core.store.read(|r| snapshots::in_pool(r, pool.id))?;
+    // What is in a volume of another pool may be told by one of them alone.
+    rows.iter().try_for_each(|row| snapshot::delete::needed(core, row))?;
     match rows.iter().find(|row| matches!(row.state, SnapshotState::Pending | SnapshotState::Deleting)) {
         None => Ok((held, rows)),
         Some(row) => {

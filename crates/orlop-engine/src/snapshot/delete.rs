@@ -89,7 +89,7 @@ pub(crate) fn begin(core: &Core, caller: Option<&Caller>, mut row: SnapshotRow, 
 }
 
 /// Refuses one that an unfinished restore is of: whether that goes on or back is told by its record.
-pub(super) fn needed(core: &Core, row: &SnapshotRow) -> Result<()> {
+pub(crate) fn needed(core: &Core, row: &SnapshotRow) -> Result<()> {
     let journal = core.store.read(operations::unfinished)?;
     let is_of_it =
         |intent: &Intent| matches!(intent, Intent::Restore { snapshot, .. } if *snapshot == row.id);
@@ -101,7 +101,7 @@ pub(super) fn needed(core: &Core, row: &SnapshotRow) -> Result<()> {
         format!("a volume is being put back to snapshot {}, which did not come to its end", row.title()),
     )
     .object(object(row))
-    .hint("use the volume, which brings that to its end; then delete the snapshot"))
+    .hint("use the volume, which brings that to its end; then try again"))
 }
 
 /// Goes on with a deletion that was begun. Also what recovery does.

@@ -370,7 +370,7 @@ pub(crate) fn settle(
     }
     if swapped {
         return Err(Error::new(
-            ErrorKind::Store,
+            ErrorKind::Damaged,
             format!("volume {} was put back to a snapshot that no record knows", row.title()),
         )
         .object(&image.object)

@@ -130,7 +130,7 @@ pub(crate) fn resume(core: &Core, caller: Option<&Caller>, row: VolumeRow) -> Re
     });
     let Some((operation, destroy)) = begun else {
         return Err(Error::new(
-            ErrorKind::Store,
+            ErrorKind::Damaged,
             format!("volume {} is marked as deleting, but the journal does not say how", row.title()),
         )
         .object(object(&row))

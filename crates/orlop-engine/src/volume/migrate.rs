@@ -279,7 +279,7 @@ pub(crate) fn settle(core: &Core, row: &VolumeRow, operation: OperationId, from:
     };
     if left.id == row.placement.pool {
         return Err(Error::new(
-            ErrorKind::Store,
+            ErrorKind::Damaged,
             format!("volume {} is in pool {}, and the journal says that it left it", row.title(), left.name),
         )
         .object(object(row))

@@ -230,3 +230,48 @@ fn a_group_that_got_stuck_is_settled_by_whoever_comes_next() {
         }
     }
 }
+
+/// A volume that is elsewhere than its snapshot, and a restore that neither ended nor could be taken back: the
+/// pool of the snapshot stays, for what is in the volume now is told by it.
+#[test]
+fn a_pool_stays_while_a_restore_from_it_is_unsettled() {
+    require!(Part::Loop, Part::Sqlite3);
+    let mut world = World::new("left-restore");
+    another_pool(&world, "other", world.join("other"));
+    world.apply("data", PLAIN).unwrap();
+    world.inside("data", |path| std::fs::write(path.join("file"), "cargo").unwrap());
+    world.snapshot("s", "data").unwrap();
+    let request = MigrateRequest { pool: Some("other".parse().unwrap()), size: None };
+    world.engine().migrate(&ROOT, &key("data"), &request).unwrap();
+    world.inside("data", |path| std::fs::write(path.join("file"), "later").unwrap());
+    let (marker, away) = (world.join("other/orlop.pool"), world.join("away"));
+    std::thread::scope(|scope| {
+        let failing = scope.spawn(|| {
+            let _slow = fault::inject("restore.swapped=sleep:1500");
+            let _fault = fault::inject("restore.swapped=eio");
+            fails(world.restore("s"), ErrorKind::Host);
+        });
+        let kept = world.join("other/snapshots");
+        let described = || std::fs::read_dir(&kept).into_iter().flatten().flatten().next().is_some();
+        assert!(eventually(PATIENCE, described));
+        // The disk of the volume goes meanwhile.
+        std::fs::rename(&marker, &away).unwrap();
+        failing.join().unwrap();
+    });
+    assert_eq!(rows(&world, "SELECT kind FROM operations").trim(), "restore", "or this shows nothing");
+    let export = |world: &World| world.engine().export_pool(&ROOT, &PoolName::default_pool());
+    let error = fails(export(&world), ErrorKind::Recovering);
+    assert!(error.message.contains("put back to snapshot public/s"), "{error}");
+    world.restart();
+    std::fs::rename(&away, &marker).unwrap();
+    let settled = || rows(&world, "SELECT count(*) FROM operations") == "0";
+    assert!(eventually(Duration::from_secs(30), settled), "{}", rows(&world, "SELECT * FROM operations"));
+    world.inside("data", |path| assert_eq!(std::fs::read_to_string(path.join("file")).unwrap(), "cargo"));
+    export(&world).unwrap();
+}
+
+fn another_pool(world: &World, name: &str, directory: std::path::PathBuf) {
+    let (name, place) = (name.parse().unwrap(), PoolPlace::Directory(directory));
+    let request = PoolRequest { name, place, capacity: None, overcommit: None };
+    world.engine().create_pool(&ROOT, &request).unwrap();
+}
