@@ -270,6 +270,45 @@ fn a_pool_stays_while_a_restore_from_it_is_unsettled() {
     export(&world).unwrap();
 }
 
+/// What a deletion that got stuck had marked goes with it, and what came since does not.
+#[test]
+fn what_joins_a_group_that_is_being_deleted_survives_it() {
+    require!(Part::Loop, Part::Sqlite3);
+    let disk = orlop_testkit::ScratchFs::xfs(1 << 30);
+    let world = World::over(&disk.join("world"), |_| ());
+    another_pool(&world, "other", disk.join("other"));
+    world.apply("a", PLAIN).unwrap();
+    world.apply("b", &format!("{PLAIN}, pool: other")).unwrap();
+    world.snapshot_group("g", &["a", "b"]).unwrap();
+    let other: PoolName = "other".parse().unwrap();
+    world.engine().export_pool(&ROOT, &other).unwrap();
+    let (marker, away) = (world.pool_path().join("orlop.pool"), disk.join("away"));
+    std::thread::scope(|scope| {
+        let failing = scope.spawn(|| {
+            let _slow = fault::inject("snapshot-group-delete.recorded=sleep:1500");
+            let _fault = fault::inject("snapshot-group-delete.recorded=eio");
+            fails(world.delete_snapshot_group("g"), ErrorKind::Host);
+        });
+        let marked = || rows(&world, "SELECT state FROM snapshots") == "deleting";
+        assert!(eventually(PATIENCE, marked));
+        // So that the background finishes nothing yet.
+        std::fs::rename(&marker, &away).unwrap();
+        failing.join().unwrap();
+    });
+    let place = ImportPlace::Directory(disk.join("other"));
+    let request = ImportRequest { place, name: Some(other), capacity: None, overcommit: None };
+    world.engine().import_pool(&ROOT, &request).unwrap();
+    let states = "SELECT name || ' ' || state FROM snapshots ORDER BY name";
+    assert_eq!(rows(&world, states), "g-a deleting\ng-b active", "or this shows nothing");
+    std::fs::rename(&away, &marker).unwrap();
+    let settled = || rows(&world, "SELECT count(*) FROM operations") == "0";
+    assert!(eventually(Duration::from_secs(30), settled));
+    assert_eq!(rows(&world, states), "g-b active");
+    let clone = "size: 16Mi, accessMode: ReadWriteMany, type: temp, pool: other, source: snapshot g-b";
+    world.apply("clone", clone).unwrap();
+    world.delete_snapshot_group("g").unwrap();
+}
+
 fn another_pool(world: &World, name: &str, directory: std::path::PathBuf) {
     let (name, place) = (name.parse().unwrap(), PoolPlace::Directory(directory));
     let request = PoolRequest { name, place, capacity: None, overcommit: None };

@@ -47,7 +47,7 @@ fn delete_row(core: &Core, caller: &Caller, group: &SnapshotGroupRow, deadline: 
     let rows = core.store.read(|r| snapshots::of_group(r, group.id))?;
     let take = |row: &SnapshotRow| core.locks.take(Lock::Snapshot(row.id), deadline);
     let _held = rows.iter().map(take).collect::<Result<Vec<_>>>()?;
-    begin(core, Some(caller), group, "somebody deleted it")
+    begin(core, Some(caller), group, &rows, "somebody deleted it")
 }
 
 /// Deletes a group whose time is over, all of it, unless somebody works on it: it goes another time then.
@@ -60,12 +60,20 @@ pub(crate) fn expire(core: &Core, group: &SnapshotGroupRow, now: Timestamp) -> R
     if held.len() < rows.len() || !rows.iter().all(is_over) {
         return Ok(());
     }
-    begin(core, None, group, "its time is over")
+    begin(core, None, group, &rows, "its time is over")
 }
 
-/// Marks and deletes it. The caller holds the locks of the group and of all its snapshots.
-fn begin(core: &Core, caller: Option<&Caller>, group: &SnapshotGroupRow, why: &str) -> Result<()> {
+/// Marks and deletes it. The caller holds the locks of the group and of the snapshots in `locked`; what came with a
+/// pool since stays.
+fn begin(
+    core: &Core,
+    caller: Option<&Caller>,
+    group: &SnapshotGroupRow,
+    locked: &[SnapshotRow],
+    why: &str,
+) -> Result<()> {
     let mut rows = core.store.read(|r| snapshots::of_group(r, group.id))?;
+    rows.retain(|row| locked.iter().any(|locked| locked.id == row.id));
     let (now, mut told) = (Core::now(), Vec::new());
     for row in &mut rows {
         match row.state {

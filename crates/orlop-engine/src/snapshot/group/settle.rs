@@ -55,9 +55,10 @@ fn is_whole(core: &Core, row: &SnapshotRow) -> Result<bool> {
     Ok(describe::read(&paths, row).is_some() && length.is_ok_and(|length| length == row.size.bytes()))
 }
 
-/// One that was being deleted.
+/// One that was being deleted. What came with a pool since was never marked, and stays.
 pub(crate) fn deleted(core: &Core, group: SnapshotGroupId, operation: OperationId) -> Result<()> {
-    let rows = core.store.read(|r| snapshots::of_group(r, group))?;
+    let mut rows = core.store.read(|r| snapshots::of_group(r, group))?;
+    rows.retain(|row| row.state == SnapshotState::Deleting);
     delete::finish(core, None, &rows, operation)
 }
 
