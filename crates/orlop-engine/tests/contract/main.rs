@@ -15,6 +15,7 @@ mod devices;
 mod fronts;
 mod fsck;
 mod groups;
+mod groups_apart;
 mod holds;
 mod host_mounts;
 mod imports;

@@ -11,29 +11,28 @@ use std::{
 
 use orlop_engine::*;
 use orlop_model::{
-    ErrorKind, PoolName,
-    pool_report::ImportFate,
-    resource::{Consistency, Outcome, SnapshotGroup, SnapshotState},
+    ErrorKind, PoolName, Size,
+    resource::{Consistency, Outcome, SnapshotState},
 };
 use orlop_testkit::{Part, ScratchFs, command::eventually, require};
 
 use crate::harness::*;
 
-const SMALL: &str = "size: 16Mi, accessMode: ReadWriteMany, type: temp";
+pub const SMALL: &str = "size: 16Mi, accessMode: ReadWriteMany, type: temp";
 const LARGE: &str = "size: 300Mi, accessMode: ReadWriteMany, type: temp, filesystem: xfs";
 
-fn sharing() -> (ScratchFs, World) {
+pub fn sharing() -> (ScratchFs, World) {
     let host = ScratchFs::xfs(3 << 30);
     let world = World::over(host.path(), serve);
     (host, world)
 }
 
 /// A second pool beside the first one.
-fn another_pool(world: &World, name: &str, directory: PathBuf) {
+pub fn another_pool(world: &World, name: &str, directory: PathBuf, capacity: Option<u64>) {
     let request = PoolRequest {
         name: name.parse().unwrap(),
         place: PoolPlace::Directory(directory),
-        capacity: None,
+        capacity: capacity.map(Size::from_bytes),
         overcommit: None,
     };
     world.engine().create_pool(&ROOT, &request).unwrap();
@@ -171,10 +170,7 @@ fn a_group_is_made_once_and_found_again() {
     assert_eq!(kinds, [Consistency::Filesystem, Consistency::Detached]);
     assert_eq!(world.snapshot_names(), ["g-a", "g-b"]);
     let again = world.snapshot_group("g", &["b", "a"]).unwrap();
-    // What is their own is looked at meanwhile.
-    let ids = |group: &SnapshotGroup| group.snapshots.iter().map(|one| one.status.id).collect::<Vec<_>>();
-    assert_eq!((again.outcome, again.resource.id), (Outcome::Unchanged, made.id));
-    assert_eq!(ids(&again.resource), ids(&made));
+    assert_eq!((again.outcome, &again.resource), (Outcome::Unchanged, &made));
     let error = fails(world.snapshot_group("g", &["a", "c"]), ErrorKind::Immutable);
     assert!(error.message.contains("a, b"), "{error}");
     // One name is of one thing.
@@ -267,57 +263,6 @@ fn who_owns_all_of_the_volumes_may() {
     engine.apply_snapshot_group(&alice, &request(&["hers"])).unwrap();
 }
 
-#[test]
-fn volumes_of_several_pools_are_one_group_and_those_that_must_be_copied_are_not() {
-    require!(Part::Loop);
-    let (second, third) = (ScratchFs::xfs(1 << 30), ScratchFs::ext4(256 << 20));
-    let (_host, world) = sharing();
-    for (name, disk) in [("second", &second), ("third", &third)] {
-        another_pool(&world, name, disk.join("pool"));
-    }
-    for (name, pool) in [("a", "default"), ("b", "second"), ("c", "third")] {
-        world.apply(name, &format!("{SMALL}, pool: {pool}")).unwrap();
-        world.attach(name, "one").unwrap();
-    }
-    let error = fails(world.snapshot_group("g", &["a", "b", "c"]), ErrorKind::Unsupported);
-    assert!(error.message.contains("volume public/c") && error.message.contains("pool third"), "{error}");
-    assert!(world.snapshots().is_empty());
-    let made = world.snapshot_group("g", &["a", "b"]).unwrap().resource;
-    let pools: Vec<_> = made.snapshots.iter().map(|one| one.status.pool.as_str()).collect();
-    assert_eq!(pools, ["default", "second"]);
-
-    // Carried away with one pool and brought back, it is one again.
-    for name in ["a", "b", "c"] {
-        world.detach(name, "one").unwrap();
-    }
-    let exported: PoolName = "second".parse().unwrap();
-    world.engine().export_pool(&ROOT, &exported).unwrap();
-    let half = world.engine().snapshot_group(&ROOT, &snapshot_key("g")).unwrap();
-    assert_eq!(half.snapshots.len(), 1);
-    let request = ImportRequest {
-        place: ImportPlace::Directory(second.join("pool")),
-        name: Some(exported.clone()),
-        capacity: None,
-        overcommit: None,
-    };
-    let back = world.engine().import_pool(&ROOT, &request).unwrap();
-    assert!(back.snapshots.iter().all(|one| one.fate == ImportFate::Imported), "{back:?}");
-    let whole = world.engine().snapshot_group(&ROOT, &snapshot_key("g")).unwrap();
-    assert_eq!((whole.id, whole.snapshots.len()), (made.id, 2));
-    fails(world.delete_snapshot("g-b"), ErrorKind::Protected);
-
-    // All of it away, and its name taken meanwhile.
-    world.engine().export_pool(&ROOT, &exported).unwrap();
-    world.delete_snapshot_group("g").unwrap();
-    world.snapshot("g", "a").unwrap();
-    world.engine().import_pool(&ROOT, &request).unwrap();
-    let group = world.snapshots().into_iter().find_map(|one| one.status.group).unwrap();
-    assert!(group.id == made.id && group.name.as_str().starts_with("g-"), "{group:?}");
-    let key = SnapshotKey { workspace: "public".parse().unwrap(), name: group.name };
-    world.engine().delete_snapshot_group(&ROOT, &key).unwrap();
-    assert_eq!(world.snapshot_names(), ["g"]);
-}
-
 /// What another program froze is its own, and keeps none of the others frozen.
 #[test]
 fn where_one_can_not_be_frozen_none_is_made() {
@@ -351,7 +296,7 @@ fn a_group_that_has_no_room_as_a_whole_is_not_begun() {
         world.inside(name, |path| fs::write(path.join("file"), vec![1; 4 << 20]).unwrap());
     }
     let limit = |size: Option<u64>| {
-        let size_limit = Some(size.map(orlop_model::Size::from_bytes));
+        let size_limit = Some(size.map(Size::from_bytes));
         let request = WorkspaceRequest { size_limit, ..WorkspaceRequest::default() };
         world.engine().put_workspace(&ROOT, &"public".parse().unwrap(), &request).unwrap();
     };
@@ -364,6 +309,20 @@ fn a_group_that_has_no_room_as_a_whole_is_not_begun() {
     world.delete_snapshot("alone").unwrap();
     limit(None);
     world.snapshot_group("g", &["a", "b"]).unwrap();
+
+    // The same of a pool.
+    another_pool(&world, "narrow", world.join("narrow"), Some((32 << 20) + (6 << 20)));
+    for name in ["c", "d"] {
+        world.apply(name, &format!("{SMALL}, pool: narrow")).unwrap();
+        world.inside(name, |path| fs::write(path.join("file"), vec![1; 4 << 20]).unwrap());
+    }
+    let reserved = || world.engine().pool(&ROOT, &"narrow".parse().unwrap()).unwrap().reserved.bytes();
+    assert_eq!(reserved(), 32 << 20);
+    let error = fails(world.snapshot_group("h", &["c", "d"]), ErrorKind::PoolFull);
+    assert!(error.message.contains("narrow"), "{error}");
+    assert_eq!((reserved(), world.snapshot_names()), (32 << 20, vec!["g-a".to_owned(), "g-b".to_owned()]));
+    fails(world.engine().snapshot_group(&ROOT, &snapshot_key("h")), ErrorKind::NotFound);
+    world.snapshot("alone", "c").unwrap();
 }
 
 #[test]
