@@ -42,13 +42,18 @@ fn delete_row(core: &Core, caller: &Caller, row: SnapshotRow, deadline: Deadline
         Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),
         other => other?,
     };
-    alone(&row)?;
+    alone(core, &row)?;
     begin(core, Some(caller), row, "somebody deleted it")
 }
 
-/// Refuses one that goes with others: what is left of them would be no group of one moment.
-fn alone(row: &SnapshotRow) -> Result<()> {
+/// Refuses one that goes with others: what is left of them would be no group of one moment. Where a pool of theirs
+/// is missing, they can't go together.
+fn alone(core: &Core, row: &SnapshotRow) -> Result<()> {
     let Some(group) = &row.group else { return Ok(()) };
+    let rows = core.store.read(|r| snapshots::of_group(r, group.id))?;
+    if rows.iter().any(|one| pool::confirm(core, one.pool, &one.pool_name).is_err()) {
+        return Ok(());
+    }
     Err(Error::new(
         ErrorKind::Protected,
         format!("snapshot {} is one of group {}, and goes with it", row.title(), group.title()),

@@ -1,5 +1,7 @@
 //! Groups of snapshots whose pools are not always all there.
 
+use std::fs;
+
 use orlop_engine::*;
 use orlop_model::{ErrorKind, PoolName, pool_report::ImportFate};
 use orlop_testkit::{Part, ScratchFs, require};
@@ -56,4 +58,30 @@ fn volumes_of_several_pools_are_one_group_and_those_that_must_be_copied_are_not(
     let key = SnapshotKey { workspace: "public".parse().unwrap(), name: group.name };
     world.engine().delete_snapshot_group(&ROOT, &key).unwrap();
     assert_eq!(world.snapshot_names(), ["g"]);
+}
+
+/// One whose disk is gone keeps the others only until somebody says that they go.
+#[test]
+fn where_a_pool_is_missing_the_others_of_a_group_are_deleted_one_by_one() {
+    require!(Part::Loop);
+    let (host, world) = sharing();
+    another_pool(&world, "second", host.join("second"), None);
+    for (name, pool) in [("a", "default"), ("b", "second"), ("c", "default")] {
+        world.apply(name, &format!("{SMALL}, pool: {pool}")).unwrap();
+    }
+    world.snapshot_group("g", &["a", "b", "c"]).unwrap();
+    fails(world.delete_snapshot("g-a"), ErrorKind::Protected);
+    let (there, away) = (host.join("second"), host.join("away"));
+    fs::rename(&there, &away).unwrap();
+    let error = fails(world.delete_snapshot_group("g"), ErrorKind::Unavailable);
+    let hint = error.hint.unwrap_or_default();
+    assert!(hint.contains("mount the disk") && hint.contains("one by one"), "{hint}");
+    // It is there when its disk is, and nobody can say that now.
+    fails(world.delete_snapshot("g-b"), ErrorKind::Unavailable);
+    world.delete_snapshot("g-a").unwrap();
+    assert_eq!(world.snapshot_names(), ["g-b", "g-c"]);
+    fs::rename(&away, &there).unwrap();
+    fails(world.delete_snapshot("g-c"), ErrorKind::Protected);
+    world.delete_snapshot_group("g").unwrap();
+    assert!(world.snapshots().is_empty());
 }

@@ -88,7 +88,7 @@ fn begin(
             }
         }
         needed(core, row)?;
-        pool::confirm(core, row.pool, &row.pool_name)?;
+        is_there(core, group, row)?;
         (row.state, row.updated_at) = (SnapshotState::Deleting, now);
         let message =
             format!("snapshot {} is being deleted with its group {}: {why}", row.title(), group.title());
@@ -107,6 +107,18 @@ fn begin(
         Ok(rows)
     })?;
     finish(core, caller, &rows, operation_id)
+}
+
+/// Refuses a group that can't go as a whole now, and says what can.
+fn is_there(core: &Core, group: &SnapshotGroupRow, row: &SnapshotRow) -> Result<()> {
+    let Err(error) = pool::confirm(core, row.pool, &row.pool_name) else { return Ok(()) };
+    let others = format!(
+        "the snapshots of {} that are in other pools can be deleted one by one: orlop snapshot delete -n NAME -w {}",
+        object(group),
+        group.workspace
+    );
+    let hint = error.hint.as_ref().map_or_else(|| others.clone(), |hint| format!("{hint}; or {others}"));
+    Err(error.hint(hint))
 }
 
 /// Goes on with a deletion that was begun. Also what recovery does.
