@@ -17,7 +17,7 @@ use super::{
     copy::{self, Copy},
     describe,
     hooks::{self, Concerns},
-    object,
+    object, require_free,
     room::Before,
     view,
 };
@@ -96,6 +96,9 @@ pub(crate) fn create(
 }
 
 /// The same of a volume by id, whatever the manifest calls that.
+///
+/// # Errors
+/// As [`create`]; [`ErrorKind::AlreadyExists`] where the name is taken, by a group too.
 pub(crate) fn create_of(
     core: &Core,
     caller: Option<&Caller>,
@@ -107,6 +110,8 @@ pub(crate) fn create_of(
     if let Some(caller) = caller {
         core.authorise(caller, &volume)?;
     }
+    let key = SnapshotKey { workspace: new.workspace.clone(), name: new.manifest.name.clone() };
+    require_free(core, &key, &format!("snapshot {}/{}", key.workspace, key.name))?;
     let _volume = core.locks.take(Lock::Volume(volume.id), deadline)?;
     let volume = reconcile::operations::settled(core, core.again(volume.id)?)?;
     core::usable(&volume)?;

@@ -66,6 +66,31 @@ fn missing(title: &str) -> Error {
         .hint("orlop snapshot list -a lists the snapshots")
 }
 
+/// What has that name, if anything has: a snapshot and a group of them have none in common.
+///
+/// # Errors
+/// [`ErrorKind::Store`].
+pub(crate) fn holder(core: &Core, key: &SnapshotKey) -> Result<Option<&'static str>> {
+    core.store.read(|r| {
+        Ok(if snapshots::by_key(r, key)?.is_some() {
+            Some("snapshot")
+        } else {
+            snapshot_groups::by_key(r, key)?.map(|_| "group of snapshots")
+        })
+    })
+}
+
+/// Refuses a name that something has, before anybody is made to wait for what is made under it. The caller holds
+/// the lock of the name; `object` is what is made.
+///
+/// # Errors
+/// [`ErrorKind::AlreadyExists`].
+pub(crate) fn require_free(core: &Core, key: &SnapshotKey, object: &str) -> Result<()> {
+    let Some(holder) = holder(core, key)? else { return Ok(()) };
+    let message = format!("there is already a {holder} {}/{}", key.workspace, key.name);
+    Err(Error::new(ErrorKind::AlreadyExists, message).object(object).hint("choose another name"))
+}
+
 /// What messages call a snapshot.
 pub(crate) fn object(row: &SnapshotRow) -> String {
     format!("snapshot {}", row.title())

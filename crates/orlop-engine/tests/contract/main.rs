@@ -17,6 +17,7 @@ mod fsck;
 mod groups;
 mod groups_apart;
 mod holds;
+mod hooks;
 mod host_mounts;
 mod imports;
 mod lifecycle;

@@ -1,9 +1,8 @@
-//! What makes and ends snapshots by itself: schedules and times; and the hooks around them.
+//! What makes and ends snapshots by itself: schedules and times.
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{fs, process::Command, time::Duration};
 
-use orlop_engine::*;
-use orlop_model::{ErrorKind, resource::Outcome};
+use orlop_model::resource::Outcome;
 use orlop_testkit::{Part, ScratchFs, command::eventually, require, run};
 
 use super::snapshots::{GIB, SMALL};
@@ -91,50 +90,4 @@ fn what_is_kept_for_a_time_goes_after_it() {
     );
     world.start();
     assert!(eventually(PATIENCE, || world.snapshot_names() == ["long"]), "{:?}", world.snapshot_names());
-}
-
-fn script(path: &Path, text: &str) -> Vec<String> {
-    use std::os::unix::fs::PermissionsExt;
-    fs::write(path, format!("#!/bin/sh\n{text}\n")).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
-    vec![path.display().to_string(), "argument".to_owned()]
-}
-
-#[test]
-fn hooks_are_run_around_a_snapshot() {
-    require!(Part::Loop);
-    let host = ScratchFs::xfs(GIB);
-    let (before, after, log) = (host.join("before"), host.join("after"), host.join("log"));
-    let hooks = SnapshotHooks {
-        before: script(
-            &before,
-            &format!(
-                "echo $ORLOP_HOOK $1 $ORLOP_WORKSPACE/$ORLOP_VOLUME $ORLOP_SNAPSHOT >> {}; test ! -e {}",
-                log.display(),
-                host.join("fail").display()
-            ),
-        ),
-        after: script(&after, &format!("echo $ORLOP_HOOK $ORLOP_RESULT >> {}", log.display())),
-        timeout: Duration::from_secs(10),
-        go_on: false,
-    };
-    let mut world = World::over(host.path(), |config| config.hooks = hooks);
-    world.apply("data", SMALL).unwrap();
-    world.snapshot("s", "data").unwrap();
-    let said = || fs::read_to_string(&log).unwrap();
-    assert_eq!(said(), "before argument public/data s\nafter success\n");
-    fs::write(host.join("fail"), "").unwrap();
-    let error = fails(world.snapshot("t", "data"), ErrorKind::Host);
-    assert!(error.message.contains("hook before"), "{error}");
-    assert!(said().ends_with("after failure\n"), "{}", said());
-    assert_eq!(world.snapshot_names(), ["s"]);
-    world.config.hooks.go_on = true;
-    world.restart();
-    world.snapshot("t", "data").unwrap();
-    world.config.hooks.before = script(&before, "sleep 60");
-    world.config.hooks.timeout = Duration::from_millis(200);
-    world.config.hooks.go_on = false;
-    world.restart();
-    let error = fails(world.snapshot("u", "data"), ErrorKind::Host);
-    assert!(error.message.contains("did not end within"), "{error}");
 }

@@ -34,9 +34,9 @@ use crate::{
     snapshot::{
         copy::{self, Copy},
         create::{How, Made, allocated, told_how},
-        describe,
+        describe, holder,
         hooks::{self, Concerns},
-        object as snapshot_object,
+        object as snapshot_object, require_free,
         room::Before,
     },
     store::{
@@ -119,6 +119,8 @@ pub(super) fn create(core: &Core, caller: &Caller, new: New, deadline: Deadline)
         known_as: new.known_as.clone(),
         created_at: Core::now(),
     };
+    let key = SnapshotKey { workspace: group.workspace.clone(), name: group.name.clone() };
+    require_free(core, &key, &object(&group))?;
     let _group = core.locks.take(Lock::SnapshotGroup(id), deadline)?;
     let members = members(core, caller, &group, &new, deadline)?;
     writers_can_wait(&group, &members)?;
@@ -247,10 +249,7 @@ fn free_name(core: &Core, new: &New, volume: &str) -> Result<SnapshotName> {
     for _ in 0..ATTEMPTS {
         if let Some(name) = name {
             let key = SnapshotKey { workspace: workspace.clone(), name };
-            let taken = core.store.read(|r| {
-                Ok(snapshots::by_key(r, &key)?.is_some() || snapshot_groups::by_key(r, &key)?.is_some())
-            })?;
-            if !taken && key.name != new.name {
+            if key.name != new.name && holder(core, &key)?.is_none() {
                 return Ok(key.name);
             }
         }
