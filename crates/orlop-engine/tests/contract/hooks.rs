@@ -6,8 +6,9 @@ use std::{
     time::Duration,
 };
 
+use jiff::{SignedDuration, Timestamp};
 use orlop_engine::*;
-use orlop_model::ErrorKind;
+use orlop_model::{ErrorKind, Retain};
 use orlop_testkit::{Part, ScratchFs, require};
 
 use super::snapshots::{GIB, SMALL};
@@ -105,4 +106,22 @@ fn no_hook_is_run_for_a_name_that_is_taken() {
     let request = TakeGroupRequest { external: "Two".to_owned(), volumes: vec![id], name, tags };
     let taken = world.engine().take_snapshot_group(&CSI, &request, PATIENCE).unwrap().resource.name;
     assert_eq!(said(), format!("before {taken}-a\nafter {taken}-a\n"));
+}
+
+/// What a hook takes is no part of the time for which they are kept.
+#[test]
+fn snapshots_count_from_when_they_are_made() {
+    require!(Part::Loop);
+    let (_host, world, _log) = hooked("sleep 1");
+    let begin = Timestamp::now();
+    let group = world.snapshot_group_for("g", &["a", "b"], Some("1h")).unwrap().resource;
+    let waited = group.created_at.duration_since(begin);
+    assert!(waited >= SignedDuration::from_secs(2), "{waited}");
+    let retain: Retain = "1h".parse().unwrap();
+    for snapshot in &group.snapshots {
+        assert_eq!(snapshot.status.created_at, group.created_at);
+        assert_eq!(snapshot.status.expires_at, retain.until(group.created_at));
+    }
+    let again = world.engine().snapshot_group(&ROOT, &snapshot_key("g")).unwrap();
+    assert_eq!(again.created_at, group.created_at);
 }

@@ -111,7 +111,7 @@ pub(crate) fn apply(
 /// Makes it. The caller holds the lock of the name.
 pub(super) fn create(core: &Core, caller: &Caller, new: New, deadline: Deadline) -> Result<SnapshotGroup> {
     let id = SnapshotGroupId(Uuid::now_v7());
-    let group = SnapshotGroupRow {
+    let mut group = SnapshotGroupRow {
         id,
         workspace: new.workspace.clone(),
         name: new.name.clone(),
@@ -132,7 +132,7 @@ pub(super) fn create(core: &Core, caller: &Caller, new: New, deadline: Deadline)
         begun.push(concerns);
         ran
     });
-    let made = ran.and_then(|()| record(core, caller, &group, &members));
+    let made = ran.and_then(|()| record(core, caller, &mut group, &members));
     let made = made.and_then(|begun| perform(core, caller, &group, &members, begun));
     begun.iter().for_each(|concerns| hooks::after(core, concerns, made.is_ok()));
     let rows = made?;
@@ -272,14 +272,24 @@ fn writers_can_wait(group: &SnapshotGroupRow, members: &[Member]) -> Result<()> 
     .hint("stop what uses all but one of them first; or make a snapshot of each, where one moment is not needed"))
 }
 
-/// The records, their reservations and the intent.
-fn record(core: &Core, caller: &Caller, group: &SnapshotGroupRow, members: &[Member]) -> Result<Begun> {
+/// The records, their reservations and the intent. They are of now, and not of before others were waited for:
+/// they are kept for as long as was asked, and what a volume took over until now it may share with them.
+fn record(core: &Core, caller: &Caller, group: &mut SnapshotGroupRow, members: &[Member]) -> Result<Begun> {
+    let now = Core::now();
+    group.created_at = now;
     let operation = core.operation(Some(caller), None, Intent::SnapshotGroup { group: group.id });
     let operation_id = operation.id;
     let mut rows = Vec::new();
     for Member { row, image, .. } in members {
         // The hooks may have had much written.
-        rows.push(SnapshotRow { reserved: Size::from_bytes(allocated(image)?), ..row.clone() });
+        rows.push(SnapshotRow {
+            created_at: now,
+            updated_at: now,
+            expires_at: row.manifest.snapshot.retain.until(now),
+            group: Some(group.clone()),
+            reserved: Size::from_bytes(allocated(image)?),
+            ..row.clone()
+        });
     }
     let before = Before::gather(core, &rows)?;
     let (group, inserted, admitted) = (group.clone(), rows.clone(), before.clone());
