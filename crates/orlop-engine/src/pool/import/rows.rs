@@ -135,12 +135,12 @@ fn snapshot_rows(
             Some(known) => (Some(known.clone()), true),
             None => {
                 let there = core.store.read(|r| volumes::by_id(r, row.volume))?;
-                let in_pool = there.as_ref().is_none_or(|there| there.placement.pool == pool.id);
+                let in_pool = there.as_ref().is_some_and(|there| there.placement.pool == pool.id);
                 (there.map(|there| (there.workspace, there.manifest.name)), in_pool)
             }
         };
-        // What a schedule made goes by when it was made, and has others deleted. Of a volume that did not
-        // come with it that is not believed.
+        // What a schedule made goes by when it was made, and has others deleted. Of a volume that is not in
+        // this pool that is not believed: its own may come later.
         row.scheduled &= in_pool;
         if let Some((workspace, name)) = known
             && workspace == row.workspace

@@ -256,39 +256,54 @@ fn released_data_whose_time_went_by_is_not_purged_at_once() {
     holds(&world, "old", "cargo");
 }
 
-/// Whoever carries a pool here says nothing of what the schedule of a volume that is here made: snapshots of
-/// a later time would have its own ones deleted.
+/// Whoever carries a pool here says nothing of what the schedule of a volume of another pool made, whichever
+/// comes first: snapshots of a later time would have its own ones deleted.
 #[test]
 fn a_schedule_deletes_nothing_for_what_was_carried_here() {
     require!(Part::Loop, Part::Sqlite3);
-    let mut world = World::new("carried-schedule");
-    let place = PoolPlace::Directory(world.join("other"));
-    let request = PoolRequest { name: "other".parse().unwrap(), place, capacity: None, overcommit: None };
-    world.engine().create_pool(&ROOT, &request).unwrap();
-    world.apply("data", &format!("{KEPT}, pool: other, snapshots: 0 0 1 1 *|1")).unwrap();
-    world.snapshot("carried", "data").unwrap();
-    let request = MigrateRequest { pool: Some(default()), size: None };
-    world.engine().migrate(&ROOT, &key("data"), &request).unwrap();
-    let record = world.join("other/snapshots").join(snapshot(&world, "carried").status.id.to_string());
-    world.engine().export_pool(&ROOT, &"other".parse().unwrap()).unwrap();
-    let file = record.join("snapshot.json");
-    edit(&file, "\"scheduled\": false", "\"scheduled\": true");
-    let text = fs::read_to_string(&file).unwrap();
-    let (head, tail) = text.split_once("\"createdAt\": \"").unwrap();
-    fs::write(
-        &file,
-        format!("{head}\"createdAt\": \"2099-01-01T00:00:00Z\"{}", tail.split_once('"').unwrap().1),
-    )
-    .unwrap();
-    let place = ImportPlace::Directory(world.join("other"));
-    world.engine().import_pool(&ROOT, &of(place, Some("other"))).unwrap();
-    world.crash();
-    let due = "UPDATE snapshot_schedules SET due_at = '2020-01-01T00:00:00.000000000Z'";
-    run(Command::new("sqlite3").arg(world.config.state_dir.join("orlop.db")).arg(due)).ok();
-    world.start();
-    let made = || world.snapshots().into_iter().filter(|it| it.status.pool == default()).count();
-    assert!(eventually(PATIENCE, || world.told("SnapshotCreated") && made() == 1), "{:?}", world.events());
-    std::thread::sleep(std::time::Duration::from_secs(3));
-    assert_eq!(made(), 1, "{:?}", world.events());
-    assert!(!snapshot(&world, "carried").status.scheduled);
+    for volume_comes_last in [false, true] {
+        let mut world = World::new("carried-schedule");
+        let place = PoolPlace::Directory(world.join("other"));
+        let request = PoolRequest { name: "other".parse().unwrap(), place, capacity: None, overcommit: None };
+        world.engine().create_pool(&ROOT, &request).unwrap();
+        world.apply("data", &format!("{KEPT}, pool: other, snapshots: 0 0 1 1 *|1")).unwrap();
+        world.snapshot("carried", "data").unwrap();
+        let request = MigrateRequest { pool: Some(default()), size: None };
+        world.engine().migrate(&ROOT, &key("data"), &request).unwrap();
+        let record = world.join("other/snapshots").join(snapshot(&world, "carried").status.id.to_string());
+        let path = world.pool_path();
+        world.engine().export_pool(&ROOT, &"other".parse().unwrap()).unwrap();
+        if volume_comes_last {
+            world.engine().export_pool(&ROOT, &default()).unwrap();
+        }
+        let file = record.join("snapshot.json");
+        edit(&file, "\"scheduled\": false", "\"scheduled\": true");
+        let text = fs::read_to_string(&file).unwrap();
+        let (head, tail) = text.split_once("\"createdAt\": \"").unwrap();
+        fs::write(
+            &file,
+            format!("{head}\"createdAt\": \"2099-01-01T00:00:00Z\"{}", tail.split_once('"').unwrap().1),
+        )
+        .unwrap();
+        let place = ImportPlace::Directory(world.join("other"));
+        world.engine().import_pool(&ROOT, &of(place, Some("other"))).unwrap();
+        if volume_comes_last {
+            let place = ImportPlace::Directory(path);
+            world.engine().import_pool(&ROOT, &of(place, Some("default"))).unwrap();
+        }
+        let sql = |world: &World, sql: &str| {
+            run(Command::new("sqlite3").arg(world.config.state_dir.join("orlop.db")).arg(sql)).ok()
+        };
+        let is_known = || sql(&world, "SELECT count(*) FROM snapshot_schedules WHERE due_at > '2026'") == "1";
+        assert!(eventually(PATIENCE, is_known));
+        world.crash();
+        sql(&world, "UPDATE snapshot_schedules SET due_at = '2020-01-01T00:00:00.000000000Z'");
+        world.start();
+        let made = || world.snapshots().into_iter().filter(|it| it.status.pool == default()).count();
+        let is_made = || world.told("SnapshotCreated") && made() == 1;
+        assert!(eventually(PATIENCE, is_made), "{:?}", world.events());
+        std::thread::sleep(std::time::Duration::from_secs(3));
+        assert_eq!(made(), 1, "{:?}", world.events());
+        assert!(!snapshot(&world, "carried").status.scheduled);
+    }
 }
