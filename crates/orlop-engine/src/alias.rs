@@ -33,12 +33,9 @@ pub(crate) fn check(external: &str) -> Result<()> {
     if first && rest && external.len() <= MOST {
         return Ok(());
     }
-    let shown: String = external.chars().take(80).collect();
-    Err(Error::new(ErrorKind::InvalidArgument, format!("{shown:?} can't be the name of a volume"))
-        .object("volume name")
-        .hint(
-            "use letters, digits, `_`, `.` and `-`, beginning with a letter or digit, at most 255 characters",
-        ))
+    Err(illegal(external).hint(
+        "use letters, digits, `_`, `.` and `-`, beginning with a letter or digit, at most 255 characters",
+    ))
 }
 
 /// Checks what any front calls a volume. The Container Storage Interface allows what engines do not.
@@ -47,19 +44,21 @@ pub(crate) fn check(external: &str) -> Result<()> {
 /// As [`check`].
 pub(crate) fn check_of(front: Front, external: &str) -> Result<()> {
     match front {
-        Front::Csi if !external.is_empty() && external.len() <= MOST_OF_CSI => {
-            match external.chars().find(|c| c.is_control()) {
-                None => Ok(()),
-                Some(_) => Err(Error::new(
-                    ErrorKind::InvalidArgument,
-                    format!("{external:?} can't be the name of a volume"),
-                )
-                .object("volume name")
-                .hint("leave control characters out")),
-            }
+        Front::Csi if external.is_empty() || external.len() > MOST_OF_CSI => {
+            Err(illegal(external).hint("use 1 to 128 bytes"))
         }
-        Front::Docker | Front::Podman | Front::Csi | Front::Manifest | Front::Host => check(external),
+        Front::Csi if external.chars().any(char::is_control) => {
+            Err(illegal(external).hint("leave control characters out"))
+        }
+        Front::Csi => Ok(()),
+        Front::Docker | Front::Podman | Front::Manifest | Front::Host => check(external),
     }
+}
+
+fn illegal(external: &str) -> Error {
+    let shown: String = external.chars().take(80).collect();
+    Error::new(ErrorKind::InvalidArgument, format!("{shown:?} can't be the name of a volume"))
+        .object("volume name")
 }
 
 /// Whether a front finds the volume of that key under that name without an alias.
@@ -183,6 +182,8 @@ mod tests {
             (Front::Csi, "", false),
             (Front::Csi, &"é".repeat(64), true),
             (Front::Csi, &"é".repeat(65), false),
+            (Front::Csi, &"x".repeat(128), true),
+            (Front::Csi, &"x".repeat(129), false),
         ] {
             assert_eq!(check_of(front, external).is_ok(), good, "{front:?} {external:?}");
         }

@@ -126,6 +126,15 @@ pub(crate) fn snapshot(paths: &PoolPaths, pool: PoolId, id: SnapshotId) -> Resul
             alias::check_of(front, &alias.name).map_err(|error| error.message)?;
         }
     }
+    if let Some(group) = &mut file.group
+        && let Some(name) = &group.known_as
+    {
+        match front_of_snapshots(file.created_by.as_str()) {
+            Some(front) => alias::check_of(front, name).map_err(|error| error.message)?,
+            // It calls none by a name of its own.
+            None => group.known_as = None,
+        }
+    }
     let path = paths.snapshot_image(id);
     let found = image(&path, file.size_bytes, &file.placement)?;
     if found.nlink() != 1 {

@@ -307,3 +307,42 @@ fn a_schedule_deletes_nothing_for_what_was_carried_here() {
         assert!(!snapshot(&world, "carried").status.scheduled);
     }
 }
+
+/// As with the names of volumes and snapshots.
+#[test]
+fn what_a_group_says_it_is_called_is_not_believed() {
+    require!(Part::Loop, Part::Sqlite3);
+    let (_host, mut world) = sharing();
+    let volumes: Vec<_> =
+        ["a", "b"].into_iter().map(|name| world.apply(name, KEPT).unwrap().resource.status.id).collect();
+    let mut files = Vec::new();
+    for (name, external) in [("g", "Good One"), ("l", "Long"), ("c", "Control"), ("m", "Manifest")] {
+        let (external, name) = (external.to_owned(), name.parse().unwrap());
+        let request = TakeGroupRequest { external, volumes: volumes.clone(), name, tags: Vec::new() };
+        let made = world.engine().take_snapshot_group(&CSI, &request, PATIENCE).unwrap().resource;
+        let file = |it: &Snapshot| directory(&world, it.status.id).join("snapshot.json");
+        files.push(made.snapshots.iter().map(file).collect::<Vec<_>>());
+    }
+    let path = world.pool_path();
+    lose_the_store(&mut world);
+    let long = format!("\"{}\"", "x".repeat(129));
+    for (number, from, to) in [
+        (1, "\"Long\"", long.as_str()),
+        (2, "\"Control\"", "\"Con\\u0007trol\""),
+        (3, "\"createdBy\": \"csi\"", "\"createdBy\": \"manifest\""),
+    ] {
+        files[number].iter().for_each(|file| edit(file, from, to));
+    }
+    world.start();
+    let done = world.engine().import_pool(&ROOT, &of(ImportPlace::Directory(path), None)).unwrap();
+    let refused: Vec<_> = done.snapshots.iter().filter(|it| it.fate == ImportFate::Refused).collect();
+    assert_eq!(refused.len(), 4, "{done:#?}");
+    let says =
+        |it: &&ImportedSnapshot| it.detail.as_ref().is_some_and(|why| why.contains("can't be the name"));
+    assert!(refused.iter().all(says), "{refused:#?}");
+    assert_eq!(world.snapshot_names(), ["g-a", "g-b", "m-a", "m-b"]);
+    let sql = "SELECT name || ' ' || coalesce(known_as, '-') FROM snapshot_groups ORDER BY name";
+    let store = world.config.state_dir.join("orlop.db");
+    let groups = run(Command::new("sqlite3").arg("-readonly").arg(store).arg(sql)).ok();
+    assert_eq!(groups, "g Good One\nm -");
+}
