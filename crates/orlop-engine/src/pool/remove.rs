@@ -313,7 +313,9 @@ fn hold_all(core: &Core, pool: &PoolRow) -> Result<(Vec<Held>, Vec<VolumeRow>)> 
 
 /// The same of its snapshots, none of which is being worked on.
 fn hold_snapshots(core: &Core, pool: &PoolRow) -> Result<(Vec<Held>, Vec<SnapshotRow>)> {
-    let ids = core.store.read(|r| snapshots::ids_in_pool(r, pool.id))?;
+    let mut ids = core.store.read(|r| snapshots::ids_in_pool(r, pool.id))?;
+    // As all who take several do.
+    ids.sort_unstable();
     let deadline = Deadline::usual();
     let held =
         ids.iter().map(|id| core.locks.take(Lock::Snapshot(*id), deadline)).collect::<Result<Vec<_>>>()?;
