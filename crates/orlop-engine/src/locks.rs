@@ -17,7 +17,7 @@ use crate::request::{SnapshotKey, VolumeKey};
 /// What is locked. An operation that needs several takes them in the order of the variants.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Lock {
-    /// An external name of a front.
+    /// An external name of a front, with the front and the kind of what it names: `csi volume NAME`.
     Alias(String),
     /// A workspace, while it is made or deleted.
     Workspace(WorkspaceName),
@@ -120,7 +120,7 @@ fn entered(held: &Mutex<HashSet<Lock>>) -> MutexGuard<'_, HashSet<Lock>> {
 
 fn still_working(lock: &Lock) -> Error {
     let what = match lock {
-        Lock::Alias(name) => format!("volume {name}"),
+        Lock::Alias(words) => words.clone(),
         Lock::Workspace(name) => format!("workspace {name}"),
         Lock::Pool(name) => format!("pool {name}"),
         Lock::PoolPlace(path) => format!("the pool on {}", path.display()),
@@ -156,6 +156,19 @@ mod tests {
         drop(first);
         assert!(locks.take(pool("a"), Deadline::after(Duration::ZERO)).is_ok());
         assert!(entered(&locks.held.0).is_empty(), "nothing is kept of what is idle");
+    }
+
+    #[test]
+    fn who_is_told_to_wait_is_told_for_what() {
+        let key = SnapshotKey { workspace: "public".parse().unwrap(), name: "s".parse().unwrap() };
+        for (lock, words) in [
+            (Lock::Alias("csi snapshot group One".to_owned()), "csi snapshot group One is still"),
+            (Lock::SnapshotName(key), "snapshot public/s is still"),
+            (pool("a"), "pool a is still"),
+        ] {
+            let error = still_working(&lock);
+            assert!(error.message.starts_with(words), "{error}");
+        }
     }
 
     #[test]

@@ -338,7 +338,7 @@ pub(crate) fn remove(core: &Core, caller: &Caller, external: &str, deadline: Dea
 }
 
 pub(super) fn lock(front: Front, external: &str) -> Lock {
-    Lock::Alias(format!("{} {external}", front.as_str()))
+    Lock::Alias(format!("{} volume {external}", front.as_str()))
 }
 
 /// Random letters and digits: the tail of an id, whose head is the time.
