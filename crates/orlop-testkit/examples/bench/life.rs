@@ -5,7 +5,10 @@ use std::{
     os::unix::fs::FileExt,
     path::Path,
     process::Command,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -38,6 +41,7 @@ pub(crate) fn measure(report: &mut Report) {
     for (mib, aim) in [(256, Aim::AtMost(100.0)), (2048, Aim::Told)] {
         pause(report, &daemon, mib, aim);
     }
+    group(report, &daemon);
     grow(report, &daemon);
     undelete(report, &daemon);
     drop(daemon);
@@ -101,31 +105,20 @@ fn pause(report: &mut Report, daemon: &OrlopDaemon, mib: u64, aim: Aim) {
     apply(daemon, &manifest(&busy, "4Gi", "xfs", Some("sharing")));
     let dir = mount(daemon, &busy, "bench");
     let end = AtomicBool::new(false);
-    let worst = std::sync::Mutex::new(Duration::ZERO);
+    let worst = Mutex::new(Duration::ZERO);
     let mut pauses = Samples::default();
     let (mut alone, mut snapshots) = (Samples::default(), Samples::default());
     std::thread::scope(|scope| {
-        let writer = scope.spawn(|| {
-            let file = File::create(dir.join("written")).expect("the volume takes a file");
-            let block = vec![7_u8; 64 << 10];
-            for number in 0_u64.. {
-                if end.load(Ordering::Relaxed) {
-                    break;
-                }
-                let start = Instant::now();
-                file.write_all_at(&block, (number % (mib * 16)) * (64 << 10))
-                    .expect("no writer sees an error");
-                let took = start.elapsed();
-                let mut worst = worst.lock().expect("nobody panicked");
-                *worst = took.max(*worst);
-            }
-        });
+        let writer = scope.spawn(|| write(&dir, mib, Duration::ZERO, &end, &worst));
         let taken = || std::mem::take(&mut *worst.lock().expect("nobody panicked"));
         for round in 0..ROUNDS {
             sleep(Duration::from_millis(200));
             alone.push(taken());
-            snapshots.time(|| snap(daemon, &format!("{busy}-{round}"), &busy));
+            let snapshot = format!("{busy}-{round}");
+            snapshots.time(|| snap(daemon, &snapshot, &busy));
             pauses.push(taken());
+            // All of its blocks are written anew: twenty of them take the disk.
+            ask(&daemon.socket(), "DELETE", &format!("/v1/workspaces/public/snapshots/{snapshot}"), "");
         }
         end.store(true, Ordering::Relaxed);
         writer.join().expect("the writer ended");
@@ -151,6 +144,70 @@ fn pause(report: &mut Report, daemon: &OrlopDaemon, mib: u64, aim: Aim) {
         format!("all of it is written anew meanwhile; {}", snapshots.words()),
     );
     unmount(daemon, &busy, "bench");
+}
+
+/// Snapshots of several volumes at one moment: how long, and the longest write of any of their writers.
+fn group(report: &mut Report, daemon: &OrlopDaemon) {
+    const MEMBERS: usize = 8;
+    let names: Vec<String> = (0..MEMBERS).map(|number| format!("member{number}")).collect();
+    let dirs: Vec<_> = names
+        .iter()
+        .map(|name| {
+            apply(daemon, &manifest(name, "1Gi", "xfs", Some("sharing")));
+            mount(daemon, name, "bench")
+        })
+        .collect();
+    let end = AtomicBool::new(false);
+    let worst = Mutex::new(Duration::ZERO);
+    let (mut pauses, mut groups) = (Samples::default(), Samples::default());
+    std::thread::scope(|scope| {
+        for dir in &dirs {
+            scope.spawn(|| write(dir, 16, Duration::from_millis(1), &end, &worst));
+        }
+        for round in 0..ROUNDS {
+            sleep(Duration::from_millis(200));
+            std::mem::take(&mut *worst.lock().expect("nobody panicked"));
+            let path = format!("/v1/workspaces/public/snapshot-groups/together-{round}");
+            let body = json!({ "volumes": names }).to_string();
+            groups.time(|| ask(&daemon.socket(), "PUT", &path, &body));
+            pauses.push(std::mem::take(&mut *worst.lock().expect("nobody panicked")));
+        }
+        end.store(true, Ordering::Relaxed);
+    });
+    report.add(
+        SECTION,
+        format!("pause of the writers of {MEMBERS} volumes of a group, longest"),
+        (pauses.percentile(1.0), "ms"),
+        Aim::AtMost(100.0),
+        format!(
+            "longest write: p50 {:.1} ms, n={ROUNDS}; the whole snapshot: {}",
+            pauses.median(),
+            groups.words()
+        ),
+    );
+    for name in &names {
+        unmount(daemon, name, "bench");
+    }
+}
+
+/// Writes a working set of so much over and over, with a rest after each 64 KiB, and remembers the
+/// longest write.
+fn write(dir: &Path, mib: u64, rest: Duration, end: &AtomicBool, worst: &Mutex<Duration>) {
+    const BLOCK: usize = 64 << 10;
+    let file = File::create(dir.join("written")).expect("the volume takes a file");
+    let block = vec![7_u8; BLOCK];
+    for number in 0_u64.. {
+        if end.load(Ordering::Relaxed) {
+            break;
+        }
+        let start = Instant::now();
+        file.write_all_at(&block, (number % (mib * 16)) * BLOCK as u64).expect("no writer sees an error");
+        let took = start.elapsed();
+        let mut worst = worst.lock().expect("nobody panicked");
+        *worst = took.max(*worst);
+        drop(worst);
+        sleep(rest);
+    }
 }
 
 /// In use, by one Gi more each time.
