@@ -208,7 +208,9 @@ fn a_group_that_got_stuck_is_settled_by_whoever_comes_next() {
     ];
     let disk = orlop_testkit::ScratchFs::xfs(1 << 30);
     for (index, (name, next)) in next.into_iter().enumerate() {
-        let world = World::over(&disk.join(index.to_string()), |_| ());
+        // So that it is still stuck when it is looked at.
+        let seldom = |config: &mut EngineConfig| config.observe_every = Duration::from_secs(3);
+        let world = World::over(&disk.join(index.to_string()), seldom);
         for volume in ["a", "b"] {
             world.apply(volume, PLAIN).unwrap();
         }
