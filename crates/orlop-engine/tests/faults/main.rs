@@ -49,7 +49,13 @@ fn the_part_of_the_child() {
     let Some(directory) = std::env::var_os(DIRECTORY) else { return };
     let name = std::env::var(SCENARIO).unwrap();
     let scenario = scenarios().find(|scenario| scenario.name == name).unwrap();
-    let world = World::over(Path::new(&directory), scenario.configure);
+    let world = World::over(Path::new(&directory), |config| {
+        if !scenario.in_background {
+            // So that who asks again finds what the failure left, and not what was settled meanwhile.
+            config.observe_every = Duration::from_secs(3);
+        }
+        (scenario.configure)(config);
+    });
     let first = (scenario.operate)(&world);
     match std::env::var(EFFECT).unwrap().as_str() {
         "abort" => panic!("it should have died: {first:?}"),
