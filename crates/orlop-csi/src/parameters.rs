@@ -92,8 +92,8 @@ impl Parameters {
     }
 
     /// Forgets what a class says of filesystems where a block device is asked for, whose room can't be kept
-    /// either. One class is for both: orchestrators leave out its `fstype` and mount options then too. What is said of that one volume is
-    /// not forgotten, and refused by the engine.
+    /// either. One class is for both: orchestrators leave out its `fstype` and mount options then too. What
+    /// is said of that one volume is not forgotten, and refused by the engine.
     pub(crate) fn keep_for(&mut self, mode: VolumeMode) {
         match mode {
             VolumeMode::Filesystem => {}
