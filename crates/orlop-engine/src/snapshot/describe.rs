@@ -1,5 +1,7 @@
 //! `snapshot.json`, beside the image: never the truth, but enough to rebuild the record from.
 
+use std::time::Duration;
+
 use orlop_model::{Result, VolumeId};
 use orlop_sys::durable;
 
@@ -9,7 +11,7 @@ use crate::{
     fault::{self, Point},
     format::{FileAlias, PoolPaths, SnapshotFile},
     host::On,
-    locks::Lock,
+    locks::{Deadline, Lock},
     pool,
     store::{SnapshotAliasRow, SnapshotRow, snapshot_aliases, snapshots},
 };
@@ -33,10 +35,14 @@ pub(crate) fn write_ahead(core: &Core, paths: &PoolPaths, row: &SnapshotRow) -> 
     write(core, paths, &SnapshotRow { generation: row.generation + 1, ..row.clone() })
 }
 
-/// Has the files of a volume's snapshots say its name. One that somebody works on goes another time:
-/// says whether none is left. The caller holds the volume's lock.
+/// How long is waited for somebody else's work on snapshots. Who only looks is done by then.
+const MOMENT: Duration = Duration::from_millis(500);
+
+/// Has the files of a volume's snapshots say its name. One that somebody works on for longer than a
+/// moment goes another time: says whether none is left. The caller holds the volume's lock.
 pub(crate) fn follow(core: &Core, volume: VolumeId) -> Result<bool> {
     let mut all = true;
+    let deadline = Deadline::after(MOMENT);
     let differs = |paths: &PoolPaths, row: &SnapshotRow| {
         read(paths, row).is_some_and(|file| file.manifest.snapshot.volume != row.manifest.snapshot.volume)
     };
@@ -45,7 +51,7 @@ pub(crate) fn follow(core: &Core, volume: VolumeId) -> Result<bool> {
         if !differs(&paths, &row) {
             continue;
         }
-        let Some(_held) = core.locks.try_take(Lock::Snapshot(row.id)) else {
+        let Ok(_held) = core.locks.take(Lock::Snapshot(row.id), deadline) else {
             all = false;
             continue;
         };

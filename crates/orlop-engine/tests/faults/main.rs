@@ -56,6 +56,9 @@ fn the_part_of_the_child() {
         }
         (scenario.configure)(config);
     });
+    // What a first start goes through takes locks, and writes what an operation would.
+    let described = || rows(&world, "SELECT value FROM meta WHERE key = 'described'");
+    assert!(eventually(Duration::from_secs(30), || !described().is_empty()), "the first start ends");
     let first = (scenario.operate)(&world);
     match std::env::var(EFFECT).unwrap().as_str() {
         "abort" => panic!("it should have died: {first:?}"),
