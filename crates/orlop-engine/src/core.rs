@@ -24,6 +24,7 @@ use crate::{
     locks::Locks,
     observation::{device::Missing, watch::Warnings},
     pool::{Pools, room::Rooms, share::Shares},
+    reconcile::frozen::Frozen,
     request::{Caller, EngineConfig, VolumeRef},
     running::Running,
     statistics::Tally,
@@ -52,6 +53,7 @@ pub(crate) struct Core {
     pub(crate) watch: Watch,
     pub(crate) warnings: Warnings,
     pub(crate) missing: Missing,
+    pub(crate) frozen: Frozen,
     pub(crate) signal: Signal,
     pub(crate) recovered: AtomicBool,
     /// Why mounts made here are not seen by the host; empty where they are.

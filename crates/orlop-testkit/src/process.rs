@@ -4,6 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 
 use crate::command::eventually;
 
@@ -49,6 +50,17 @@ pub fn signal(pid: i32, signal: Signal) {
 pub fn kill9(pid: i32) {
     signal(pid, Signal::KILL);
     assert!(eventually(Duration::from_secs(10), || !alive(pid)), "process {pid} survives SIGKILL");
+}
+
+/// Does it as a thread that may not administrate the machine: it can't mount, nor thaw. The threads that it
+/// starts stay so.
+pub fn unprivileged<T>(work: impl FnOnce() -> T) -> T {
+    let before = capabilities(None).unwrap_or_else(|e| panic!("cannot read capabilities: {e}"));
+    let set = |sets| set_capabilities(None, sets).unwrap_or_else(|e| panic!("cannot set capabilities: {e}"));
+    set(CapabilitySets { effective: before.effective - CapabilitySet::SYS_ADMIN, ..before });
+    let done = work();
+    set(before);
+    done
 }
 
 fn parse_status(status: &str) -> Option<Process> {

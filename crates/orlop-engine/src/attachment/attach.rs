@@ -123,7 +123,7 @@ pub(crate) fn grant(
     consumer: &Consumer<'_>,
 ) -> Result<Attached> {
     usable(row)?;
-    let row = &reconcile::operations::settled(core, row.clone())?;
+    let row = &reconcile::leftovers::settled(core, row.clone())?;
     let image = core.image(row)?;
     if image.is_device() != (consumer.form == Form::Block) {
         return Err(of_other_mode(row, consumer));

@@ -156,6 +156,31 @@ pub(crate) fn confirm(core: &Core, id: PoolId, name: &PoolName) -> Result<PoolPa
     Ok(paths)
 }
 
+/// What a description says; nothing where there is none, or it is not whole.
+///
+/// # Errors
+/// [`ErrorKind::Host`] where it can't be read; [`ErrorKind::NewerFormat`].
+pub(crate) fn description<T>(
+    path: &std::path::Path,
+    decode: impl FnOnce(&[u8], &std::path::Path) -> Result<T>,
+) -> Result<Option<T>> {
+    let bytes = match read_short(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            let file = path.display().to_string();
+            return Err(Error::new(ErrorKind::Host, format!("{file}: {error}"))
+                .object(file)
+                .hint("see the kernel's log (dmesg) for errors of the disk"));
+        }
+    };
+    match decode(&bytes, path) {
+        Ok(said) => Ok(Some(said)),
+        Err(error) if error.kind == ErrorKind::Damaged => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Reads a file that is no longer than our descriptions are.
 pub(crate) fn read_short(path: &std::path::Path) -> std::io::Result<Vec<u8>> {
     use std::io::Read;

@@ -59,7 +59,7 @@ fn of_volumes(core: &Core, pool: PoolId, paths: &PoolPaths) -> Result<bool> {
             continue;
         }
         let wanted = describe::file(core, &row)?;
-        if describe::read(paths, &row).is_none_or(|file| file != wanted) {
+        if describe::read(paths, &row)?.is_none_or(|file| file != wanted) {
             describe::write(core, paths, &row)?;
         }
     }
@@ -86,7 +86,7 @@ fn of_snapshots(core: &Core, pool: PoolId, paths: &PoolPaths) -> Result<bool> {
             continue;
         }
         let wanted = snapshot::describe::file(core, &row)?;
-        if snapshot::describe::read(paths, &row).is_none_or(|file| file != wanted) {
+        if snapshot::describe::read(paths, &row)?.is_none_or(|file| file != wanted) {
             snapshot::describe::write(core, paths, &row)?;
         }
     }

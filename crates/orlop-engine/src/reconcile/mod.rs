@@ -1,10 +1,14 @@
 //! The store says what should be, disk and kernel say what is; here the three are compared. At start
-//! all of it, before the engine is ready: the journal (`operations`), mounts (`attachments`), and what
-//! lies in the pools (`images`); what lies there as text follows later (`descriptions`). Nothing that can't be accounted for is ever deleted.
+//! all of it, before the engine is ready: what is frozen (`frozen`), the journal (`operations`), mounts
+//! (`attachments`), and what lies in the pools (`images`); what lies there as text follows later
+//! (`descriptions`). While it runs, what an attempt left is settled before its object is used
+//! (`leftovers`). Nothing that can't be accounted for is ever deleted.
 
 pub(crate) mod attachments;
 pub(crate) mod descriptions;
+pub(crate) mod frozen;
 pub(crate) mod images;
+pub(crate) mod leftovers;
 pub(crate) mod operations;
 
 use std::sync::atomic::Ordering;

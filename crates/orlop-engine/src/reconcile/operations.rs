@@ -1,29 +1,30 @@
 //! The journal: what was begun and not completed is finished where its effect is whole, and undone
-//! where it is not. Every step can be repeated, so a crash in here changes nothing.
+//! where it is not. Every step can be repeated, so a crash in here changes nothing. Who asks for it before
+//! it uses something is in `leftovers`.
 
 use std::path::Path;
 
 use orlop_model::{
-    Error, ErrorKind, PoolId, Result, SnapshotGroupId, SnapshotId, VolumeId,
-    resource::{Outcome, SnapshotState, VolumeState},
+    AttachmentId, Error, ErrorKind, PoolId, Result, SnapshotId, VolumeId,
+    resource::{Deletion, Outcome, SnapshotState, VolumeState},
 };
-use orlop_sys::target;
+use orlop_sys::{SysError, target};
 
+use super::frozen;
 use crate::{
     attachment::{
         detach::{self, Leave},
         host_mount,
     },
-    backend::image::health,
+    backend::image::{Image, health},
     core::Core,
     events::{event, note},
-    locks::{Deadline, Lock},
+    host::failure,
+    locks::Lock,
     pool,
     request::Recovery,
     snapshot::{self, create::Made},
-    store::{
-        Intent, OperationRow, SnapshotRow, VolumeRow, attachments, operations, pools, snapshots, volumes,
-    },
+    store::{Intent, OperationRow, VolumeRow, attachments, operations, pools, snapshots, volumes},
     volume::{
         change, create, delete, describe, fsck, migrate,
         resize::{self, Settled},
@@ -33,31 +34,49 @@ use crate::{
 
 /// What became of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
+pub(super) enum Fate {
     Finished,
     Undone,
     /// It waits for something, such as the last user of a volume, and stays in the journal.
     Waits,
 }
 
+impl Fate {
+    /// What was made is there as a whole, or was taken back.
+    fn of_whole(whole: bool) -> Self {
+        if whole { Self::Finished } else { Self::Undone }
+    }
+}
+
+impl From<Settled> for Fate {
+    fn from(settled: Settled) -> Self {
+        match settled {
+            Settled::Forward => Self::Finished,
+            Settled::Back => Self::Undone,
+        }
+    }
+}
+
 /// All that is in the journal, at start. One that can't be settled (its disk is missing) is told of
 /// and stays; the others go on.
 pub(crate) fn recover(core: &Core, recovery: &mut Recovery) -> Result<()> {
-    let mut unfinished = core.store.read(operations::unfinished)?;
+    let unfinished = core.store.read(operations::unfinished)?;
     // First of all: whoever writes to a filesystem that is frozen waits, and so would we. What can't be
     // thawed stays in the journal, which alone knows of it.
-    let mut frozen = Vec::new();
-    for operation in &unfinished {
-        match thaw(core, operation) {
-            Ok(thawed) => recovery.thawed += thawed,
+    let mut thawed = Vec::new();
+    for operation in unfinished {
+        match frozen::thaw(core, &operation) {
+            Ok(filesystems) => {
+                recovery.thawed += filesystems;
+                thawed.push(operation);
+            }
             Err(error) => {
-                postpone(core, operation, &error)?;
-                frozen.push(operation.id);
+                core.frozen.keep(operation.id);
+                postpone(core, &operation, &error)?;
             }
         }
     }
-    unfinished.retain(|operation| !frozen.contains(&operation.id));
-    for operation in unfinished {
+    for operation in thawed {
         match settle(core, &operation) {
             Ok(Fate::Finished) => recovery.finished += 1,
             Ok(Fate::Undone) => recovery.undone += 1,
@@ -123,252 +142,84 @@ fn locks_of(core: &Core, operation: &OperationRow) -> Result<Option<Vec<Lock>>> 
     })
 }
 
-/// What is in the journal for a volume that a failed attempt left as it is. The caller holds its lock.
-pub(crate) fn settle_volume(core: &Core, row: &VolumeRow) -> Result<()> {
-    for operation in core.store.read(|r| operations::of_volume(r, row.id))? {
-        settle(core, &operation)?;
-    }
-    Ok(())
-}
-
-/// What earlier attempts left of all that changes a volume or its data is finished or taken back, before
-/// it is used or changed otherwise; what the volume is then. Where nothing was left this is one look at
-/// the journal. The caller holds the volume's lock.
-pub(crate) fn settled(core: &Core, row: VolumeRow) -> Result<VolumeRow> {
-    let journal = core.store.read(|r| operations::of_volume(r, row.id))?;
-    let mut left = journal.iter().filter(|operation| changes_a_volume(&operation.intent)).peekable();
-    if left.peek().is_none() {
-        return Ok(row);
-    }
-    for operation in left {
-        settle(core, operation)?;
-    }
-    core.again(row.id)
-}
-
-/// Those that are about the volume as a whole: not its users, and not what makes and deletes it.
-fn changes_a_volume(intent: &Intent) -> bool {
-    match intent {
-        Intent::Configure
-        | Intent::Resize { .. }
-        | Intent::Migrate { .. }
-        | Intent::Undelete
-        | Intent::Wipe { .. }
-        | Intent::Snapshot { .. }
-        | Intent::Restore { .. }
-        | Intent::Repair => true,
-        Intent::Create { .. }
-        | Intent::Attach { .. }
-        | Intent::Detach { .. }
-        | Intent::Delete { .. }
-        | Intent::DeleteSnapshot { .. }
-        | Intent::SnapshotGroup { .. }
-        | Intent::DeleteSnapshotGroup { .. }
-        | Intent::CreatePool { .. }
-        | Intent::RemovePool { .. }
-        | Intent::ImportPool { .. }
-        | Intent::GrowPool { .. }
-        | Intent::ExportPool { .. } => false,
-    }
-}
-
-/// What is in the journal for a group of snapshots that a failed attempt left as it is. Whoever makes or
-/// deletes the group now is waited for.
-pub(crate) fn settle_group(core: &Core, id: SnapshotGroupId, deadline: Deadline) -> Result<()> {
-    let of_it = |operation: &OperationRow| operation.intent.snapshot_group() == Some(id);
-    if !core.store.read(operations::unfinished)?.iter().any(of_it) {
-        return Ok(());
-    }
-    let _group = core.locks.take(Lock::SnapshotGroup(id), deadline)?;
-    for operation in core.store.read(operations::unfinished)?.iter().filter(|operation| of_it(operation)) {
-        settle(core, operation)?;
-    }
-    Ok(())
-}
-
-/// What is in the journal for a snapshot that a failed attempt left as it is. The caller holds the
-/// lock of its name, so that nobody makes it now.
-pub(crate) fn settle_snapshot(core: &Core, id: SnapshotId, deadline: Deadline) -> Result<()> {
-    let of_it = |operation: &OperationRow| match operation.intent {
-        Intent::Snapshot { snapshot } | Intent::DeleteSnapshot { snapshot } => snapshot == id,
-        Intent::Restore { snapshot, before } => snapshot == id || before == id,
-        Intent::Create { .. }
-        | Intent::Configure
-        | Intent::Attach { .. }
-        | Intent::Detach { .. }
-        | Intent::Delete { .. }
-        | Intent::Resize { .. }
-        | Intent::Migrate { .. }
-        | Intent::Undelete
-        | Intent::Wipe { .. }
-        | Intent::Repair
-        | Intent::SnapshotGroup { .. }
-        | Intent::DeleteSnapshotGroup { .. }
-        | Intent::CreatePool { .. }
-        | Intent::GrowPool { .. }
-        | Intent::RemovePool { .. }
-        | Intent::ImportPool { .. }
-        | Intent::ExportPool { .. } => false,
-    };
-    if let Some(SnapshotRow { group: Some(group), .. }) = core.store.read(|r| snapshots::by_id(r, id))? {
-        settle_group(core, group.id, deadline)?;
-    }
-    if !core.store.read(operations::unfinished)?.iter().any(of_it) {
-        return Ok(());
-    }
-    let Some(row) = core.store.read(|r| snapshots::by_id(r, id))? else { return Ok(()) };
-    let _volume = core.locks.take(Lock::Volume(row.volume), deadline)?;
-    let _snapshot = core.locks.take(Lock::Snapshot(id), deadline)?;
-    for operation in core.store.read(operations::unfinished)?.iter().filter(|operation| of_it(operation)) {
-        settle(core, operation)?;
-    }
-    Ok(())
-}
-
-/// Thaws what an operation had frozen, and says how many filesystems that were.
-fn thaw(core: &Core, operation: &OperationRow) -> Result<u64> {
-    let thawed = match operation.intent {
-        Intent::Snapshot { snapshot } => match core.store.read(|r| snapshots::by_id(r, snapshot))? {
-            Some(row) => snapshot::create::thaw(core, &row).map(u64::from),
-            None => Ok(0),
-        },
-        Intent::SnapshotGroup { group } => snapshot::group::settle::thaw(core, group),
-        Intent::Create { .. } => match row_of(core, operation.volume)? {
-            Some(row) => snapshot::source::thaw(core, &row).map(u64::from),
-            None => Ok(0),
-        },
-        Intent::Configure
-        | Intent::Attach { .. }
-        | Intent::Detach { .. }
-        | Intent::Delete { .. }
-        | Intent::DeleteSnapshot { .. }
-        | Intent::DeleteSnapshotGroup { .. }
-        | Intent::Restore { .. }
-        | Intent::Resize { .. }
-        | Intent::Migrate { .. }
-        | Intent::Undelete
-        | Intent::Wipe { .. }
-        | Intent::Repair
-        | Intent::CreatePool { .. }
-        | Intent::GrowPool { .. }
-        | Intent::RemovePool { .. }
-        | Intent::ImportPool { .. }
-        | Intent::ExportPool { .. } => Ok(0),
-    };
-    if let Ok(filesystems @ 1..) = thawed {
-        tracing::warn!(operation = %operation.id, filesystems, "they were found frozen, and are thawed");
-        note(core, event("Thawed", "a filesystem that a snapshot had left frozen is thawed").warning());
-    }
-    thawed
-}
-
-fn settle(core: &Core, operation: &OperationRow) -> Result<Fate> {
+pub(super) fn settle(core: &Core, operation: &OperationRow) -> Result<Fate> {
+    frozen::thaw_left(core, operation)?;
+    let finished = |()| Fate::Finished;
+    let undone = |()| Fate::Undone;
+    let of_volume = |settle: &dyn Fn(VolumeRow) -> Result<Fate>| settle_of_volume(core, operation, settle);
     match &operation.intent {
-        Intent::CreatePool { pool, path, medium } => {
-            pool::create::undo(core, operation.id, path.as_ref(), *pool, medium)?;
-            return Ok(Fate::Undone);
+        Intent::Create { .. } => of_volume(&|row| settle_create(core, operation, row)),
+        Intent::Configure => of_volume(&|row| change::follow(core, &row, operation.id).map(finished)),
+        Intent::Attach { target, .. } => {
+            of_volume(&|row| settle_attach(core, operation, &row, target.as_deref()))
         }
-        Intent::RemovePool { pool, path, medium } => {
-            pool::remove::erase(core, operation.id, path.as_ref(), *pool, medium)?;
-            return Ok(Fate::Finished);
+        Intent::Detach { attachment, target } => {
+            of_volume(&|row| settle_detach(core, operation, &row, *attachment, target.as_deref()))
         }
-        Intent::GrowPool { pool, size, capacity } => {
-            let Some(row) = core.store.read(|r| pools::by_id(r, *pool))? else {
-                return drop_entry(core, operation);
-            };
-            pool::grow::settle(core, operation.id, row, *size, *capacity)?;
-            return Ok(Fate::Finished);
+        Intent::Delete { .. } => of_volume(&|row| {
+            Ok(match delete::resume(core, None, row)? {
+                Deletion::Destroyed | Deletion::Released => Fate::Finished,
+                Deletion::Deleting => Fate::Waits,
+            })
+        }),
+        Intent::Resize { .. } => of_volume(&|row| resize::settle(core, &row, operation).map(Fate::from)),
+        Intent::Migrate { from, .. } => {
+            of_volume(&|row| migrate::settle(core, &row, operation.id, *from).map(Fate::from))
         }
-        Intent::ImportPool { pool, path, medium } => {
-            pool::import::settle(core, operation.id, *pool, path.as_ref(), medium)?;
-            return Ok(Fate::Finished);
-        }
-        Intent::ExportPool { pool } => {
-            pool::remove::undo_export(core, operation.id, *pool)?;
-            return Ok(Fate::Undone);
-        }
-        Intent::Snapshot { snapshot } => return settle_new_snapshot(core, operation, *snapshot),
-        Intent::DeleteSnapshot { snapshot } => {
-            let Some(row) = core.store.read(|r| snapshots::by_id(r, *snapshot))? else {
-                return drop_entry(core, operation);
-            };
-            return snapshot::delete::finish(core, None, &row, operation.id).map(|()| Fate::Finished);
-        }
+        Intent::Undelete => of_volume(&|row| undelete::undo(core, &row, operation.id).map(undone)),
+        Intent::Wipe { inode, placement } => of_volume(&|row| {
+            wipe::settle(core, &row, operation.id, *inode, placement.as_ref()).map(Fate::of_whole)
+        }),
+        Intent::Repair => of_volume(&|row| {
+            let undone = fsck::settle(core, &row, operation.id)?;
+            Ok(Fate::of_whole(!undone))
+        }),
+        Intent::Restore { snapshot, before } => of_volume(&|row| {
+            Ok(match snapshot::restore::settle(core, &row, *snapshot, *before, operation.id)? {
+                Outcome::Configured => Fate::Finished,
+                Outcome::Created | Outcome::Unchanged => Fate::Undone,
+            })
+        }),
+        Intent::Snapshot { snapshot } => settle_new_snapshot(core, operation, *snapshot),
+        Intent::DeleteSnapshot { snapshot } => match core.store.read(|r| snapshots::by_id(r, *snapshot))? {
+            Some(row) => snapshot::delete::finish(core, None, &row, operation.id).map(finished),
+            None => drop_entry(core, operation),
+        },
         Intent::SnapshotGroup { group } => {
-            let made = snapshot::group::settle::made(core, *group, operation.id)?;
-            return Ok(if made { Fate::Finished } else { Fate::Undone });
+            snapshot::group::settle::made(core, *group, operation.id).map(Fate::of_whole)
         }
         Intent::DeleteSnapshotGroup { group } => {
-            snapshot::group::settle::deleted(core, *group, operation.id)?;
-            return Ok(Fate::Finished);
+            snapshot::group::settle::deleted(core, *group, operation.id).map(finished)
         }
-        Intent::Create { .. }
-        | Intent::Configure
-        | Intent::Attach { .. }
-        | Intent::Detach { .. }
-        | Intent::Resize { .. }
-        | Intent::Migrate { .. }
-        | Intent::Delete { .. }
-        | Intent::Undelete
-        | Intent::Wipe { .. }
-        | Intent::Repair
-        | Intent::Restore { .. } => {}
-    }
-    let Some(id) = operation.volume else { return drop_entry(core, operation) };
-    let Some(row) = core.store.read(|r| volumes::by_id(r, id))? else { return orphaned(core, operation) };
-    match &operation.intent {
-        Intent::Create { .. } => settle_create(core, operation, row),
-        Intent::Configure => change::follow(core, &row, operation.id).map(|()| Fate::Finished),
-        Intent::Attach { target, .. } => settle_attach(core, operation, &row, target.as_deref()),
-        Intent::Detach { attachment, target } => {
-            let recorded = core.store.read(|r| attachments::of_volume(r, id))?;
-            let Some(attachment) = recorded.into_iter().find(|recorded| recorded.id == *attachment) else {
-                return drop_entry(core, operation);
-            };
-            let image = core.image(&row)?;
-            unbind(core, &row, target.as_deref())?;
-            detach::finish(core, None, &row, &image, &attachment, Leave::Undone, operation.id)
-                .map(|()| Fate::Finished)
+        Intent::CreatePool { pool, path, medium } => {
+            pool::create::undo(core, operation.id, path.as_ref(), *pool, medium).map(undone)
         }
-        Intent::Delete { .. } => match delete::resume(core, None, row)? {
-            orlop_model::resource::Deletion::Destroyed | orlop_model::resource::Deletion::Released => {
-                Ok(Fate::Finished)
+        Intent::RemovePool { pool, path, medium } => {
+            pool::remove::erase(core, operation.id, path.as_ref(), *pool, medium).map(finished)
+        }
+        Intent::GrowPool { pool, size, capacity } => match core.store.read(|r| pools::by_id(r, *pool))? {
+            Some(row) => {
+                pool::grow::settle(core, operation.id, row, *size, *capacity).map(|_| Fate::Finished)
             }
-            orlop_model::resource::Deletion::Deleting => Ok(Fate::Waits),
+            None => drop_entry(core, operation),
         },
-        Intent::Resize { .. } => Ok(match resize::settle(core, &row, operation)? {
-            Settled::Forward => Fate::Finished,
-            Settled::Back => Fate::Undone,
-        }),
-        Intent::Migrate { from, .. } => Ok(match migrate::settle(core, &row, operation.id, *from)? {
-            Settled::Forward => Fate::Finished,
-            Settled::Back => Fate::Undone,
-        }),
-        Intent::Undelete => undelete::undo(core, &row, operation.id).map(|()| Fate::Undone),
-        Intent::Wipe { inode, placement } => {
-            let done = wipe::settle(core, &row, operation.id, *inode, placement.as_ref())?;
-            Ok(if done { Fate::Finished } else { Fate::Undone })
+        Intent::ImportPool { pool, path, medium } => {
+            pool::import::settle(core, operation.id, *pool, path.as_ref(), medium).map(finished)
         }
-        Intent::Restore { snapshot, before } => {
-            match snapshot::restore::settle(core, &row, *snapshot, *before, operation.id)? {
-                Outcome::Configured => Ok(Fate::Finished),
-                Outcome::Created | Outcome::Unchanged => Ok(Fate::Undone),
-            }
-        }
-        Intent::Repair => {
-            let undone = fsck::settle(core, &row, operation.id)?;
-            Ok(if undone { Fate::Undone } else { Fate::Finished })
-        }
-        // Settled above.
-        Intent::Snapshot { .. }
-        | Intent::DeleteSnapshot { .. }
-        | Intent::SnapshotGroup { .. }
-        | Intent::DeleteSnapshotGroup { .. }
-        | Intent::CreatePool { .. }
-        | Intent::RemovePool { .. }
-        | Intent::ImportPool { .. }
-        | Intent::GrowPool { .. }
-        | Intent::ExportPool { .. } => Ok(Fate::Waits),
+        Intent::ExportPool { pool } => pool::remove::undo_export(core, operation.id, *pool).map(undone),
+    }
+}
+
+/// One that is about a volume, which may have gone meanwhile.
+fn settle_of_volume(
+    core: &Core,
+    operation: &OperationRow,
+    settle: impl FnOnce(VolumeRow) -> Result<Fate>,
+) -> Result<Fate> {
+    let Some(id) = operation.volume else { return drop_entry(core, operation) };
+    match core.store.read(|r| volumes::by_id(r, id))? {
+        Some(row) => settle(row),
+        None => orphaned(core, operation),
     }
 }
 
@@ -379,10 +230,7 @@ fn settle_new_snapshot(core: &Core, operation: &OperationRow, id: SnapshotId) ->
         return drop_entry(core, operation);
     };
     let paths = pool::confirm(core, row.pool, &row.pool_name)?;
-    let length = orlop_sys::image::space(&paths.snapshot_image(id)).map(|space| space.length);
-    if snapshot::describe::read(&paths, &row).is_some()
-        && length.is_ok_and(|length| length == row.size.bytes())
-    {
+    if snapshot::describe::is_whole(&paths, &row)? {
         snapshot::create::complete(core, None, &paths, row, operation.id, Made::Earlier)?;
         return Ok(Fate::Finished);
     }
@@ -397,12 +245,21 @@ fn settle_create(core: &Core, operation: &OperationRow, row: VolumeRow) -> Resul
     }
     let paths = pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
     let image = core.image(&row)?;
-    if describe::read(&paths, &row).is_some() && health::examine(&image).is_ok() {
+    if describe::read(&paths, &row)?.is_some() && is_whole(&image)? {
         create::complete(core, None, &paths, row, operation.id)?;
         return Ok(Fate::Finished);
     }
     create::undo(core, &row, operation.id)?;
     Ok(Fate::Undone)
+}
+
+/// What can't be looked at now may be whole: that is an error, and nothing is taken back for it.
+fn is_whole(image: &Image) -> Result<bool> {
+    match health::examine(image) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind == ErrorKind::Damaged => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Nobody was told of the attachment: what was mounted for it is taken down.
@@ -428,6 +285,24 @@ fn settle_attach(
     Ok(Fate::Undone)
 }
 
+/// The attachment is recorded, and was to go.
+fn settle_detach(
+    core: &Core,
+    operation: &OperationRow,
+    row: &VolumeRow,
+    attachment: AttachmentId,
+    target: Option<&str>,
+) -> Result<Fate> {
+    let recorded = core.store.read(|r| attachments::of_volume(r, row.id))?;
+    let Some(attachment) = recorded.into_iter().find(|recorded| recorded.id == attachment) else {
+        return drop_entry(core, operation);
+    };
+    let image = core.image(row)?;
+    unbind(core, row, target)?;
+    detach::finish(core, None, row, &image, &attachment, Leave::Undone, operation.id)?;
+    Ok(Fate::Finished)
+}
+
 /// Takes a mount on a target away, if it is one of this volume.
 fn unbind(core: &Core, row: &VolumeRow, target: Option<&str>) -> Result<()> {
     let Some(target) = target else { return Ok(()) };
@@ -435,9 +310,13 @@ fn unbind(core: &Core, row: &VolumeRow, target: Option<&str>) -> Result<()> {
     let path = Path::new(target);
     let root = core.node_root.as_ref().filter(|root| path.starts_with(root.path()));
     let place = root.map_or_else(|| target::open_place(path), |root| root.place(path));
-    // A path that its user changed meanwhile leads to nothing of ours.
-    let Ok(place) = place else { return Ok(()) };
-    host_mount::unbind(core, &place, &image)
+    match place {
+        Ok(place) => host_mount::unbind(core, &place, &image),
+        // A path that its user changed meanwhile leads to nothing of ours.
+        Err(SysError::TargetRefused { .. }) => Ok(()),
+        Err(error) if error.is_not_found() => Ok(()),
+        Err(error) => Err(failure(&error, &image.object)),
+    }
 }
 
 /// The volume is gone. What was begun of a snapshot for its restore goes with the entry.
@@ -479,7 +358,7 @@ fn postpone(core: &Core, operation: &OperationRow, error: &Error) -> Result<()> 
     Ok(())
 }
 
-fn row_of(core: &Core, id: Option<VolumeId>) -> Result<Option<VolumeRow>> {
+pub(super) fn row_of(core: &Core, id: Option<VolumeId>) -> Result<Option<VolumeRow>> {
     match id {
         Some(id) => core.store.read(|r| volumes::by_id(r, id)),
         None => Ok(None),

@@ -33,7 +33,7 @@ use crate::{
     events::event,
     fault::{self, Point},
     format::{Placement, PoolPaths},
-    host::On,
+    host::{On, failure},
     locks::{Deadline, Lock},
     pool, reconcile,
     request::{Applied, Caller, SnapshotKey, SnapshotRequest, VolumeKey, VolumeRef},
@@ -62,7 +62,7 @@ pub(crate) fn apply(core: &Core, caller: &Caller, request: &SnapshotRequest) -> 
     let key = SnapshotKey { workspace: request.workspace.clone(), name: request.manifest.name.clone() };
     let _name = core.locks.take(Lock::SnapshotName(key.clone()), Deadline::usual())?;
     if let Some(row) = core.store.read(|r| snapshots::by_key(r, &key))? {
-        reconcile::operations::settle_snapshot(core, row.id, Deadline::usual())?;
+        reconcile::leftovers::settle_snapshot(core, row.id, Deadline::usual())?;
     }
     match core.store.read(|r| snapshots::by_key(r, &key))? {
         Some(row) => view::configure(core, caller, row, &request.manifest),
@@ -113,7 +113,7 @@ pub(crate) fn create_of(
     let key = SnapshotKey { workspace: new.workspace.clone(), name: new.manifest.name.clone() };
     require_free(core, &key, &format!("snapshot {}/{}", key.workspace, key.name))?;
     let _volume = core.locks.take(Lock::Volume(volume.id), deadline)?;
-    let volume = reconcile::operations::settled(core, core.again(volume.id)?)?;
+    let volume = reconcile::leftovers::settled(core, core.again(volume.id)?)?;
     core::usable(&volume)?;
     new.manifest.snapshot.volume = volume.manifest.name.clone();
     let image = core.image(&volume)?;
@@ -455,7 +455,9 @@ pub(crate) fn thaw(core: &Core, row: &SnapshotRow) -> Result<bool> {
     let base = core.places.base(row.volume);
     match mount::mounted_at(&base) {
         Ok(Some(_)) => freeze::thaw(&base).on(&object(row)),
-        // Not there, or nothing is mounted there.
-        Ok(None) | Err(_) => Ok(false),
+        Ok(None) => Ok(false),
+        Err(error) if error.is_not_found() => Ok(false),
+        // Whether it is frozen is not known: whoever asks has to come again.
+        Err(error) => Err(failure(&error, &object(row))),
     }
 }

@@ -35,7 +35,7 @@ fn delete_row(core: &Core, caller: &Caller, row: SnapshotRow, deadline: Deadline
     authority::rule_snapshot(caller, &rule(&workspace), row.owner_uid, &row.title())?;
     let key = SnapshotKey { workspace: row.workspace.clone(), name: row.manifest.name.clone() };
     let _name = core.locks.take(Lock::SnapshotName(key), deadline)?;
-    reconcile::operations::settle_snapshot(core, row.id, deadline)?;
+    reconcile::leftovers::settle_snapshot(core, row.id, deadline)?;
     let _held = core.locks.take(Lock::Snapshot(row.id), deadline)?;
     let row = match again(core, &row) {
         // What was unfinished of it was taken back just now.
@@ -46,13 +46,17 @@ fn delete_row(core: &Core, caller: &Caller, row: SnapshotRow, deadline: Deadline
     begin(core, Some(caller), row, "somebody deleted it")
 }
 
-/// Refuses one that goes with others: what is left of them would be no group of one moment. Where a pool of theirs
-/// is missing, they can't go together.
+/// Refuses one that goes with others: what is left of them would be no group of one moment. Where a pool
+/// of theirs is missing, they can't go together.
 fn alone(core: &Core, row: &SnapshotRow) -> Result<()> {
     let Some(group) = &row.group else { return Ok(()) };
     let rows = core.store.read(|r| snapshots::of_group(r, group.id))?;
-    if rows.iter().any(|one| pool::confirm(core, one.pool, &one.pool_name).is_err()) {
-        return Ok(());
+    for one in &rows {
+        match pool::confirm(core, one.pool, &one.pool_name) {
+            Ok(_) => {}
+            Err(error) if error.kind == ErrorKind::Unavailable => return Ok(()),
+            Err(error) => return Err(error),
+        }
     }
     Err(Error::new(
         ErrorKind::Protected,

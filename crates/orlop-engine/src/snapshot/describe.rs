@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use orlop_model::{Result, VolumeId};
-use orlop_sys::durable;
+use orlop_sys::{durable, image};
 
 use super::object;
 use crate::{
     core::Core,
     fault::{self, Point},
     format::{FileAlias, PoolPaths, SnapshotFile},
-    host::On,
+    host::{On, failure},
     locks::{Deadline, Lock},
     pool,
     store::{SnapshotAliasRow, SnapshotRow, snapshot_aliases, snapshots},
@@ -27,7 +27,7 @@ pub(crate) fn write(core: &Core, paths: &PoolPaths, row: &SnapshotRow) -> Result
 pub(super) fn catch_up(core: &Core, row: &SnapshotRow) -> Result<()> {
     let paths = pool::confirm(core, row.pool, &row.pool_name)?;
     let wanted = file(core, row)?;
-    if read(&paths, row).is_some_and(|file| file == wanted) { Ok(()) } else { write(core, &paths, row) }
+    if read(&paths, row)?.is_some_and(|file| file == wanted) { Ok(()) } else { write(core, &paths, row) }
 }
 
 /// Writes it for a record whose next change is about to be committed.
@@ -43,12 +43,13 @@ const MOMENT: Duration = Duration::from_millis(500);
 pub(crate) fn follow(core: &Core, volume: VolumeId) -> Result<bool> {
     let mut all = true;
     let deadline = Deadline::after(MOMENT);
-    let differs = |paths: &PoolPaths, row: &SnapshotRow| {
-        read(paths, row).is_some_and(|file| file.manifest.snapshot.volume != row.manifest.snapshot.volume)
+    let differs = |paths: &PoolPaths, row: &SnapshotRow| -> Result<bool> {
+        let file = read(paths, row)?;
+        Ok(file.is_some_and(|file| file.manifest.snapshot.volume != row.manifest.snapshot.volume))
     };
     for row in core.store.read(|r| snapshots::of_volume(r, volume))? {
         let paths = pool::confirm(core, row.pool, &row.pool_name)?;
-        if !differs(&paths, &row) {
+        if !differs(&paths, &row)? {
             continue;
         }
         let Ok(_held) = core.locks.take(Lock::Snapshot(row.id), deadline) else {
@@ -56,7 +57,9 @@ pub(crate) fn follow(core: &Core, volume: VolumeId) -> Result<bool> {
             continue;
         };
         let now = core.store.read(|r| snapshots::by_id(r, row.id))?;
-        if let Some(now) = now.filter(|now| differs(&paths, now)) {
+        if let Some(now) = now
+            && differs(&paths, &now)?
+        {
             write(core, &paths, &now)?;
             fault::point(Point::ChangeOfSnapshots)?;
         }
@@ -72,9 +75,25 @@ pub(crate) fn file(core: &Core, row: &SnapshotRow) -> Result<SnapshotFile> {
     Ok(SnapshotFile::of(row, known.into_iter().map(named).collect()))
 }
 
-/// What the file says, if it is whole and of that snapshot.
-pub(crate) fn read(paths: &PoolPaths, row: &SnapshotRow) -> Option<SnapshotFile> {
-    let path = paths.snapshot_record(row.id);
-    let bytes = crate::pool::read_short(&path).ok()?;
-    SnapshotFile::decode(&bytes, &path).ok().filter(|file| file.id == row.id)
+/// What the file says; nothing where it is missing, not whole, or of another snapshot.
+///
+/// # Errors
+/// [`orlop_model::ErrorKind::Host`] where it can't be read: it may say anything then;
+/// [`orlop_model::ErrorKind::NewerFormat`].
+pub(crate) fn read(paths: &PoolPaths, row: &SnapshotRow) -> Result<Option<SnapshotFile>> {
+    let found = pool::description(&paths.snapshot_record(row.id), SnapshotFile::decode)?;
+    Ok(found.filter(|file| file.id == row.id))
+}
+
+/// Whether a snapshot that was being made is: its description is the last that is written. Where that
+/// can't be looked at now it may be, which is an error.
+pub(crate) fn is_whole(paths: &PoolPaths, row: &SnapshotRow) -> Result<bool> {
+    if read(paths, row)?.is_none() {
+        return Ok(false);
+    }
+    match image::space(&paths.snapshot_image(row.id)) {
+        Ok(space) => Ok(space.length == row.size.bytes()),
+        Err(error) if error.is_not_found() => Ok(false),
+        Err(error) => Err(failure(&error, &object(row))),
+    }
 }

@@ -44,7 +44,7 @@ pub(crate) fn restore(core: &Core, caller: &Caller, key: &SnapshotKey) -> Result
     core.authorise(caller, &volume)?;
     let (name, _name) = before_name(core, &volume)?;
     let _volume = core.locks.take(Lock::Volume(volume.id), Deadline::usual())?;
-    reconcile::operations::settle_volume(core, &volume)?;
+    reconcile::leftovers::settle_volume(core, &volume)?;
     let _snapshot = core.locks.take(Lock::Snapshot(snapshot.id), Deadline::usual())?;
     let (snapshot, volume) = (again(core, &snapshot)?, live(core, &snapshot)?);
     usable(&snapshot)?;

@@ -119,7 +119,7 @@ fn of_snapshot(core: &Core, caller: &Caller, row: SnapshotRow, deadline: Deadlin
 fn of_volume(core: &Core, caller: &Caller, row: VolumeRow, deadline: Deadline) -> Result<Source> {
     core.authorise(caller, &row)?;
     let held = core.locks.take(Lock::Volume(row.id), deadline)?;
-    let row = reconcile::operations::settled(core, core.again(row.id)?)?;
+    let row = reconcile::leftovers::settled(core, core.again(row.id)?)?;
     core::usable(&row)?;
     pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
     let image = core.image(&row)?;
@@ -324,6 +324,8 @@ pub(crate) fn thaw(core: &Core, clone: &VolumeRow) -> Result<bool> {
     let base = core.places.base(origin.volume);
     match orlop_sys::mount::mounted_at(&base) {
         Ok(Some(_)) => freeze::thaw(&base).on(&origin.named),
-        Ok(None) | Err(_) => Ok(false),
+        Ok(None) => Ok(false),
+        Err(error) if error.is_not_found() => Ok(false),
+        Err(error) => Err(crate::host::failure(&error, &origin.named)),
     }
 }

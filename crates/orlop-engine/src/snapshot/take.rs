@@ -33,7 +33,7 @@ pub(crate) fn take(
     let alias = Lock::Alias(format!("{} snapshot {external}", caller.front.as_str()));
     let _alias = core.locks.take(alias, deadline)?;
     if let Some(row) = known(core, caller, external)? {
-        reconcile::operations::settle_snapshot(core, row.id, deadline)?;
+        reconcile::leftovers::settle_snapshot(core, row.id, deadline)?;
     }
     if let Some(row) = known(core, caller, external)? {
         return agree(request, row);

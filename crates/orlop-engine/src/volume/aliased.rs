@@ -140,7 +140,7 @@ pub(super) fn made(core: &Core, found: Option<VolumeRow>, deadline: Deadline) ->
     if now.as_ref().is_none_or(|now| now.state != VolumeState::Pending) {
         return Ok(now);
     }
-    reconcile::operations::settle_volume(core, &row)?;
+    reconcile::leftovers::settle_volume(core, &row)?;
     core.store.read(|r| volumes::by_id(r, row.id))
 }
 
@@ -175,7 +175,7 @@ fn agree(
         record(core, caller, &request.external, &row, known.is_some(), deadline)?;
     } else if let Some(_held) = core.locks.try_take(Lock::Volume(row.id)) {
         // An earlier attempt may have got no further.
-        row = reconcile::operations::settled(core, row)?;
+        row = reconcile::leftovers::settled(core, row)?;
     }
     Ok(Applied { outcome: Outcome::Unchanged, changes: Vec::new(), resource: view::one(core, row)? })
 }

@@ -25,7 +25,7 @@ pub(crate) fn amend(
     let _held = core.locks.take(Lock::Volume(id), deadline)?;
     let row = core.again(id)?;
     usable(&row)?;
-    let row = reconcile::operations::settled(core, row)?;
+    let row = reconcile::leftovers::settled(core, row)?;
     let manifest = amended(&row, amendment)?;
     plan::check(&manifest.volume, core.node_root.is_some())?;
     let plan = apply::assess(core, caller, &row, &manifest)?;

@@ -254,9 +254,9 @@ pub(super) fn workspace(
 /// taken back first: then there is none.
 fn settled(core: &Core, row: VolumeRow) -> Result<Option<VolumeRow>> {
     match row.state {
-        VolumeState::Active | VolumeState::Error => reconcile::operations::settled(core, row).map(Some),
+        VolumeState::Active | VolumeState::Error => reconcile::leftovers::settled(core, row).map(Some),
         VolumeState::Pending => {
-            reconcile::operations::settle_volume(core, &row)?;
+            reconcile::leftovers::settle_volume(core, &row)?;
             match core.store.read(|r| volumes::by_id(r, row.id))? {
                 Some(row) if row.state == VolumeState::Active => Ok(Some(row)),
                 Some(_) => Err(Error::new(

@@ -34,7 +34,7 @@ pub(crate) fn delete(
     match row.state {
         VolumeState::Active | VolumeState::Error => {}
         VolumeState::Pending => {
-            reconcile::operations::settle_volume(core, &row)?;
+            reconcile::leftovers::settle_volume(core, &row)?;
             let row = match core.store.read(|r| volumes::by_id(r, row.id))? {
                 None => return Ok(Deletion::Destroyed),
                 Some(row) => row,
@@ -67,7 +67,7 @@ pub(crate) fn protected(row: &VolumeRow) -> Result<()> {
 
 fn begin(core: &Core, caller: &Caller, mut row: VolumeRow, force: bool) -> Result<Deletion> {
     // What is on its way elsewhere would be left there.
-    row = reconcile::operations::settled(core, row)?;
+    row = reconcile::leftovers::settled(core, row)?;
     pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
     let image = core.image(&row)?;
     let in_use = unused::user(core, Some(caller), &row, &image)?;

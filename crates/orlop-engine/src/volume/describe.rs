@@ -9,6 +9,7 @@ use crate::{
     core::{Core, object},
     format::{FileAlias, PoolPaths, VolumeFile},
     host::On,
+    pool,
     store::{AliasRow, Reader, VolumeRow, aliases},
 };
 
@@ -23,11 +24,14 @@ pub(crate) fn write_ahead(core: &Core, paths: &PoolPaths, row: &VolumeRow) -> Re
     write(core, paths, &VolumeRow { generation: row.generation + 1, ..row.clone() })
 }
 
-/// What the file says, if it is whole and of that volume.
-pub(crate) fn read(paths: &PoolPaths, row: &VolumeRow) -> Option<VolumeFile> {
-    let path = paths.record(row.id);
-    let bytes = crate::pool::read_short(&path).ok()?;
-    VolumeFile::decode(&bytes, &path).ok().filter(|file| file.id == row.id)
+/// What the file says; nothing where it is missing, not whole, or of another volume.
+///
+/// # Errors
+/// [`orlop_model::ErrorKind::Host`] where it can't be read: it may say anything then;
+/// [`orlop_model::ErrorKind::NewerFormat`].
+pub(crate) fn read(paths: &PoolPaths, row: &VolumeRow) -> Result<Option<VolumeFile>> {
+    let found = pool::description(&paths.record(row.id), VolumeFile::decode)?;
+    Ok(found.filter(|file| file.id == row.id))
 }
 
 /// What the file of that record should say.

@@ -46,7 +46,7 @@ pub(crate) fn check(
         core.authorise(caller, &row)?;
     }
     let _held = core.locks.take(Lock::Volume(row.id), Deadline::usual())?;
-    reconcile::operations::settle_volume(core, &core.again(row.id)?)?;
+    reconcile::leftovers::settle_volume(core, &core.again(row.id)?)?;
     let row = core.again(row.id)?;
     usable(&row)?;
     pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;

@@ -52,7 +52,7 @@ pub(crate) fn migrate(
     let row = core.row(which)?;
     core.authorise(caller, &row)?;
     let _held = core.locks.take(Lock::Volume(row.id), Deadline::usual())?;
-    let row = reconcile::operations::settled(core, core.again(row.id)?)?;
+    let row = reconcile::leftovers::settled(core, core.again(row.id)?)?;
     usable(&row)?;
     if row.state == VolumeState::Error {
         let why = row.reason.clone().unwrap_or_default();

@@ -52,7 +52,7 @@ pub(crate) fn rename(core: &Core, caller: &Caller, request: &RenameRequest) -> R
             .hint("look at it, then try again"));
     }
     usable(&row)?;
-    let row = reconcile::operations::settled(core, row)?;
+    let row = reconcile::leftovers::settled(core, row)?;
     if let Some(live) = core.store.read(|r| volumes::by_key(r, &new))? {
         return Err(Error::new(
             ErrorKind::AlreadyExists,
@@ -94,7 +94,7 @@ fn repeated(
         )));
     }
     let _volume = core.locks.take(Lock::Volume(row.id), Deadline::usual())?;
-    let row = reconcile::operations::settled(core, core.again(row.id)?)?;
+    let row = reconcile::leftovers::settled(core, core.again(row.id)?)?;
     Ok(Applied { outcome: Outcome::Unchanged, changes: Vec::new(), resource: view::one(core, row)? })
 }
 

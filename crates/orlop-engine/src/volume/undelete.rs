@@ -32,7 +32,7 @@ pub(crate) fn undelete(core: &Core, caller: &Caller, request: &UndeleteRequest) 
     if let Some(done) = refused(&row, &key.name)? {
         return Ok(Applied { outcome: done, changes: Vec::new(), resource: view::one(core, row)? });
     }
-    reconcile::operations::settle_volume(core, &row)?;
+    reconcile::leftovers::settle_volume(core, &row)?;
     if let Some(live) = core.store.read(|r| volumes::by_key(r, &key))? {
         return Err(taken(&row, &live));
     }

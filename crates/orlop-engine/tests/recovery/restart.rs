@@ -228,6 +228,81 @@ fn a_detach_that_failed_is_not_finished_after_the_same_scope_came_back() {
     world.destroy("data");
 }
 
+/// The journal alone knows that it is frozen: whatever becomes of the rest, the entry stays until it is not.
+#[test]
+fn what_can_not_be_thawed_at_start_is_thawed_before_it_is_settled() {
+    require!(Part::Loop, Part::Sqlite3);
+    let disk = orlop_testkit::ScratchFs::xfs(1 << 30);
+    let mut world = World::over(&disk.join("all"), |_| ());
+    world.make("data", "ReadWriteMany", "temp");
+    let path = world.attach("data", "one").unwrap().path;
+    world.snapshot("s", "data").unwrap();
+    let base = world.config.mount_dir.join(world.volume("data").status.id.to_string()).join("base");
+    world.crash();
+    let store = world.config.state_dir.join("orlop.db");
+    let store =
+        |sql: &str| orlop_testkit::run(std::process::Command::new("sqlite3").arg(&store).arg(sql)).ok();
+    store(
+        "UPDATE snapshots SET state = 'pending';
+        INSERT INTO operations (id, node, volume_id, intent, boot_id, started_at) SELECT id, node, volume_id,
+            json_object('kind', 'snapshot', 'snapshot', id), 'boot', created_at FROM snapshots",
+    );
+    orlop_testkit::run(std::process::Command::new("fsfreeze").arg("--freeze").arg(&base)).ok();
+    let recovery = orlop_testkit::process::unprivileged(|| world.start());
+    assert_eq!((recovery.thawed, recovery.finished, recovery.undone), (0, 0, 0), "{recovery:?}");
+    // The background tries to settle it, with as few rights.
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(store("SELECT count(*) FROM operations").trim(), "1");
+    // Whoever comes next may thaw it.
+    world.snapshot("another", "data").unwrap();
+    assert_eq!(store("SELECT count(*) FROM operations").trim(), "0");
+    assert_eq!(world.snapshot_names(), ["another", "s"]);
+    std::fs::write(path.join("file"), "x").unwrap();
+    world.detach("data", "one").unwrap();
+}
+
+/// What was being made is whole if its description says so. One that can't be read now says nothing.
+#[test]
+fn what_can_not_be_read_at_start_is_not_taken_back() {
+    require!(Part::Loop, Part::Sqlite3);
+    let disk = orlop_testkit::ScratchFs::xfs(1 << 30);
+    let mut world = World::over(&disk.join("all"), |_| ());
+    world.make("data", "ReadWriteMany", "temp");
+    let snapshot = world.snapshot("s", "data").unwrap().resource.status.id.to_string();
+    let volume = world.volume("data");
+    let descriptions = [
+        world.pool_path().join("snapshots").join(snapshot).join("snapshot.json"),
+        world.directory(&volume).join("volume.json"),
+    ];
+    world.crash();
+    let store = world.config.state_dir.join("orlop.db");
+    orlop_testkit::run(std::process::Command::new("sqlite3").arg(store).arg(
+        "UPDATE snapshots SET state = 'pending';
+        INSERT INTO operations (id, node, volume_id, intent, boot_id, started_at) SELECT id, node, volume_id,
+            json_object('kind', 'snapshot', 'snapshot', id), 'boot', created_at FROM snapshots;
+        UPDATE volumes SET state = 'pending';
+        INSERT INTO operations (id, node, volume_id, intent, boot_id, started_at) SELECT id, node, id,
+            json_object('kind', 'create'), 'boot', created_at FROM volumes",
+    ))
+    .ok();
+    // A link that leads to itself stands for a disk that fails: it is there, and can't be opened.
+    let aside = |file: &Path| file.with_extension("aside");
+    for file in &descriptions {
+        std::fs::rename(file, aside(file)).unwrap();
+        std::os::unix::fs::symlink(file, file).unwrap();
+    }
+    let recovery = world.start();
+    assert_eq!((recovery.finished, recovery.undone), (0, 0), "{recovery:?}");
+    world.crash();
+    for file in &descriptions {
+        std::fs::rename(aside(file), file).unwrap();
+    }
+    let recovery = world.start();
+    assert_eq!((recovery.finished, recovery.undone), (2, 0), "{recovery:?}");
+    assert_eq!(world.snapshot_names(), ["s"]);
+    assert_eq!(world.volume("data").status.state, VolumeState::Active);
+}
+
 /// The machine goes on and the daemon and its watchdog were both killed: what is left frozen is thawed first
 /// of all, each volume of a group.
 #[test]

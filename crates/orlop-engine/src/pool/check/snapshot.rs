@@ -25,9 +25,13 @@ impl Check<'_> {
         let paths = self.paths.clone();
         let (core, wanted) = (self.core, describe::file(self.core, row)?);
         let stale = match describe::read(&paths, row) {
-            None => Some("its snapshot.json is missing or damaged"),
-            Some(file) if same(file.clone(), wanted) => None,
-            Some(_) => Some("its snapshot.json says something else than its record"),
+            Err(error) => {
+                let detail = error.to_string();
+                return self.found(Difference::StaleDescription, title, about, detail, || Ok(false));
+            }
+            Ok(None) => Some("its snapshot.json is missing or damaged"),
+            Ok(Some(file)) if same(file.clone(), wanted) => None,
+            Ok(Some(_)) => Some("its snapshot.json says something else than its record"),
         };
         if let Some(detail) = stale {
             self.found(Difference::StaleDescription, title.clone(), about, detail.to_owned(), || {

@@ -40,9 +40,19 @@ impl Check<'_> {
         let (core, paths) = (self.core, self.paths.clone());
         let wanted = describe::file(core, row)?;
         let detail = match describe::read(&paths, row) {
-            None => "its volume.json is missing or damaged",
-            Some(file) if same(&file, &wanted) => return Ok(()),
-            Some(_) => "its volume.json says something else than its record",
+            Err(error) => {
+                let detail = error.to_string();
+                return self.found(
+                    Difference::StaleDescription,
+                    title.to_owned(),
+                    About::Volume(row.id),
+                    detail,
+                    || Ok(false),
+                );
+            }
+            Ok(None) => "its volume.json is missing or damaged",
+            Ok(Some(file)) if same(&file, &wanted) => return Ok(()),
+            Ok(Some(_)) => "its volume.json says something else than its record",
         };
         self.found(
             Difference::StaleDescription,

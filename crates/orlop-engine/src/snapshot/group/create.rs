@@ -87,7 +87,7 @@ pub(crate) fn apply(
     let _name = core.locks.take(Lock::SnapshotName(key.clone()), Deadline::usual())?;
     let known = || core.store.read(|r| snapshot_groups::by_key(r, &key));
     if let Some(group) = known()? {
-        reconcile::operations::settle_group(core, group.id, Deadline::usual())?;
+        reconcile::leftovers::settle_group(core, group.id, Deadline::usual())?;
     }
     if let Some(group) = known()? {
         return view::configure(core, caller, group, &names, request.retain);
@@ -163,7 +163,7 @@ fn members(
     let locked = new.volumes.iter().map(lock).collect::<Result<Vec<_>>>()?;
     let mut members = Vec::new();
     for (id, held) in locked {
-        let volume = reconcile::operations::settled(core, core.again(id)?)?;
+        let volume = reconcile::leftovers::settled(core, core.again(id)?)?;
         core::usable(&volume)?;
         let image = core.image(&volume)?;
         if volume.workspace != new.workspace {

@@ -42,7 +42,7 @@ fn delete_row(core: &Core, caller: &Caller, group: &SnapshotGroupRow, deadline: 
     }
     let key = SnapshotKey { workspace: group.workspace.clone(), name: group.name.clone() };
     let _name = core.locks.take(Lock::SnapshotName(key), deadline)?;
-    reconcile::operations::settle_group(core, group.id, deadline)?;
+    reconcile::leftovers::settle_group(core, group.id, deadline)?;
     let _group = core.locks.take(Lock::SnapshotGroup(group.id), deadline)?;
     let rows = core.store.read(|r| snapshots::of_group(r, group.id))?;
     let take = |row: &SnapshotRow| core.locks.take(Lock::Snapshot(row.id), deadline);

@@ -2,7 +2,6 @@
 //! are all whole, and taken back as a whole where one is not.
 
 use orlop_model::{OperationId, Result, SnapshotGroupId, resource::SnapshotState};
-use orlop_sys::image as host_image;
 
 use super::{create, delete};
 use crate::{
@@ -14,7 +13,7 @@ use crate::{
         delete::remove,
         describe,
     },
-    store::{SnapshotRow, events, operations, snapshots},
+    store::{events, operations, snapshots},
 };
 
 /// Thaws the volumes that are still frozen for a group, and says how many were.
@@ -41,18 +40,12 @@ pub(crate) fn made(core: &Core, group: SnapshotGroupId, operation: OperationId) 
         return Ok(true);
     }
     for row in &rows {
-        if !is_whole(core, row)? {
+        if !describe::is_whole(&pool::confirm(core, row.pool, &row.pool_name)?, row)? {
             undo(core, group, operation)?;
             return Ok(false);
         }
     }
     create::complete(core, None, rows, operation, Made::Earlier).map(|_| true)
-}
-
-fn is_whole(core: &Core, row: &SnapshotRow) -> Result<bool> {
-    let paths = pool::confirm(core, row.pool, &row.pool_name)?;
-    let length = host_image::space(&paths.snapshot_image(row.id)).map(|space| space.length);
-    Ok(describe::read(&paths, row).is_some() && length.is_ok_and(|length| length == row.size.bytes()))
 }
 
 /// One that was being deleted. What came with a pool since was never marked, and stays.

@@ -38,7 +38,7 @@ pub(crate) fn take(
     let _alias = core.locks.take(alias, deadline)?;
     let known = || core.store.read(|r| snapshot_groups::known_as(r, caller.front, external));
     if let Some(group) = known()? {
-        reconcile::operations::settle_group(core, group.id, deadline)?;
+        reconcile::leftovers::settle_group(core, group.id, deadline)?;
     }
     if let Some(group) = known()? {
         return agree(core, &volumes, external, group);
