@@ -21,7 +21,7 @@ use crate::{
     backend::image::{Image, attach as image_attach},
     core::Core,
     events::{event, note},
-    host::On,
+    host::{On, failure},
     request::Recovery,
     store::{AttachmentRow, VolumeRow, attachments, volumes},
     volume::state,
@@ -87,7 +87,12 @@ fn reconcile(
     }
     let targets: Vec<_> = here.iter().filter_map(|attachment| attachment.target.clone()).collect();
     let base = core.places.base(row.id);
-    let mounted = mount::mounted_at(&base).ok().flatten().map(|mounted| mounted.device);
+    // What can't be told is not taken for gone: a front's attachments are dropped for that.
+    let mounted = match mount::mounted_at(&base) {
+        Ok(mounted) => mounted.map(|mounted| mounted.device),
+        Err(error) if error.is_not_found() => None,
+        Err(error) => return Err(failure(&error, &image.object)),
+    };
     let view = kernel.view(&core.places, &image, &targets, mounted);
     if mounted.is_some() && mounted != view.device {
         // Says what is wrong with it; those who use it go on with what they have.
@@ -109,7 +114,8 @@ fn reconcile(
         let staged = attach::stage(core, row, &image);
         state::settle(core, row, &image, staged)?;
     }
-    // An earlier build published nothing; a crash may have left what nobody got.
+    // A crash while the paths of ids that nothing seems to back were closed leaves the ids without them
+    // (`stale`), one during an attach leaves what nobody got.
     publish::publish_all(core, row, &image, &live)?;
     detach::trim(core, row, &image, &live)?;
     let who: Vec<&str> = live.iter().map(|attachment| attachment.consumer.as_str()).collect();

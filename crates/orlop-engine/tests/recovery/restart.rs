@@ -73,6 +73,31 @@ fn attachments_without_a_mount_are_dropped() {
 }
 
 #[test]
+fn attachments_whose_mount_can_not_be_looked_at_are_kept() {
+    require!(Part::Loop);
+    let mut world = World::new("unseen");
+    world.make("data", "ReadWriteOnce", "temp");
+    let path = world.attach("data", "one").unwrap().path;
+    let place = world.config.mount_dir.join(world.volume("data").status.id.to_string());
+    world.crash();
+    // A link that leads to itself stands for whatever may fail: what is behind it can't be asked.
+    let aside = world.config.mount_dir.join("aside");
+    std::fs::rename(&place, &aside).unwrap();
+    std::os::unix::fs::symlink(&place, &place).unwrap();
+    let recovery = world.start();
+    assert_eq!((recovery.adopted, recovery.dropped), (0, 0), "{recovery:?}");
+    assert!(world.told("RecoveryFailed"));
+    world.crash();
+    std::fs::remove_file(&place).unwrap();
+    std::fs::rename(&aside, &place).unwrap();
+    let recovery = world.start();
+    assert_eq!((recovery.adopted, recovery.dropped), (1, 0), "{recovery:?}");
+    std::fs::write(path.join("file"), "cargo").unwrap();
+    world.detach("data", "one").unwrap();
+    world.assert_nothing_mounted();
+}
+
+#[test]
 fn after_a_reboot_all_are_dropped_and_their_logs_replayed() {
     require!(Part::Loop, Part::Sqlite3);
     let mut world = World::new("reboot");
