@@ -167,7 +167,8 @@ fn unusable(error: &SysError, path: &Path) -> Error {
     failed
 }
 
-/// Unmounts a target of that volume. That it is not mounted, or something else is, is no error: the consumer is gone.
+/// Unmounts a target of that volume. That it is not mounted, or something else is, is no error: the
+/// consumer is gone.
 pub(crate) fn unbind(core: &Core, place: &TargetPlace, image: &Image) -> Result<()> {
     if image.is_device() {
         return node::device::unbind(core, place, image);
