@@ -15,7 +15,7 @@ use orlop_sys::{
     filesystem::DATA_DIRECTORY,
     mount,
     ownership::Ownership,
-    target::{FileTarget, Target, open_place},
+    target::{FileTarget, Target},
 };
 use uuid::Uuid;
 
@@ -256,18 +256,6 @@ fn perform(
         Some(id)
     };
     let abandoned = if grant.already { abandoned(core, row, consumer)? } else { Vec::new() };
-    let unbind = |place: &Place<'_>| match place {
-        Place::Front | Place::Staged(_) => {}
-        // That nothing is mounted there is the usual case.
-        Place::Target(target) => {
-            if let (Ok(Some(device)), Ok(place)) =
-                (image_attach::staged(image, &base), open_place(target.path()))
-            {
-                let _ = place.unmount(device);
-            }
-        }
-        Place::File(target) => drop(node::device::unbind_at(core, target.path(), image)),
-    };
     let done = fault::point(Point::AttachRecorded).and_then(|()| {
         let device = stage(core, row, image)?;
         let path = show(core, row, image, consumer, grant, device)?;
@@ -300,8 +288,15 @@ fn perform(
             Ok(Attached { path, read_only: grant.read_only })
         }
         Err(error) => {
-            unbind(&consumer.place);
-            detach::undo(core, row, image, operation);
+            let target = consumer.mounted_at();
+            match reconcile::operations::unbind(core, image, target) {
+                Ok(()) => detach::undo(core, row, image, operation),
+                // Somebody was faster and uses what is mounted there. Nothing but the journal knows of it,
+                // and the entry stays until it is gone.
+                Err(left) => {
+                    tracing::warn!(volume = row.title(), error = %left, "a failed attach is undone later");
+                }
+            }
             Err(error)
         }
     }

@@ -275,7 +275,7 @@ fn settle_attach(
     let taken = target
         .is_some_and(|target| recorded.iter().any(|other| other.target.as_deref() == Some(target.as_ref())));
     if !taken {
-        unbind(core, row, target)?;
+        unbind(core, &image, target.map(Path::new))?;
     }
     if recorded.is_empty() {
         detach::take_down(core, row, &image)?;
@@ -298,20 +298,18 @@ fn settle_detach(
         return drop_entry(core, operation);
     };
     let image = core.image(row)?;
-    unbind(core, row, target)?;
+    unbind(core, &image, target.map(Path::new))?;
     detach::finish(core, None, row, &image, &attachment, Leave::Undone, operation.id)?;
     Ok(Fate::Finished)
 }
 
 /// Takes a mount on a target away, if it is one of this volume.
-fn unbind(core: &Core, row: &VolumeRow, target: Option<&str>) -> Result<()> {
-    let Some(target) = target else { return Ok(()) };
-    let image = core.image(row)?;
-    let path = Path::new(target);
+pub(crate) fn unbind(core: &Core, image: &Image, target: Option<&Path>) -> Result<()> {
+    let Some(path) = target else { return Ok(()) };
     let root = core.node_root.as_ref().filter(|root| path.starts_with(root.path()));
     let place = root.map_or_else(|| target::open_place(path), |root| root.place(path));
     match place {
-        Ok(place) => host_mount::unbind(core, &place, &image),
+        Ok(place) => host_mount::unbind(core, &place, image),
         // A path that its user changed meanwhile leads to nothing of ours.
         Err(SysError::TargetRefused { .. }) => Ok(()),
         Err(error) if error.is_not_found() => Ok(()),

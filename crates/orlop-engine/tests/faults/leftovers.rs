@@ -7,7 +7,7 @@ use orlop_model::{
     ErrorKind, PoolName, Size,
     resource::{Medium, Outcome},
 };
-use orlop_testkit::{Part, command::eventually, require};
+use orlop_testkit::{Part, command::eventually, mounts, require};
 
 use crate::{harness::*, rows, scenarios::PLAIN};
 
@@ -31,6 +31,37 @@ fn what_could_not_be_taken_back_is_settled_without_a_restart() {
     assert!(eventually(Duration::from_secs(30), settled), "{}", rows(&world, "SELECT * FROM operations"));
     assert!(world.volume("data").status.attachments.is_empty());
     world.assert_nothing_mounted();
+    world.destroy("data");
+}
+
+/// Between its mount and its failure anybody may open what is there: nothing is forced, and nothing but the
+/// journal knows of the mount.
+#[test]
+fn a_failed_mount_that_somebody_uses_already_goes_when_they_do() {
+    require!(Part::Loop, Part::Sqlite3);
+    let world = World::new("used-already");
+    world.apply("data", PLAIN).unwrap();
+    let target = world.mkdir("target");
+    let mounted = || mounts::mounts().iter().any(|mount| mount.target == target);
+    let user = std::thread::scope(|scope| {
+        let failing = scope.spawn(|| {
+            let _slow = fault::inject("attach.bound=sleep:1500");
+            let _fault = fault::inject("attach.bound=eio");
+            fails(world.mount("data", &target, MountAccess::ByMode), ErrorKind::Host);
+        });
+        assert!(eventually(PATIENCE, mounted));
+        let user = std::fs::File::open(&target).unwrap();
+        failing.join().unwrap();
+        user
+    });
+    let all = || rows(&world, "SELECT kind FROM operations");
+    assert!(mounted(), "or this shows nothing");
+    assert_eq!(all().trim(), "attach");
+    drop(user);
+    assert!(eventually(Duration::from_secs(30), || !mounted() && all().is_empty()), "{}", all());
+    world.assert_nothing_mounted();
+    world.mount("data", &target, MountAccess::ByMode).unwrap();
+    world.engine().unmount(&ROOT, &target).unwrap();
     world.destroy("data");
 }
 

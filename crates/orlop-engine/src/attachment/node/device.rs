@@ -78,15 +78,6 @@ pub(crate) fn unbind(core: &Core, place: &TargetPlace, image: &Image) -> Result<
     }
 }
 
-/// The same by the path of a target.
-pub(crate) fn unbind_at(core: &Core, target: &Path, image: &Image) -> Result<()> {
-    match core.node_root.as_ref().map(|root| root.place(target)) {
-        Some(Ok(place)) => unbind(core, &place, image),
-        // No path of ours any more.
-        Some(Err(_)) | None => Ok(()),
-    }
-}
-
 fn is_own(core: &Core, found: MountedNode) -> bool {
     DeviceNumber::of_path(core.places.root()).is_ok_and(|ours| ours == found.holder)
 }
