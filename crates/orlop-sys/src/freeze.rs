@@ -32,6 +32,9 @@ const TOLD: i32 = 0;
 /// How it ends when it thawed by itself.
 const THAWED: i32 = 1;
 
+/// What the watchdog is told, beside the numbers of those that could not be frozen: that all is well.
+const WELL: u32 = u32::MAX;
+
 /// Filesystems that are frozen. Dropping it thaws.
 #[derive(Debug)]
 pub struct Frozen {
@@ -45,6 +48,8 @@ pub struct Frozen {
 struct Root {
     path: PathBuf,
     directory: OwnedFd,
+    /// Its place among those that are frozen together.
+    number: u32,
 }
 
 #[derive(Debug)]
@@ -69,8 +74,10 @@ pub fn freeze(root: &Path, bound: Duration) -> Result<Frozen> {
 /// # Errors
 /// As [`freeze`]; none of them is frozen by us then.
 pub fn freeze_all(roots: &[&Path], bound: Duration) -> Result<Frozen> {
-    let open = |path: &&Path| Ok(Root { path: path.to_path_buf(), directory: open_root(path)? });
-    let roots = roots.iter().map(open).collect::<Result<Vec<_>>>()?;
+    let open = |(number, path): (u32, &&Path)| {
+        Ok(Root { path: path.to_path_buf(), directory: open_root(path)?, number })
+    };
+    let roots = (0..).zip(roots).map(open).collect::<Result<Vec<_>>>()?;
     // Until they are frozen: then nobody writes.
     let _held = roots
         .iter()
@@ -82,17 +89,16 @@ pub fn freeze_all(roots: &[&Path], bound: Duration) -> Result<Frozen> {
     let since = Instant::now();
     let requested = {
         let _expedited = expedited.map(Expedited::begin);
-        on_each(&roots, |root| request_freeze(&root.directory))
+        // Those that another program froze are not ours to thaw, nor the watchdog's.
+        on_each(&roots, |root| request_freeze(&root.directory).inspect_err(|_| watchdog.tell(root.number)))
     };
     let Some((at, errno)) = requested.iter().enumerate().find_map(|(at, done)| Some((at, done.err()?)))
     else {
         return Ok(Frozen { roots, watchdog: Some(watchdog), since });
     };
-    // Those that another program froze are not ours to thaw.
-    for (root, _) in roots.iter().zip(&requested).filter(|(_, done)| done.is_ok()) {
-        let _ = request_thaw(&root.directory);
-    }
-    watchdog.end();
+    let ours = roots.iter().zip(&requested).filter(|(_, done)| done.is_ok());
+    let thawed: Vec<_> = ours.map(|(root, _)| request_thaw(&root.directory)).collect();
+    watchdog.end(failure(&thawed).is_none());
     let path = roots.into_iter().nth(at).map(|root| root.path).unwrap_or_default();
     Err(match errno {
         Errno::BUSY => {
@@ -147,34 +153,39 @@ impl Frozen {
     pub fn thaw(mut self) -> Result<Duration> {
         let thawed = on_each(&self.roots, |root| request_thaw(&root.directory));
         let frozen_for = self.since.elapsed();
-        let by_watchdog = self.watchdog.take().is_some_and(Watchdog::end);
-        for (root, thawed) in self.roots.iter().zip(thawed) {
-            match thawed {
-                Ok(()) if !by_watchdog => {}
-                Ok(()) | Err(Errno::INVAL) => {
-                    return Err(SysError::Invalid {
-                        what: "the frozen filesystem",
-                        detail: format!(
-                            "{} was thawed before the copy was complete{}",
-                            root.path.display(),
-                            if by_watchdog { ", as it took too long" } else { "" }
-                        ),
-                    });
-                }
-                Err(errno) => return Err(SysError::on("thaw the filesystem on", &root.path, errno)),
-            }
+        let failed = failure(&thawed);
+        let by_watchdog = self.watchdog.take().is_some_and(|watchdog| watchdog.end(failed.is_none()));
+        if let Some((root, errno)) = failed.and_then(|(at, errno)| Some((self.roots.get(at)?, errno))) {
+            return Err(SysError::on("thaw the filesystem on", &root.path, errno));
         }
-        Ok(frozen_for)
+        let spoilt = self.roots.iter().zip(thawed).find(|(_, thawed)| by_watchdog || thawed.is_err());
+        match spoilt {
+            None => Ok(frozen_for),
+            Some((root, _)) => Err(SysError::Invalid {
+                what: "the frozen filesystem",
+                detail: format!(
+                    "{} was thawed before the copy was complete{}",
+                    root.path.display(),
+                    if by_watchdog { ", as it took too long" } else { "" }
+                ),
+            }),
+        }
     }
 }
 
 impl Drop for Frozen {
     fn drop(&mut self) {
         if let Some(watchdog) = self.watchdog.take() {
-            let _ = on_each(&self.roots, |root| request_thaw(&root.directory));
-            watchdog.end();
+            let thawed = on_each(&self.roots, |root| request_thaw(&root.directory));
+            watchdog.end(failure(&thawed).is_none());
         }
     }
+}
+
+/// The first that could not be thawed, and why. That it was not frozen is no failure.
+fn failure(thawed: &[rustix::io::Result<()>]) -> Option<(usize, Errno)> {
+    let failed = |done: &rustix::io::Result<()>| done.err().filter(|errno| *errno != Errno::INVAL);
+    thawed.iter().enumerate().find_map(|(at, done)| Some((at, failed(done)?)))
 }
 
 impl Watchdog {
@@ -182,24 +193,28 @@ impl Watchdog {
     fn start(roots: &[Root], expedited: Option<&Expedited>, bound: Duration) -> Result<Self> {
         let failed = |errno| SysError::call("start the watchdog of a freeze", errno);
         let (held, lifeline) = pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
-        let timeout = Timespec {
-            tv_sec: i64::try_from(bound.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: i64::from(bound.subsec_nanos()),
-        };
+        let mut refused = vec![false; roots.len()];
         let mut kept: Vec<_> = roots.iter().map(|root| root.directory.as_fd()).collect();
         kept.push(held.as_fd());
         kept.extend(expedited.map(Expedited::as_fd));
         match syscall::fork_keeping(&mut kept).map_err(failed)? {
             Forked::Parent(child) => Ok(Self { child, lifeline: File::from(lifeline) }),
             // Nothing here allocates or takes a lock: other threads of the parent may have held any.
-            Forked::Child => syscall::exit(watch(&held, roots, expedited, &timeout)),
+            Forked::Child => syscall::exit(watch(&held, roots, &mut refused, expedited, bound)),
         }
     }
 
-    /// Says that all is well, and waits for its end. True where it had thawed by itself.
-    fn end(mut self) -> bool {
+    fn tell(&self, word: u32) {
         // Where it has ended already, nobody reads.
-        let _ = self.lifeline.write_all(b".");
+        let _ = (&self.lifeline).write_all(&word.to_ne_bytes());
+    }
+
+    /// Says whether all is well, and waits for its end: where it is not, it thaws once more, as it does when
+    /// we die. True where it had thawed by itself.
+    fn end(self, well: bool) -> bool {
+        if well {
+            self.tell(WELL);
+        }
         drop(self.lifeline);
         loop {
             match waitpid(Some(self.child), WaitOptions::empty()) {
@@ -211,30 +226,53 @@ impl Watchdog {
     }
 }
 
-fn watch(held: &OwnedFd, roots: &[Root], expedited: Option<&Expedited>, timeout: &Timespec) -> i32 {
-    let (mut timeout, mut thawed) = (*timeout, 0);
+/// `refused` has a place for each root: what could not be frozen is not thawed.
+fn watch(
+    held: &OwnedFd,
+    roots: &[Root],
+    refused: &mut [bool],
+    expedited: Option<&Expedited>,
+    bound: Duration,
+) -> i32 {
+    let (begin, mut late, mut thawed) = (Instant::now(), false, 0);
     loop {
+        let left = bound.saturating_sub(begin.elapsed());
+        let until = Timespec {
+            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(left.subsec_nanos()),
+        };
         let mut polled = [PollFd::new(held, PollFlags::IN)];
-        let mut word = [0_u8; 1];
-        let passed = matches!(poll(&mut polled, Some(&timeout)), Ok(0));
-        if !passed && matches!(rustix::io::read(held, &mut word), Ok(1)) {
-            return if thawed == 0 { TOLD } else { THAWED };
+        let mut word = [0_u8; size_of::<u32>()];
+        let passed = matches!(poll(&mut polled, Some(if late { &FREEZING } else { &until })), Ok(0));
+        // So little is written and read as a whole.
+        if !passed && matches!(rustix::io::read(held, &mut word), Ok(1..)) {
+            match u32::from_ne_bytes(word) {
+                WELL => return if thawed == 0 { TOLD } else { THAWED },
+                number => {
+                    for (root, refused) in roots.iter().zip(&mut *refused) {
+                        *refused |= root.number == number;
+                    }
+                }
+            }
+            continue;
         }
         // Where the bound has passed and there is nothing to thaw, the freeze still waits for writers or
         // for the disk. Whoever waits for it holds the pipe, so without that it is complete or was never
         // made.
-        for root in roots {
+        let mut ours = 0;
+        for (root, _) in roots.iter().zip(&*refused).filter(|(_, refused)| !**refused) {
+            ours += 1;
             if request_thaw(&root.directory).is_ok() {
                 thawed += 1;
             }
         }
-        if thawed >= roots.len() || !passed {
+        if thawed >= ours || !passed {
             if let Some(expedited) = expedited {
                 expedited.end();
             }
             return THAWED;
         }
-        timeout = FREEZING;
+        late = true;
     }
 }
 
@@ -381,6 +419,55 @@ mod tests {
         assert!(matches!(&error, SysError::Busy { path, .. } if *path == b), "{error}");
         assert!(!thaw(&a).unwrap());
         theirs.thaw().unwrap();
+    }
+
+    /// It waits longer than its bound for one, while another is frozen by another program.
+    #[test]
+    fn the_watchdog_does_not_thaw_what_another_program_froze() {
+        if !may_mount() {
+            return;
+        }
+        let scratch = Scratch::new();
+        let paths = two(&scratch);
+        let roots: Vec<_> = (0..)
+            .zip(&paths)
+            .map(|(number, path)| Root { path: path.clone(), directory: open_root(path).unwrap(), number })
+            .collect();
+        let [ours, theirs] = &roots[..] else { unreachable!() };
+        request_freeze(&theirs.directory).unwrap();
+        let watchdog = Watchdog::start(&roots, None, Duration::from_millis(300)).unwrap();
+        watchdog.tell(theirs.number);
+        request_freeze(&ours.directory).unwrap();
+        std::fs::write(ours.path.join("file"), b"x").unwrap();
+        assert!(watchdog.end(true));
+        assert!(!thaw(&ours.path).unwrap());
+        assert!(thaw(&theirs.path).unwrap(), "theirs is frozen still");
+    }
+
+    #[test]
+    fn what_can_not_be_thawed_is_left_to_the_watchdog() {
+        use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
+        if !may_mount() {
+            return;
+        }
+        let scratch = Scratch::new();
+        let root = mounted(&scratch, FsKind::Ext4);
+        for told in [true, false] {
+            let frozen = freeze(&root, PATIENCE).unwrap();
+            let thread = std::thread::spawn(move || {
+                let have = capabilities(None).unwrap();
+                let less = have.effective - CapabilitySet::SYS_ADMIN;
+                set_capabilities(None, CapabilitySets { effective: less, ..have }).unwrap();
+                if told {
+                    let error = frozen.thaw().unwrap_err();
+                    assert_eq!(error.errno(), Some(Errno::PERM), "{error}");
+                } else {
+                    drop(frozen);
+                }
+            });
+            thread.join().unwrap();
+            assert!(!thaw(&root).unwrap(), "it is frozen still");
+        }
     }
 
     #[test]
