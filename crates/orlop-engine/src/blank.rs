@@ -192,7 +192,7 @@ pub(crate) fn discard(paths: &PoolPaths, object: &str) -> Result<()> {
     if !std::fs::symlink_metadata(&directory).is_ok_and(|found| found.is_dir()) {
         return Ok(());
     }
-    for (path, name) in entries(&directory) {
+    for (path, name) in entries(&directory)? {
         let is_file = || std::fs::symlink_metadata(&path).is_ok_and(|found| !found.is_dir());
         if is_blank(&name) && is_file() {
             durable::remove_file(&path).on(object)?;

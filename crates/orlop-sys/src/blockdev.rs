@@ -135,9 +135,13 @@ impl BlockDevice {
                 other => other,
             })?;
         let size = self.size()?;
-        let zeros = vec![0; usize::try_from(EDGE.min(size)).unwrap_or(0)];
         let failed = |error: std::io::Error| SysError::io("wipe", &self.node, &error);
-        file.write_all_at(&zeros, 0).map_err(failed)?;
+        let zeros = vec![0; usize::try_from(EDGE.min(size)).unwrap_or(0)];
+        // As much as is looked at: who formats it next finds it blank.
+        for at in (0..LOOKED_AT.min(size)).step_by(zeros.len().max(1)) {
+            let length = usize::try_from(size - at).map_or(zeros.len(), |left| left.min(zeros.len()));
+            file.write_all_at(zeros.get(..length).unwrap_or_default(), at).map_err(failed)?;
+        }
         file.write_all_at(&zeros, size - zeros.len() as u64).map_err(failed)?;
         file.sync_all().map_err(failed)
     }
@@ -272,8 +276,9 @@ mod tests {
         mkfs_bare(device.node(), 320 * MIB, UUID, Duration::from_secs(60)).unwrap();
         let Content::Something(said) = device.content().unwrap() else { panic!("a filesystem is on it") };
         assert!(said.starts_with("xfs with the UUID 6f726c6f-"), "{said}");
+        file.write_all_at(b"in what is looked at", 5 * MIB).unwrap();
         device.wipe().unwrap();
-        assert_eq!(superblock(device.node()).unwrap(), None);
+        assert_eq!((superblock(device.node()).unwrap(), device.content().unwrap()), (None, Content::Blank));
     }
 
     #[test]

@@ -33,9 +33,9 @@ const BLOCK_SIZES: [u32; 4] = [512, 1024, 2048, 4096];
 pub(crate) struct SecondNames(HashMap<FileIdentity, u64>);
 
 impl SecondNames {
-    pub(crate) fn of(paths: &PoolPaths) -> Self {
+    pub(crate) fn of(paths: &PoolPaths) -> orlop_model::Result<Self> {
         let mut found = HashMap::new();
-        for (_, name) in entries(&paths.snapshots()) {
+        for (_, name) in entries(&paths.snapshots())? {
             let Some(id) = PoolPaths::snapshot_of(&name) else { continue };
             let image = paths.snapshot_image(id);
             if std::fs::symlink_metadata(&image).is_ok_and(|found| found.is_file() && found.nlink() > 1)
@@ -44,7 +44,7 @@ impl SecondNames {
                 *found.entry(identity).or_default() += 1;
             }
         }
-        Self(found)
+        Ok(Self(found))
     }
 
     fn of_image(&self, image: &Path) -> u64 {

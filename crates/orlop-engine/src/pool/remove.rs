@@ -4,7 +4,7 @@
 //! any more, and then gives back what it was on. An export marks the pool as whole, forgets it with
 //! everything that was recorded of it, and only then unmounts it: the data stays as it is.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use orlop_model::{
     Error, ErrorKind, OperationId, PoolId, PoolName, Result,
@@ -44,7 +44,7 @@ pub(crate) fn remove(core: &Core, caller: &Caller, name: &PoolName) -> Result<()
     none_moves(core, &row)?;
     require_empty(&row)?;
     let paths = confirm(core, row.id, name)?;
-    let foreign = foreign(&paths);
+    let foreign = foreign(&paths)?;
     if !foreign.is_empty() {
         return Err(Error::new(
             ErrorKind::Conflict,
@@ -175,7 +175,7 @@ pub(crate) fn erase(core: &Core, operation: OperationId, path: &Path, id: PoolId
     match on {
         Medium::Directory => {
             let _alone = hold::remains(core, &PoolPaths::new(path), &object)?;
-            for (entry, name) in entries(&PoolPaths::new(path).blanks()) {
+            for (entry, name) in entries(&PoolPaths::new(path).blanks())? {
                 if is_blank(&name) {
                     durable::remove_file(&entry).on(&object)?;
                 }
@@ -197,19 +197,33 @@ pub(crate) fn is_blank(name: &str) -> bool {
 }
 
 /// What lies in a pool without volumes and is not ours to remove.
-fn foreign(paths: &PoolPaths) -> Vec<String> {
-    let root = entries(paths.root()).into_iter().filter(|(_, name)| !OURS.contains(&name.as_str()));
+fn foreign(paths: &PoolPaths) -> Result<Vec<String>> {
+    let root = entries(paths.root())?.into_iter().filter(|(_, name)| !OURS.contains(&name.as_str()));
     // What a new filesystem has in its root makes a directory no less empty, and stays.
     let root = root.filter(|(_, name)| name != create::LOST_AND_FOUND);
-    let blanks = entries(&paths.blanks()).into_iter().filter(|(_, name)| !is_blank(name));
-    let inside = [paths.volumes(), paths.root().join("snapshots")];
-    let inside = inside.iter().flat_map(|directory| entries(directory));
-    root.chain(blanks).chain(inside).map(|(path, _)| path.display().to_string()).take(NAMED).collect()
+    let blanks = entries(&paths.blanks())?.into_iter().filter(|(_, name)| !is_blank(name));
+    let inside = entries(&paths.volumes())?.into_iter().chain(entries(&paths.snapshots())?);
+    let named = root.chain(blanks).chain(inside).map(|(path, _)| path.display().to_string());
+    Ok(named.take(NAMED).collect())
 }
 
-pub(crate) fn entries(directory: &Path) -> Vec<(std::path::PathBuf, String)> {
-    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    entries.map(|entry| (entry.path(), entry.file_name().to_string_lossy().into_owned())).collect()
+/// What is in a directory, with the names; nothing where there is none.
+///
+/// # Errors
+/// [`ErrorKind::Host`] where it can't be read: what is on a disk that fails is not nothing.
+pub(crate) fn entries(directory: &Path) -> Result<Vec<(PathBuf, String)>> {
+    let entries = match std::fs::read_dir(directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        found => found.and_then(Iterator::collect::<std::io::Result<Vec<_>>>),
+    };
+    let entries = entries.map_err(|error| {
+        let directory = directory.display().to_string();
+        Error::new(ErrorKind::Host, format!("{directory}: what is in it can't be read: {error}"))
+            .object(directory)
+            .hint("see the kernel's log (dmesg) for errors of the disk")
+    })?;
+    let named = |entry: std::fs::DirEntry| (entry.path(), entry.file_name().to_string_lossy().into_owned());
+    Ok(entries.into_iter().map(named).collect())
 }
 
 /// See [`crate::Engine::export_pool`].

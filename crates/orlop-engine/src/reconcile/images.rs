@@ -9,7 +9,7 @@ use crate::{
     core::Core,
     events::{event, note},
     format::PoolPaths,
-    pool,
+    pool::{self, remove::entries},
     request::Recovery,
     store::{pools, snapshots, volumes},
 };
@@ -20,8 +20,10 @@ const NAMED: usize = 20;
 /// Compares the directories of all pools with the records. Opens no image.
 pub(crate) fn account(core: &Core, recovery: &mut Recovery) -> Result<()> {
     for row in core.store.read(pools::all)? {
-        let paths = match pool::confirm(core, row.id, &row.name) {
-            Ok(paths) => paths,
+        let lies_there = pool::confirm(core, row.id, &row.name)
+            .and_then(|paths| Ok((entries(&paths.volumes())?, entries(&paths.snapshots())?)));
+        let (in_volumes, in_snapshots) = match lies_there {
+            Ok(found) => found,
             Err(error) => {
                 tracing::error!(pool = %row.name, %error, "a pool is not there");
                 note(core, event("PoolMissing", error.to_string()).in_pool(&row.name).error());
@@ -32,15 +34,11 @@ pub(crate) fn account(core: &Core, recovery: &mut Recovery) -> Result<()> {
             core.store.read(|r| volumes::ids_in_pool(r, row.id))?.into_iter().collect();
         let snapshots: HashSet<SnapshotId> =
             core.store.read(|r| snapshots::ids_in_pool(r, row.id))?.into_iter().collect();
-        let entries = |directory| std::fs::read_dir(directory).into_iter().flatten().flatten();
         let volume = |name: &str| PoolPaths::volume_of(name).is_some_and(|id| known.contains(&id));
         let snapshot = |name: &str| PoolPaths::snapshot_of(name).is_some_and(|id| snapshots.contains(&id));
-        let unknown =
-            entries(paths.volumes()).filter(|entry| !entry.file_name().to_str().is_some_and(volume)).chain(
-                entries(paths.snapshots()).filter(|entry| !entry.file_name().to_str().is_some_and(snapshot)),
-            );
-        for entry in unknown {
-            let path = entry.path();
+        let in_volumes = in_volumes.into_iter().filter(|(_, name)| !volume(name));
+        let in_snapshots = in_snapshots.into_iter().filter(|(_, name)| !snapshot(name));
+        for (path, _) in in_volumes.chain(in_snapshots) {
             if recovery.unaccounted.len() < NAMED {
                 let message =
                     format!("{} is in the pool, and no record explains it; it is left alone", path.display());

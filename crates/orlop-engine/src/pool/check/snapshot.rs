@@ -39,7 +39,7 @@ impl Check<'_> {
             })?;
         }
         let record = paths.snapshot_record(row.id);
-        for (path, _) in entries(&paths.snapshot(row.id)) {
+        for (path, _) in entries(&paths.snapshot(row.id))? {
             if path != record && path != image {
                 self.leftover_or_stranger(&path, path == durable::draft_of(&record))?;
             }

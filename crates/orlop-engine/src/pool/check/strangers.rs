@@ -21,7 +21,7 @@ use crate::{
 impl Check<'_> {
     /// What is in the pool and belongs to no recorded volume or snapshot.
     pub(super) fn strangers(&mut self) -> Result<()> {
-        let root = entries(self.paths.root());
+        let root = entries(self.paths.root())?;
         let root = root
             .into_iter()
             .filter(|(_, name)| !OURS.contains(&name.as_str()) && name != create::LOST_AND_FOUND);
@@ -31,7 +31,7 @@ impl Check<'_> {
         }
         blank::load_of(self.core, self.row, &self.paths)?;
         let known_blanks = self.core.blanks.all(self.row.id);
-        for (path, name) in entries(&self.paths.blanks()) {
+        for (path, name) in entries(&self.paths.blanks())? {
             // A blank is nobody's, and one that is being made holds the pool's lock.
             if known_blanks.iter().any(|blank| blank.to_string() == name) {
                 continue;
@@ -44,8 +44,8 @@ impl Check<'_> {
     }
 
     fn strange_volumes(&mut self) -> Result<()> {
-        let second_names = SecondNames::of(&self.paths);
-        for (path, name) in entries(&self.paths.volumes()) {
+        let second_names = SecondNames::of(&self.paths)?;
+        for (path, name) in entries(&self.paths.volumes())? {
             let Some(id) = PoolPaths::volume_of(&name) else {
                 self.leftover_or_stranger(&path, false)?;
                 continue;
@@ -78,7 +78,7 @@ impl Check<'_> {
     }
 
     fn strange_snapshots(&mut self) -> Result<()> {
-        for (path, name) in entries(&self.paths.snapshots()) {
+        for (path, name) in entries(&self.paths.snapshots())? {
             let Some(id) = PoolPaths::snapshot_of(&name) else {
                 self.leftover_or_stranger(&path, false)?;
                 continue;

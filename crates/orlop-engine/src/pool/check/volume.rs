@@ -66,7 +66,7 @@ impl Check<'_> {
     /// What lies in the volume's directory beside the two files.
     fn beside(&mut self, image: &Image) -> Result<()> {
         let record = self.paths.record(image.id);
-        for (path, _) in entries(&image.directory) {
+        for (path, _) in entries(&image.directory)? {
             if path != record && path != image.path() {
                 self.leftover_or_stranger(&path, path == durable::draft_of(&record))?;
             }

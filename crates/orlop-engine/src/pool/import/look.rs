@@ -2,7 +2,7 @@
 //! each image by its own checker, which only reads; several at once.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
 
@@ -93,16 +93,16 @@ pub(super) fn look(
 }
 
 /// The names in a directory, in order.
-fn sorted(directory: PathBuf) -> Vec<String> {
-    let mut names: Vec<_> = entries(&directory).into_iter().map(|(_, name)| name).collect();
+fn sorted(directory: &Path) -> Result<Vec<String>> {
+    let mut names: Vec<_> = entries(directory)?.into_iter().map(|(_, name)| name).collect();
     names.sort();
-    names
+    Ok(names)
 }
 
 fn volumes(core: &Core, row: &PoolRow, paths: &PoolPaths, shown: &mut Shown) -> Result<Vec<Candidate>> {
-    let second_names = SecondNames::of(paths);
+    let second_names = SecondNames::of(paths)?;
     let mut candidates = Vec::new();
-    for directory in sorted(paths.volumes()) {
+    for directory in sorted(&paths.volumes())? {
         let Some(id) = PoolPaths::volume_of(&directory) else {
             let why = "its name is no id of a volume".to_owned();
             shown.volumes.push(refused_volume(&directory, None, why));
@@ -133,7 +133,7 @@ fn volumes(core: &Core, row: &PoolRow, paths: &PoolPaths, shown: &mut Shown) -> 
 
 fn snapshots(core: &Core, row: &PoolRow, paths: &PoolPaths, shown: &mut Shown) -> Result<Vec<Candidate>> {
     let mut candidates = Vec::new();
-    for directory in sorted(paths.snapshots()) {
+    for directory in sorted(&paths.snapshots())? {
         let Some(id) = PoolPaths::snapshot_of(&directory) else {
             let why = "its name is no id of a snapshot".to_owned();
             shown.snapshots.push(refused_snapshot(&directory, None, None, why));
