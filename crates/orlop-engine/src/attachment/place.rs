@@ -76,8 +76,9 @@ impl Places {
         self.volume(id).join(INCOMING)
     }
 
-    /// Makes the mount point of a new image. Those of the volume itself are there.
+    /// Makes the mount point of a new image.
     pub(crate) fn prepare_incoming(&self, id: VolumeId, object: &str) -> Result<()> {
+        make(&self.volume(id), 0o700, object)?;
         make(&self.incoming(id), 0o000, object)
     }
 

@@ -19,6 +19,11 @@ pub fn of_volumes(r: &Reader<'_>, ids: &[VolumeId]) -> Result<HashMap<VolumeId, 
     Ok(rows.into_iter().collect())
 }
 
+/// Forgets what was seen of a volume: it has another filesystem than that.
+pub fn forget(tx: &Tx<'_>, id: VolumeId) -> Result<()> {
+    tx.execute("forget the use of a volume", "DELETE FROM usage WHERE volume_id = ?1", [Word(&id)]).map(drop)
+}
+
 /// Records what is seen of a volume, also for its last day. A volume that is gone is no error.
 pub fn record(tx: &Tx<'_>, id: VolumeId, seen: &VolumeUsage) -> Result<()> {
     let sql = "INSERT INTO usage (volume_id, node, seen) SELECT id, ?2, ?3 FROM volumes WHERE id = ?1

@@ -15,12 +15,13 @@ use uuid::Uuid;
 use super::{
     health,
     resize::{of_copy, room_for},
-    state,
+    state, transfer,
     unused::unused,
 };
 use crate::{
+    attachment::detach,
     authority,
-    backend::image::{Image, health as image_health, replacement},
+    backend::image::{Image, attach as image_attach, health as image_health, replacement},
     core::{Core, object, usable},
     events::event,
     fault::{self, Point},
@@ -157,6 +158,15 @@ fn effect(
     let path = paths.replacement(row.id);
     fault::point(Point::RepairRecorded)?;
     let said = replacement::repaired(image, &path, discard_log, meter)?;
+    // A checker is content with a filesystem that has all of its files in lost+found. What is there of
+    // the volume is worth more then than that.
+    let copy = Image { path: path.clone(), ..core.image(row)? };
+    transfer::try_out(core, row, &copy).map_err(|error| {
+        if error.kind != ErrorKind::Damaged {
+            return error;
+        }
+        image_health::unrepaired(image, &format!("the repair leaves no volume: {}", error.message))
+    })?;
     fault::point(Point::RepairMade)?;
     replacement::swap(image, &path)?;
     fault::point(Point::RepairSwapped)?;
@@ -169,6 +179,12 @@ pub(crate) fn settle(core: &Core, row: &VolumeRow, operation: OperationId) -> Re
     let paths = pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
     let path = paths.replacement(row.id);
     let unfinished = path.exists();
+    if unfinished {
+        // It was being tried out.
+        let image = core.image(row)?;
+        detach::take_down(core, row, &image)?;
+        image_attach::remaining(&Image { path: path.clone(), ..image })?;
+    }
     durable::remove_file(&path).on(&object(row))?;
     let id = row.id;
     core.store.write(move |tx| {

@@ -38,7 +38,8 @@ use crate::{
     request::{Applied, Caller, MigrateRequest, VolumeRef},
     running::Meter,
     store::{
-        IncomingRow, Intent, PlacementRow, PoolRow, VolumeRow, events, incoming, operations, pools, volumes,
+        IncomingRow, Intent, PlacementRow, PoolRow, VolumeRow, events, incoming, operations, pools, usage,
+        volumes,
     },
 };
 
@@ -237,6 +238,7 @@ fn arrive(
     paths: &PoolPaths,
 ) -> Result<()> {
     moved.updated_at = Core::now();
+    let resized = moved.placement.size != row.placement.size;
     describe::write_ahead(core, paths, &moved)?;
     durable::sync_directory(&paths.volumes()).on(&object(&moved))?;
     fault::point(Point::MigrateDescribed)?;
@@ -252,6 +254,9 @@ fn arrive(
     core.store.write(move |tx| {
         incoming::arrive(tx, &moved)?;
         volumes::update(tx, &mut moved)?;
+        if resized {
+            usage::forget(tx, moved.id)?;
+        }
         volumes::observe(tx, moved.id, None, allocated)?;
         events::append(tx, &told)
     })?;

@@ -80,6 +80,18 @@ fn mounted(core: &Core, row: &VolumeRow, old: &Image, new: &Image, meter: &Meter
         .hint("nothing was changed; see the kernel's log (dmesg) for errors of the disk or of memory"))
 }
 
+/// Whether an image that is to take the place of the volume's can be used as that: mounts it where nobody
+/// sees it, for a moment.
+///
+/// # Errors
+/// [`ErrorKind::Damaged`] where it can't.
+pub(super) fn try_out(core: &Core, row: &VolumeRow, new: &Image) -> Result<()> {
+    let tried = stage(core, row, new);
+    unmount(core, new)?;
+    core.places.clear(row.id);
+    tried
+}
+
 fn stage(core: &Core, row: &VolumeRow, image: &Image) -> Result<()> {
     core.places.prepare_incoming(row.id, &image.object)?;
     image_attach::stage(image, &core.places.incoming(row.id), attach::using(row)).map(drop)

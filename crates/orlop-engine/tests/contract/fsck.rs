@@ -199,6 +199,28 @@ fn what_can_t_be_repaired_is_as_it_was() {
     world.destroy("data");
 }
 
+/// The checker is content with what it leaves, and puts all that it finds into `lost+found`.
+#[test]
+fn a_repair_that_leaves_no_volume_is_none() {
+    require!(Part::Loop);
+    let world = World::new("fsck-nothing-left");
+    let made = filled(&world, SMALL);
+    let image = world.image(&made);
+    let debugfs = |request: &str| run(Command::new("debugfs").args(["-w", "-R", request]).arg(&image)).ok();
+    // Its root has lost its directories.
+    debugfs("unlink data");
+    debugfs("unlink .orlop");
+    let before = std::fs::read(&image).unwrap();
+    let error = fails(world.check("data", REPAIR), ErrorKind::Damaged);
+    assert!(error.message.contains("leaves no volume: "), "{error}");
+    assert!(std::fs::read(&image).unwrap() == before, "it is as it was");
+    let files: Vec<_> = std::fs::read_dir(world.directory(&made)).unwrap().flatten().collect();
+    assert_eq!(files.len(), 2, "{files:?}");
+    assert_eq!(world.state("data"), VolumeState::Error);
+    world.assert_nothing_mounted();
+    world.destroy("data");
+}
+
 /// Where in an XFS image its log is: from and to, in bytes.
 fn log_of(image: &Path) -> (u64, u64) {
     let asked = ["logstart", "logblocks", "blocksize", "agblocks", "agblklog"];

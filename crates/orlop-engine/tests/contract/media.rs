@@ -75,6 +75,28 @@ fn has_cargo(world: &World, name: &str) {
     world.detach(name, "reader").unwrap();
 }
 
+/// Nothing is seen in a directory that can't be read, and somebody's data may be in it.
+#[test]
+fn a_pool_that_can_not_be_read_is_not_erased() {
+    require!(Part::Loop, Part::Xfs);
+    let world = World::new("pool-unread");
+    let file = world.join("own.img");
+    world.engine().create_pool(&ROOT, &on_image(&file, true)).unwrap();
+    let volumes = Path::new(&pool(&world).path).join("volumes");
+    std::fs::rename(&volumes, volumes.with_extension("aside")).unwrap();
+    // A link that leads to itself stands for a disk that fails: it is there, and can't be opened.
+    std::os::unix::fs::symlink(&volumes, &volumes).unwrap();
+    for _ in 0..2 {
+        let error = fails(world.engine().remove_pool(&ROOT, &own()), ErrorKind::Host);
+        assert!(error.message.contains(&volumes.display().to_string()), "{error}");
+    }
+    assert!(file.exists() && pool(&world).state == PoolState::Ready);
+    std::fs::remove_file(&volumes).unwrap();
+    std::fs::rename(volumes.with_extension("aside"), &volumes).unwrap();
+    world.engine().remove_pool(&ROOT, &own()).unwrap();
+    assert!(!file.exists());
+}
+
 #[test]
 fn an_image_holds_a_pool_with_reflink_whose_promises_are_hard() {
     require!(Part::Loop, Part::Xfs);

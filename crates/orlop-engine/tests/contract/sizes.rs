@@ -284,6 +284,7 @@ fn an_ext4_shrinks_while_nobody_uses_it_and_never_below_what_is_in_it() {
         assert_eq!(planned.changes.first().map(|change| change.how), Some(How::WithCopy));
         let applied = world.apply("data", &of("64Mi")).unwrap();
         assert_eq!(applied.outcome, Outcome::Configured);
+        assert_eq!(applied.resource.status.usage, None, "what was seen was of another size");
         assert_eq!(std::fs::metadata(world.image(&applied.resource)).unwrap().len(), 64 * MIB);
         assert_eq!(reserved(&world, pool), 64 * MIB);
         assert!(world.told("Shrunk"));

@@ -33,9 +33,8 @@ pub fn vacate(tx: &Tx<'_>, id: VolumeId, at: Option<Timestamp>) -> Result<()> {
 /// so much.
 pub fn renewed(tx: &Tx<'_>, id: VolumeId, allocated: Option<Size>) -> Result<()> {
     let sql = "UPDATE volumes SET used_bytes = NULL, vacated_at = NULL WHERE id = ?1";
-    let what = "record that a volume's data is new";
-    tx.execute(what, sql, [Word(&id)])?;
-    tx.execute(what, "DELETE FROM usage WHERE volume_id = ?1", [Word(&id)])?;
+    tx.execute("record that a volume's data is new", sql, [Word(&id)])?;
+    usage::forget(tx, id)?;
     observe(tx, id, None, allocated)
 }
 

@@ -18,7 +18,7 @@ use crate::{
     limits::{self, More},
     pool,
     request::Caller,
-    store::{IncomingRow, Intent, VolumeRow, Way, events, incoming, operations, pools, volumes},
+    store::{IncomingRow, Intent, VolumeRow, Way, events, incoming, operations, pools, usage, volumes},
     volume::{describe, plan::Resize, transfer, unused::unused},
 };
 
@@ -160,6 +160,7 @@ fn complete(
     core.store.write(move |tx| {
         incoming::delete(tx, row.id)?;
         volumes::update(tx, &mut row)?;
+        usage::forget(tx, row.id)?;
         volumes::observe(tx, row.id, None, allocated)?;
         operations::finish(tx, operation)?;
         events::append(tx, &told)
