@@ -44,9 +44,10 @@ fn judge(error: &SysError) -> (ErrorKind, Option<&'static str>) {
             ),
         ),
         SysError::Busy { .. } => (ErrorKind::InUse, Some("end what uses it and try again")),
-        SysError::NotFound { .. } => {
-            (ErrorKind::Host, Some("somebody else removed it; see orlop get for the volume's state"))
-        }
+        SysError::NotFound { .. } => (
+            ErrorKind::Host,
+            Some("it is not there, or somebody else removed it; of a volume orlop get tells the state"),
+        ),
         SysError::NotMounted { .. } => (ErrorKind::NotFound, None),
         SysError::TargetRefused { reason, .. } => match reason {
             TargetRefusal::NotOwner { .. } => {

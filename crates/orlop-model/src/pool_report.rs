@@ -26,10 +26,20 @@ pub struct PoolImport {
 }
 
 impl PoolImport {
+    /// Whether it was here before, with all that is in it; not told of one without anything.
+    pub fn was_known(&self) -> bool {
+        let mut fates = self.fates().peekable();
+        fates.peek().is_some() && fates.all(|fate| fate == ImportFate::Known)
+    }
+
     /// Whether something is wrong with anything that was found, and it was left alone.
     pub fn left_any(&self) -> bool {
-        let fates = self.volumes.iter().map(|volume| volume.fate);
-        fates.chain(self.snapshots.iter().map(|snapshot| snapshot.fate)).any(|f| f == ImportFate::Refused)
+        self.fates().any(|fate| fate == ImportFate::Refused)
+    }
+
+    fn fates(&self) -> impl Iterator<Item = ImportFate> {
+        let volumes = self.volumes.iter().map(|volume| volume.fate);
+        volumes.chain(self.snapshots.iter().map(|snapshot| snapshot.fate))
     }
 }
 

@@ -124,6 +124,11 @@ fn prepare(
     match &request.place {
         PoolPlace::Directory(path) => {
             let path = checked(path)?;
+            if path.exists() && !path.is_dir() {
+                return Err(invalid("path", format!("{} is no directory", path.display())).hint(
+                    "name a directory, or one that is to be made; a pool in a file: --image FILE --size N",
+                ));
+            }
             // The daemon's own is below the state directory.
             if caller.is_some() {
                 apart(core, &path)?;

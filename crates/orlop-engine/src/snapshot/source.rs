@@ -30,7 +30,7 @@ use crate::{
     locks::{Deadline, Held, Lock},
     pool, reconcile,
     request::{Caller, SnapshotKey, SourceId, VolumeKey, VolumeRef},
-    store::{SnapshotRow, VolumeRow, volumes},
+    store::{PoolRow, SnapshotRow, VolumeRow, volumes},
 };
 
 /// The data that a volume begins with. Nobody changes or deletes it while this lives.
@@ -153,11 +153,11 @@ fn of_volume(core: &Core, caller: &Caller, row: VolumeRow, deadline: Deadline) -
 }
 
 impl Source {
-    /// Whether what is asked for can be made of it.
+    /// Whether what is asked for can be made of it in that pool.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] and [`ErrorKind::Unsupported`], naming the field.
-    pub(crate) fn check(&self, spec: &VolumeSpec) -> Result<()> {
+    pub(crate) fn check(&self, core: &Core, spec: &VolumeSpec, pool: &PoolRow) -> Result<()> {
         let named = &self.origin.named;
         let invalid =
             |field: &str, message: String| Error::new(ErrorKind::InvalidArgument, message).object(field);
@@ -186,7 +186,11 @@ impl Source {
             let message = format!("the size {} is less than that of {named}, {}", spec.size, self.size);
             return Err(invalid("volume.size", message).hint(format!("use {} or more", self.size)));
         }
-        Ok(())
+        let shares = || self.pool == pool.id && core.pools.can(pool).is_some_and(|can| can.reflink);
+        match &self.volume {
+            Some((row, true)) if !shares() => Err(self.unshared(row)?),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Makes the image of the new volume, with a filesystem of its own identity. Not flushed. What was
@@ -250,22 +254,8 @@ impl Source {
         shared: bool,
         object: &str,
     ) -> Result<()> {
-        let allocated = host_image::space(&self.path).on(object)?.allocated;
         if !shared {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                format!(
-                    "volume {} is in use, and its blocks can't be shared: its writers would wait while {} are copied",
-                    row.title(),
-                    human(allocated)
-                ),
-            )
-            .object(object)
-            .hint(if self.placement.is_device() {
-                "stop what uses it first; or keep volumes on XFS with reflink or on btrfs"
-            } else {
-                "stop what uses it first; or make a snapshot of it with --pause-writers, and the volume from that"
-            }));
+            return Err(self.unshared(row)?);
         }
         if self.placement.is_device() {
             image_device::flush(&core.image(row)?)?;
@@ -278,6 +268,23 @@ impl Source {
         let paused = frozen.thaw().on(object)?;
         tracing::info!(volume = row.title(), milliseconds = paused.as_millis() as u64, "writers were paused");
         Ok(())
+    }
+
+    /// Why a volume in use can't be copied into a pool that doesn't share its blocks.
+    fn unshared(&self, row: &VolumeRow) -> Result<Error> {
+        let allocated = host_image::space(&self.path).on(&self.origin.named)?.allocated;
+        let message = format!(
+            "volume {} is in use, and its blocks can't be shared: its writers would wait while {} are copied",
+            row.title(),
+            human(allocated)
+        );
+        Ok(Error::new(ErrorKind::Unsupported, message).object(&self.origin.named).hint(
+            if self.placement.is_device() {
+                "stop what uses it first; or keep volumes on XFS with reflink or on btrfs"
+            } else {
+                "stop what uses it first; or make a snapshot of it with --pause-writers, and the volume from that"
+            },
+        ))
     }
 
     fn share(&self, copy: &Copy<'_>, object: &str) -> Result<()> {

@@ -83,7 +83,7 @@ pub(crate) fn foresee(
     let title = format!("volume {workspace}/{}", manifest.name);
     let placement = match &source {
         Some(source) => {
-            source.check(&manifest.volume)?;
+            source.check(core, &manifest.volume, &pool)?;
             // What it shares can't have been taken beforehand, whatever its source has.
             ImagePlacement { preallocated: false, ..source.placement.clone() }
         }

@@ -166,17 +166,18 @@ fn refused(row: &VolumeRow, name: &VolumeName) -> Result<Option<Outcome>> {
 }
 
 fn taken(row: &VolumeRow, live: &VolumeRow) -> Error {
-    Error::new(
-        ErrorKind::AlreadyExists,
-        format!("there is a volume {} now, made after this one was deleted", live.title()),
-    )
-    .object(core::object(live))
-    .hint(format!(
-        "bring it back under another name: orlop undelete --id {} --as {}-old",
-        row.id,
-        // Short enough to be a name still.
-        row.manifest.name.as_str().get(..VolumeName::MAX_LENGTH - 4).unwrap_or(row.manifest.name.as_str())
-    ))
+    Error::new(ErrorKind::AlreadyExists, format!("there is another volume {} now", live.title()))
+        .object(core::object(live))
+        .hint(format!(
+            "bring it back under another name: orlop undelete --id {} --as {}-old",
+            row.id,
+            // Short enough to be a name still.
+            row.manifest
+                .name
+                .as_str()
+                .get(..VolumeName::MAX_LENGTH - 4)
+                .unwrap_or(row.manifest.name.as_str())
+        ))
 }
 
 fn several(key: &VolumeKey, found: &[VolumeRow]) -> Error {

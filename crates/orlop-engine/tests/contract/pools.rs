@@ -64,6 +64,7 @@ fn a_pool_is_not_made_just_anywhere() {
     std::fs::write(full.join("file"), "").unwrap();
     for path in [
         full.as_path(),
+        &full.join("file"),
         std::path::Path::new("relative"),
         std::path::Path::new("/"),
         &world.config.state_dir.join("inner"),

@@ -10,7 +10,7 @@ use std::{
 use orlop_engine::*;
 use orlop_model::{
     ErrorKind, Size,
-    resource::{Consistency, Outcome, SnapshotState},
+    resource::{Consistency, Intention, Outcome, SnapshotState},
 };
 use orlop_testkit::{Part, ScratchFs, command::eventually, require, run};
 
@@ -244,7 +244,16 @@ fn without_shared_blocks_the_data_is_copied() {
     world.snapshot_as(&ROOT, "s", "data", "forever", true).unwrap();
     fs::write(path.join("file"), "second").unwrap();
     let clone = format!("{SMALL}, source: volume data");
+    let request = ApplyRequest {
+        workspace: "public".parse().unwrap(),
+        manifest: manifest("clone", &clone),
+        create_workspace: false,
+        set: None,
+    };
+    let plan = world.engine().plan(&ROOT, &request).unwrap();
+    assert_eq!(plan.intention, Intention::Refuse, "{plan:?}");
     fails(world.apply("clone", &clone), ErrorKind::Unsupported);
+    assert!(!world.told("CreateUndone"), "nothing was begun");
     world.detach("data", "one").unwrap();
     world.snapshot("t", "data").unwrap();
     world.apply("clone", &clone).unwrap();

@@ -157,7 +157,7 @@ async fn bring(args: ImportArgs, client: &Client, console: &mut Console) -> Resu
         details::pool_import,
     )?;
     console.print(text);
-    if !done.exported {
+    if !done.exported && !done.was_known() {
         console.note("it was not exported where it was used before: see that nobody uses it there any more");
     }
     Ok(if done.left_any() { Exit::Differences } else { Exit::Success })
