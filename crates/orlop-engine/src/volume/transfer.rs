@@ -81,7 +81,7 @@ fn mounted(core: &Core, row: &VolumeRow, old: &Image, new: &Image, meter: &Meter
 }
 
 /// Whether an image that is to take the place of the volume's can be used as that: mounts it where nobody
-/// sees it, for a moment.
+/// sees it, for a moment. Afterwards it is flushed.
 ///
 /// # Errors
 /// [`ErrorKind::Damaged`] where it can't.
@@ -89,7 +89,9 @@ pub(super) fn try_out(core: &Core, row: &VolumeRow, new: &Image) -> Result<()> {
     let tried = stage(core, row, new);
     unmount(core, new)?;
     core.places.clear(row.id);
-    tried
+    tried?;
+    // Mounting and unmounting it wrote to it.
+    image_format::flush(new.path(), &new.object)
 }
 
 fn stage(core: &Core, row: &VolumeRow, image: &Image) -> Result<()> {
