@@ -339,17 +339,22 @@ mod injected {
 
     pub(crate) fn point(point: Point) -> Result<()> {
         PASSED.with_borrow_mut(|passed| *passed.entry(point).or_default() += 1);
-        HERE.with_borrow_mut(|here| pass(here, point))?;
+        std::thread::sleep(HERE.with_borrow_mut(|here| pass(here, point))?);
         static PROCESS: OnceLock<Mutex<Vec<Fault>>> = OnceLock::new();
         let process = PROCESS.get_or_init(|| {
             let faults = std::env::var("ORLOP_FAULT").unwrap_or_default();
             let faults = faults.split(',').filter(|fault| !fault.is_empty());
             Mutex::new(faults.map(|f| parse(f).unwrap_or_else(|| panic!("{f:?} is no fault"))).collect())
         });
-        pass(&mut process.lock().unwrap_or_else(std::sync::PoisonError::into_inner), point)
+        let sleep = pass(&mut process.lock().unwrap_or_else(std::sync::PoisonError::into_inner), point)?;
+        // Not under the lock, where all others would sleep too.
+        std::thread::sleep(sleep);
+        Ok(())
     }
 
-    fn pass(faults: &mut [Fault], point: Point) -> Result<()> {
+    /// How long is to be slept there.
+    fn pass(faults: &mut [Fault], point: Point) -> Result<Duration> {
+        let mut sleep = Duration::ZERO;
         for fault in faults.iter_mut().filter(|fault| fault.point == point) {
             fault.passed += 1;
             if fault.nth.is_some_and(|nth| nth != fault.passed) {
@@ -361,10 +366,10 @@ mod injected {
                 Effect::Abort => std::process::abort(),
                 Effect::Eio => return failed(ErrorKind::Host, "Input/output error"),
                 Effect::Enospc => return failed(ErrorKind::LowSpace, "No space left on device"),
-                Effect::Sleep(time) => std::thread::sleep(time),
+                Effect::Sleep(time) => sleep += time,
             }
         }
-        Ok(())
+        Ok(sleep)
     }
 
     fn parse(fault: &str) -> Option<Fault> {

@@ -61,14 +61,27 @@ impl Countdown {
         grace.saturating_sub(now.saturating_duration_since(self.since))
     }
 
-    fn step(&self, grace: Duration, now: Instant) -> Step {
+    fn step(&mut self, grace: Duration, now: Instant) -> Step {
         let left = self.left(grace, now);
         let stretch = LAST_STRETCH.min(grace / 2);
+        if left > stretch {
+            // It was given more time: what was told is not so.
+            self.warned = false;
+            return Step::Wait(left - stretch);
+        }
         match (left, self.warned) {
-            (Duration::ZERO, _) => Step::Wipe,
-            (left, false) if left <= stretch => Step::Warn(left),
-            (left, false) => Step::Wait(left - stretch),
+            (Duration::ZERO, true) => Step::Wipe,
             (left, true) => Step::Wait(left),
+            (Duration::ZERO, false) => {
+                // Nobody looked in time, or it was given less. Nothing is wiped without a warning.
+                self.since = now.checked_sub(grace - stretch).unwrap_or(now);
+                self.warned = true;
+                Step::Warn(stretch)
+            }
+            (left, false) => {
+                self.warned = true;
+                Step::Warn(left)
+            }
         }
     }
 }
@@ -84,6 +97,8 @@ struct State {
     running: HashMap<VolumeId, Countdown>,
     /// When one of them next asks for something; none before they were first looked at.
     next: Option<Instant>,
+    /// Something changed since somebody began to look at them.
+    changed: bool,
 }
 
 impl Countdowns {
@@ -93,7 +108,13 @@ impl Countdowns {
 
     /// A vacancy began, or something that counts for one changed: they are looked at anew.
     pub(crate) fn changed(&self) {
-        self.state().next = None;
+        let mut state = self.state();
+        (state.next, state.changed) = (None, true);
+    }
+
+    /// Somebody begins to look at them: what changes from here on may not be seen.
+    pub(crate) fn looking(&self) {
+        self.state().changed = false;
     }
 
     /// How long until they have to be looked at; nothing where that is now.
@@ -101,11 +122,11 @@ impl Countdowns {
         self.state().next.map_or(Duration::ZERO, |next| next.saturating_duration_since(now))
     }
 
-    /// They have been looked at, and need it again after so long.
+    /// They have been looked at, and need it again after so long; at once where something changed meanwhile.
     pub(crate) fn looked_at(&self, vacant: &BTreeSet<VolumeId>, rest: Duration, now: Instant) {
         let mut state = self.state();
         state.running.retain(|id, _| vacant.contains(id));
-        state.next = Some(now + rest);
+        state.next = (!state.changed).then_some(now + rest);
     }
 
     /// What the countdown of that vacancy asks for; it begins where it is new.
@@ -116,11 +137,7 @@ impl Countdowns {
         if countdown.vacated_at != vacated_at {
             *countdown = fresh;
         }
-        let step = countdown.step(grace, now);
-        if matches!(step, Step::Warn(_)) {
-            countdown.warned = true;
-        }
-        step
+        countdown.step(grace, now)
     }
 
     /// How much is left of it, for those who look.
@@ -175,6 +192,20 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_wiped_without_a_warning() {
+        let (all, id, at, start) =
+            (Countdowns::default(), VolumeId(Uuid::nil()), Timestamp::now(), Instant::now());
+        let step = |grace: u64, after: u64| all.step(id, at, seconds(grace), start + seconds(after));
+        step(600, 0);
+        assert_eq!(step(600, 700), Step::Warn(seconds(60)), "nobody looked in time");
+        assert_eq!(step(600, 720), Step::Wait(seconds(40)));
+        assert_eq!(all.left(id, at, GRACE, start + seconds(720)), seconds(40));
+        assert_eq!(step(3600, 730), Step::Wait(seconds(3600 - 570 - 60)), "it was given more time");
+        assert_eq!(step(3600, 3730), Step::Warn(seconds(30)), "and is warned of again");
+        assert_eq!(step(3600, 3760), Step::Wipe);
+    }
+
+    #[test]
     fn another_vacancy_begins_anew_and_what_is_not_vacant_is_forgotten() {
         let (all, id, at, start) =
             (Countdowns::default(), VolumeId(Uuid::nil()), Timestamp::now(), Instant::now());
@@ -186,6 +217,13 @@ mod tests {
         assert_eq!(all.rest(start + seconds(2)), seconds(3));
         all.changed();
         assert_eq!(all.rest(start), Duration::ZERO);
+        all.looking();
+        all.changed();
+        all.looked_at(&BTreeSet::new(), seconds(5), start);
+        assert_eq!(all.rest(start), Duration::ZERO, "it may not have been seen");
+        all.looking();
+        all.looked_at(&BTreeSet::new(), seconds(5), start);
+        assert_eq!(all.rest(start), seconds(5));
     }
 
     #[test]
@@ -193,27 +231,30 @@ mod tests {
         let (all, id, at, start) =
             (Countdowns::default(), VolumeId(Uuid::nil()), Timestamp::now(), Instant::now());
         all.step(id, at, GRACE, start);
-        assert_eq!(all.step(id, at, seconds(50), start + seconds(50)), Step::Wipe);
         assert_eq!(all.step(id, at, seconds(900), start + seconds(50)), Step::Wait(seconds(790)));
+        assert_eq!(all.step(id, at, seconds(50), start + seconds(50)), Step::Warn(seconds(25)));
+        assert_eq!(all.step(id, at, seconds(50), start + seconds(75)), Step::Wipe);
     }
 
     proptest! {
-        /// However often it is looked at, it ends at its time and not before, with one warning.
+        /// However often it is looked at, it ends at its time and not before, and after one warning.
         #[test]
         fn never_early(grace in 1u64..100_000, looks in proptest::collection::vec(0u64..200_000, 1..20)) {
             let (all, id, at, start) = (Countdowns::default(), VolumeId(Uuid::nil()), Timestamp::now(), Instant::now());
             all.step(id, at, seconds(grace), start);
             let mut looks = looks;
             looks.sort_unstable();
-            let mut warnings = 0;
+            let (mut warnings, mut end) = (0, seconds(grace));
             for look in looks {
                 match all.step(id, at, seconds(grace), start + seconds(look)) {
-                    Step::Wipe => prop_assert!(look >= grace),
+                    Step::Wipe => prop_assert!(look >= grace && warnings == 1),
                     Step::Warn(left) => {
                         warnings += 1;
-                        prop_assert!(look < grace && left <= LAST_STRETCH);
+                        end = seconds(look) + left;
+                        prop_assert!(end >= seconds(grace) && left <= LAST_STRETCH);
+                        prop_assert!(look >= grace || end == seconds(grace));
                     }
-                    Step::Wait(rest) => prop_assert!(look < grace && seconds(look) + rest <= seconds(grace)),
+                    Step::Wait(rest) => prop_assert!(seconds(look) + rest <= end),
                 }
             }
             prop_assert!(warnings <= 1);

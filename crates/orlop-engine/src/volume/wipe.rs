@@ -45,6 +45,7 @@ pub(crate) fn tend(core: &Core) -> Result<Duration> {
     if !rest.is_zero() {
         return Ok(rest);
     }
+    core.countdowns.looking();
     let rows = core.store.read(volumes::vacant)?;
     let mut next = IDLE;
     for row in &rows {
@@ -91,9 +92,12 @@ fn wipe(core: &Core, id: VolumeId) -> Result<()> {
         let used = !attachments::of_volume(r, id)?.is_empty();
         Ok((volumes::by_id(r, id)?, used, operations::of_volume(r, id)?))
     })?;
-    let Some(row) = row.filter(|row| row.vacated_at.is_some() && temp::grace(row).is_some()) else {
-        return Ok(());
+    // While others were wiped somebody may have come and left again, or have given it more time.
+    let is_over = |row: &VolumeRow| {
+        let counted = row.vacated_at.zip(temp::grace(row));
+        counted.is_some_and(|(at, grace)| core.countdowns.left(id, at, grace, Instant::now()).is_zero())
     };
+    let Some(row) = row.filter(is_over) else { return Ok(()) };
     for operation in &journal {
         if let Intent::Wipe { inode, placement } = &operation.intent {
             settle(core, &row, operation.id, *inode, placement.as_ref())?;

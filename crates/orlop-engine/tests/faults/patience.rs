@@ -248,3 +248,55 @@ fn a_scheduled_snapshot_does_not_wait_for_a_busy_volume() {
     });
     assert_eq!((scheduled("busy"), scheduled("idle")), (1, 2));
 }
+
+const SLOW_WIPE: &str = "ORLOP_SLOW_WIPE";
+
+/// What is seen of it is from before the wipes of others, which may take long.
+#[test]
+fn who_came_back_while_others_were_wiped_is_counted_anew() {
+    require!(Part::Loop);
+    if std::env::var_os(SLOW_WIPE).is_none() {
+        // What wipes is a thread of the engine's own: only the whole process can be slowed down.
+        let test = "patience::who_came_back_while_others_were_wiped_is_counted_anew";
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", test, "--nocapture"])
+            .envs([(SLOW_WIPE, "1"), ("ORLOP_FAULT", "wipe.formatted=sleep:6000@1")])
+            .status()
+            .unwrap();
+        assert!(child.success(), "{child}");
+        return;
+    }
+    let world = World::with("slow-wipe", |config| config.temp_grace = orlop_model::Period::After(4));
+    let names = ["first", "back", "longer", "kept"];
+    for name in names {
+        world.make(name, "ReadWriteMany", "temp");
+        let path = world.attach(name, "one").unwrap().path;
+        std::fs::write(path.join("file"), "old").unwrap();
+    }
+    for name in names {
+        world.detach(name, "one").unwrap();
+    }
+    let told = || world.events().into_iter().map(|event| event.message).collect::<Vec<_>>().join("\n");
+    let wiping = || std::fs::read_dir(world.directory(&world.volume("first"))).unwrap().count() == 3;
+    assert!(eventually(PATIENCE, wiping), "{}", told());
+    let path = world.attach("back", "two").unwrap().path;
+    std::fs::write(path.join("file"), "new").unwrap();
+    world.detach("back", "two").unwrap();
+    let spec = "size: 16Mi, accessMode: ReadWriteMany, type: temp";
+    world.apply("longer", &format!("{spec}, tempGracePeriod: 1h")).unwrap();
+    world.apply("kept", &format!("{spec}, tempGracePeriod: never")).unwrap();
+    assert!(wiping(), "or this shows nothing");
+    let wiped = || world.events().into_iter().filter(|event| event.reason == "Wiped").count();
+    assert!(eventually(PATIENCE, || wiped() == 1), "{}", told());
+    std::thread::sleep(Duration::from_secs(1));
+    for (name, holds) in [("back", "new"), ("longer", "old"), ("kept", "old")] {
+        let path = world.attach(name, "three").unwrap().path;
+        let held = std::fs::read_to_string(path.join("file")).ok();
+        assert_eq!(held.as_deref(), Some(holds), "{name}: {}", told());
+    }
+    // And is wiped in its time.
+    for name in names.into_iter().skip(1) {
+        world.detach(name, "three").unwrap();
+    }
+    assert!(eventually(PATIENCE, || wiped() == 2), "{}", told());
+}
