@@ -1,6 +1,6 @@
-//! All files of a volume into a new image, with another size or filesystem. Both are mounted for it,
-//! where nobody sees them; the copy is verified by a checksum of all that it keeps, read back from the
-//! disk.
+//! All files of a volume into a new image, with another size or filesystem: what users see, and what a
+//! repair could not put back in its place. Both are mounted for it, where nobody sees them; the copy is
+//! verified by a checksum of all that it keeps, read back from the disk.
 
 use std::{os::fd::OwnedFd, path::Path};
 
@@ -24,6 +24,10 @@ use crate::{
     running::Meter,
     store::VolumeRow,
 };
+
+/// Where the checkers put what has no place any more, beside the directory that users see.
+const RESCUED: &str = "lost+found";
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// Makes the image `new` with its filesystem, copies the files of `old` into it, and verifies them.
 /// Nobody uses the volume; afterwards neither is mounted, and `new` is flushed.
@@ -62,22 +66,43 @@ fn mounted(core: &Core, row: &VolumeRow, old: &Image, new: &Image, meter: &Meter
         .object(object)
         .hint("ask for a larger size, or delete what is not needed; nothing was changed"));
     }
+    let trees = trees(&base, meter, object)?;
     meter.phase("copying", Some(used));
-    let source = data(&base, object)?;
     let advance = |bytes| meter.advance(bytes);
-    ended(tree::copy(&source, data(&incoming, object)?, advance), object)?;
+    for tree in trees {
+        beneath::make_directory(mount::open_directory(&incoming).on(object)?, Path::new(tree), 0o700)
+            .on(object)?;
+        let (source, target) = (directory(&base, tree, object)?, directory(&incoming, tree, object)?);
+        ended(tree::copy(source, target, advance), object)?;
+    }
     // What is read back comes from the disk, and not from what was cached when it was written.
     unmount(core, new)?;
     stage(core, row, new)?;
     meter.phase("verifying", Some(used.saturating_mul(2)));
-    let written = ended(tree::checksum(data(&incoming, object)?, advance), object)?;
-    let read = ended(tree::checksum(&source, advance), object)?;
-    if read == written {
-        return Ok(());
+    for tree in trees {
+        let written = ended(tree::checksum(directory(&incoming, tree, object)?, advance), object)?;
+        let read = ended(tree::checksum(directory(&base, tree, object)?, advance), object)?;
+        if read != written {
+            return Err(Error::new(
+                ErrorKind::Host,
+                format!("{object}: the copy of its files is not what they are"),
+            )
+            .object(object)
+            .hint("nothing was changed; see the kernel's log (dmesg) for errors of the disk or of memory"));
+        }
     }
-    Err(Error::new(ErrorKind::Host, format!("{object}: the copy of its files is not what they are"))
-        .object(object)
-        .hint("nothing was changed; see the kernel's log (dmesg) for errors of the disk or of memory"))
+    Ok(())
+}
+
+/// The directories of the filesystem on `base` that hold files of the volume's users.
+fn trees(base: &Path, meter: &Meter<'_>, object: &str) -> Result<&'static [&'static str]> {
+    let root = mount::open_directory(base).on(object)?;
+    let rescued = match beneath::open(&root, Path::new(RESCUED), DIRECTORY) {
+        Ok(rescued) => ended(tree::measure(&rescued, || meter.advance(0)), object)?.entries > 0,
+        Err(error) if error.is_not_found() => false,
+        Err(error) => return Err(failure(&error, object)),
+    };
+    Ok(if rescued { &[DATA_DIRECTORY, RESCUED] } else { &[DATA_DIRECTORY] })
 }
 
 /// Whether an image that is to take the place of the volume's can be used as that: mounts it where nobody
@@ -118,8 +143,8 @@ fn unmount(core: &Core, image: &Image) -> Result<()> {
     }
 }
 
-fn data(base: &Path, object: &str) -> Result<OwnedFd> {
+/// A directory in the root of the filesystem that is mounted there.
+fn directory(base: &Path, name: &str, object: &str) -> Result<OwnedFd> {
     let root = mount::open_directory(base).on(object)?;
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    beneath::open(&root, Path::new(DATA_DIRECTORY), flags).on(object)
+    beneath::open(&root, Path::new(name), DIRECTORY).on(object)
 }

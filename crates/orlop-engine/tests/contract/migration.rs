@@ -162,6 +162,33 @@ fn files_move_into_a_filesystem_of_another_size() {
     assert_eq!(std::fs::read_dir(world.directory(&world.volume("data"))).unwrap().count(), 2);
 }
 
+/// What a repair could not put back in its place lies beside the directory that users see, and is theirs.
+#[test]
+fn what_a_repair_rescued_moves_too() {
+    require!(Part::Loop, Part::Xfs);
+    let world = World::new("migrate-rescued");
+    for (name, filesystem, to) in [("small", "ext4", "320Mi"), ("large", "xfs", "400Mi")] {
+        let spec = format!("size: 310Mi, accessMode: ReadWriteMany, type: temp, filesystem: {filesystem}");
+        let id = world.apply(name, &spec).unwrap().resource.status.id;
+        let rescued = world.config.mount_dir.join(id.to_string()).join("base/lost+found/#12");
+        fill(&world.attach(name, "one").unwrap().path);
+        std::fs::create_dir_all(&rescued).unwrap();
+        std::fs::write(rescued.join("cargo"), "rescued").unwrap();
+        std::os::unix::fs::chown(rescued.join("cargo"), Some(33), Some(44)).unwrap();
+        world.detach(name, "one").unwrap();
+        for to in [to, "305Mi"] {
+            migrate(&world, name, None, Some(to)).unwrap();
+            filled(&world.attach(name, "two").unwrap().path);
+            let found = std::fs::read_to_string(rescued.join("cargo"));
+            assert_eq!(found.ok().as_deref(), Some("rescued"), "{name} {to}");
+            assert_eq!(std::fs::metadata(rescued.join("cargo")).unwrap().uid(), 33);
+            world.detach(name, "two").unwrap();
+            world.assert_nothing_mounted();
+        }
+        world.destroy(name);
+    }
+}
+
 #[test]
 fn a_move_is_seen_refuses_users_and_can_be_stopped() {
     require!(Part::Loop);
