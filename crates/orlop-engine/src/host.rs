@@ -1,5 +1,7 @@
 //! What the host's failures mean for a user: `orlop-sys` errors in the words of the model.
 
+use std::borrow::Cow;
+
 use orlop_model::{Error, ErrorKind};
 use orlop_sys::{SysError, error::TargetRefusal};
 
@@ -14,8 +16,14 @@ pub(crate) fn failure(error: &SysError, object: &str) -> Error {
     }
 }
 
-fn judge(error: &SysError) -> (ErrorKind, Option<&'static str>) {
-    match error {
+fn judge(error: &SysError) -> (ErrorKind, Option<Cow<'static, str>>) {
+    let (kind, hint) = match error {
+        SysError::ForeignLoop { number, .. } => {
+            let hint = format!(
+                "once nobody uses it: losetup -d /dev/loop{number}; until then nothing is attached beside it"
+            );
+            return (ErrorKind::InUse, Some(hint.into()));
+        }
         SysError::Call { .. } if error.is_no_space() => (
             ErrorKind::LowSpace,
             Some("free space on that filesystem and try again; nothing was kept of the attempt"),
@@ -71,7 +79,8 @@ fn judge(error: &SysError) -> (ErrorKind, Option<&'static str>) {
             (ErrorKind::Host, Some("something else was mounted or attached there meanwhile; try again"))
         }
         SysError::Invalid { .. } => (ErrorKind::Host, None),
-    }
+    };
+    (kind, hint.map(Cow::Borrowed))
 }
 
 /// Puts what a failure concerned to it: `sys_call().on("volume public/data")?`.
@@ -111,6 +120,7 @@ mod tests {
             (SysError::NoLoopDevice { detail: "none".into() }, ErrorKind::HostLimit),
             (SysError::ProgramMissing { program: "mke2fs", package: "e2fsprogs" }, ErrorKind::Unsupported),
             (SysError::Busy { path: path(), detail: "x".into() }, ErrorKind::InUse),
+            (SysError::ForeignLoop { number: 1, difference: "x".into() }, ErrorKind::InUse),
             (
                 SysError::TargetRefused {
                     path: path(),

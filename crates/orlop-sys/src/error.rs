@@ -107,6 +107,15 @@ pub enum SysError {
         /// The number of the loop device.
         number: u32,
     },
+    /// A loop device that somebody else made is on the image, and the image can't be had through it. A
+    /// second one beside it would be a second writer.
+    #[error("/dev/loop{number} is on this image, and {difference}: somebody else made it")]
+    ForeignLoop {
+        /// The number of the loop device.
+        number: u32,
+        /// In what it is not as ours are.
+        difference: String,
+    },
     /// The kernel or a program answered something that could not be understood, or a parameter is
     /// out of range.
     #[error("{what}: {detail}")]
@@ -214,7 +223,7 @@ impl SysError {
         match self {
             Self::Call { errno, .. } => Some(*errno),
             Self::NotFound { .. } => Some(Errno::NOENT),
-            Self::Busy { .. } => Some(Errno::BUSY),
+            Self::Busy { .. } | Self::ForeignLoop { .. } => Some(Errno::BUSY),
             Self::ProgramFailed { .. }
             | Self::ProgramTimedOut { .. }
             | Self::ProgramMissing { .. }

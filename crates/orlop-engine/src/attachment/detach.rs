@@ -222,10 +222,11 @@ pub(crate) fn take_down(core: &Core, row: &VolumeRow, image: &Image) -> Result<R
 
 /// The same of a block device.
 fn let_go(core: &Core, row: &VolumeRow, image: &Image) -> Result<Released> {
-    if image_attach::device_of(image)?.is_none() {
+    if image_attach::own_device(image)?.is_none() {
         core.places.clear(row.id);
-        core.signal.forget(row.id);
-        return Ok(Released::Free);
+        // Somebody may have made a device on a part of it.
+        let remaining = image_attach::remaining(image)?;
+        return released(core, row, image, remaining);
     }
     image_device::flush(image)?;
     image_device::let_go(image, &core.places.node(row.id))?;

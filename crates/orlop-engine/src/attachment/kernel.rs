@@ -51,7 +51,7 @@ pub(crate) fn look(
 /// The devices through which a volume can be in use: that of its image, and the one on its base
 /// mount, which is another where the image was exchanged or hidden under those who use it.
 pub(crate) fn devices(places: &Places, image: &Image) -> Result<Vec<DeviceNumber>> {
-    let of_image = attach::device_of(image)?.map(|device| device.device());
+    let of_image = attach::own_device(image)?.map(|device| device.device());
     let on_base = match mount::mounted_at(&places.base(image.id)) {
         Ok(mounted) => mounted.map(|mounted| mounted.device),
         Err(error) if error.is_not_found() => None,
@@ -74,6 +74,7 @@ impl Snapshot {
         let devices: HashMap<_, _> = loopdev::list()
             .on("loop devices")?
             .into_iter()
+            .filter(loopdev::LoopInfo::is_whole)
             .map(|device| (device.identity, device.device()))
             .collect();
         let known: BTreeSet<DeviceNumber> = devices.values().copied().collect();
@@ -212,6 +213,9 @@ fn loops_on(device: DeviceNumber) -> Vec<String> {
 
 /// Who keeps a device though no mount of it can be seen, in words.
 pub(crate) fn unseen(device: DeviceNumber) -> String {
+    if let Some(part) = part_of_image(device) {
+        return part;
+    }
     let users = processes(3, |link| DeviceNumber::of_path(link).is_ok_and(|found| found == device));
     if !users.is_empty() {
         return format!("{}, in a mount that can't be seen any more", users.join(", "));
@@ -231,6 +235,17 @@ pub(crate) fn unseen(device: DeviceNumber) -> String {
             first.display()
         ),
     }
+}
+
+/// A loop device that somebody made on a part of an image, in words. It stays when nobody uses it.
+fn part_of_image(device: DeviceNumber) -> Option<String> {
+    let all = loopdev::list().unwrap_or_default();
+    let info = all.into_iter().find(|info| info.device() == device && !info.is_whole())?;
+    let node = info.node().display().to_string();
+    Some(format!(
+        "{node} (a loop device that somebody made on a part of the image, which losetup -d {node} takes away \
+         once nobody uses it)"
+    ))
 }
 
 /// Processes of which a link passes: to their working or root directory, or to an open file.

@@ -48,7 +48,7 @@ impl Missing {
 /// Whether that was told of a block device and it is still so. One look alone may fall into the moment in
 /// which it is made or let go.
 pub(crate) fn is_lost(core: &Core, image: &Image) -> bool {
-    core.missing.is_told(image.id) && image_attach::device_of(image).is_ok_and(|found| found.is_none())
+    core.missing.is_told(image.id) && image_attach::own_device(image).is_ok_and(|found| found.is_none())
 }
 
 /// What is to be said of one that is lost.
@@ -76,8 +76,12 @@ pub(crate) fn lost(core: &Core, attached: &[AttachedRow]) -> Result<Vec<NewEvent
 
 fn missing(core: &Core, devices: &[VolumeId]) -> Result<Vec<VolumeRow>> {
     let rows = core.store.read(|r| volumes::by_ids(r, devices))?;
-    let there: HashSet<FileIdentity> =
-        loopdev::list().on("loop devices")?.into_iter().map(|device| device.identity).collect();
+    let there: HashSet<FileIdentity> = loopdev::list()
+        .on("loop devices")?
+        .into_iter()
+        .filter(loopdev::LoopInfo::is_whole)
+        .map(|device| device.identity)
+        .collect();
     let mut missing = Vec::new();
     for row in rows {
         let image = core.image(&row)?;

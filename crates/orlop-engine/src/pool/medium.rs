@@ -184,6 +184,7 @@ pub(crate) fn attach(file: &Path, id: PoolId, object: &str) -> Result<LoopDevice
         .hint("put the image back from a copy; nothing of its volumes is changed meanwhile"));
     }
     if let Some(device) = loopdev::find_by_backing(identity).on(object)? {
+        device.confirm_block_size(BLOCK).on(object)?;
         return Ok(device);
     }
     let options = LoopOptions { block_size: BLOCK, direct_io: true, read_only: false };

@@ -12,6 +12,7 @@ mod capacity;
 mod carried;
 mod changes;
 mod devices;
+mod foreign_loops;
 mod fronts;
 mod fsck;
 mod groups;

@@ -105,6 +105,11 @@ impl LoopInfo {
     pub fn device(&self) -> DeviceNumber {
         device_of(self.number)
     }
+
+    /// The device is the whole backing file, as those that are made here are.
+    pub fn is_whole(&self) -> bool {
+        self.offset == 0 && self.size_limit == 0
+    }
 }
 
 impl LoopDevice {
@@ -137,6 +142,20 @@ impl LoopDevice {
     /// kernel's other switch (`blockdev --setro`) would outlast it, and hit whoever gets the device next.
     pub fn read_only(&self) -> bool {
         self.read_only
+    }
+
+    /// Confirms that its logical block size is that many bytes: one that was found may be somebody else's.
+    ///
+    /// # Errors
+    /// [`SysError::ForeignLoop`] where it is another.
+    pub fn confirm_block_size(&self, expected: u32) -> Result<()> {
+        let found = rustix::fs::ioctl_blksszget(&self.fd)
+            .map_err(|errno| SysError::on("look at", &self.node(), errno))?;
+        if found == expected {
+            return Ok(());
+        }
+        let difference = format!("has sectors of {found} bytes instead of {expected}");
+        Err(SysError::ForeignLoop { number: self.number, difference })
     }
 
     /// Confirms that the device still belongs to the image it was opened for.
@@ -301,26 +320,50 @@ fn configuration(backing: BorrowedFd<'_>, options: LoopOptions) -> loop_config {
 /// Finds it by the file itself, so also after the image was renamed or unlinked. Costs a few system
 /// calls where it has the device that it had last, and otherwise as many for each attached loop device of
 /// the machine.
+///
+/// # Errors
+/// [`SysError::ForeignLoop`] where the only one is of a part of the image: nobody may take it for the
+/// image's, nor make another beside it.
 pub fn find_by_backing(identity: FileIdentity) -> Result<Option<LoopDevice>> {
     if let Some(number) = last::known(identity)
-        && let Some(device) = open_if_of(number, identity)?
+        && let Of::Whole(device) = open_of(number, identity)?
     {
         return Ok(Some(device));
     }
+    let mut foreign = None;
     for number in attached::numbers()? {
-        if let Some(device) = open_if_of(number, identity)? {
-            last::note(identity, Some(number));
-            return Ok(Some(device));
+        match open_of(number, identity)? {
+            Of::Whole(device) => {
+                last::note(identity, Some(number));
+                return Ok(Some(device));
+            }
+            Of::Part { difference } => {
+                foreign.get_or_insert(SysError::ForeignLoop { number, difference });
+            }
+            Of::Another => {}
         }
     }
     last::note(identity, None);
-    Ok(None)
+    foreign.map_or(Ok(None), Err)
 }
 
-/// That device, where it is the image's.
-fn open_if_of(number: u32, identity: FileIdentity) -> Result<Option<LoopDevice>> {
+/// What a loop device has of an image.
+enum Of {
+    Whole(LoopDevice),
+    Part { difference: String },
+    Another,
+}
+
+fn open_of(number: u32, identity: FileIdentity) -> Result<Of> {
     let found = open_configured(number)?.filter(|(_, info)| identity_of(info) == identity);
-    Ok(found.map(|(fd, info)| LoopDevice {
+    let Some((fd, info)) = found else { return Ok(Of::Another) };
+    if info.lo_offset != 0 {
+        return Ok(Of::Part { difference: format!("begins at byte {} of it", info.lo_offset) });
+    }
+    if info.lo_sizelimit != 0 {
+        return Ok(Of::Part { difference: format!("is limited to {} bytes of it", info.lo_sizelimit) });
+    }
+    Ok(Of::Whole(LoopDevice {
         number,
         identity,
         direct_io: has_flag(&info, Flags::LO_FLAGS_DIRECT_IO),
@@ -383,6 +426,9 @@ pub fn probe_exclusive(number: u32, identity: FileIdentity) -> Result<Exclusivit
 
 /// Waits until no loop device has the image: after the last unmount the kernel frees the device a
 /// moment later. Says whether it happened within the limit.
+///
+/// # Errors
+/// As [`find_by_backing`]: one of a part of the image is not ours, and is not waited for.
 pub fn wait_gone(identity: FileIdentity, limit: Duration) -> Result<bool> {
     let begin = Instant::now();
     loop {

@@ -414,3 +414,39 @@ fn a_read_only_device_refuses_writes_and_the_next_one_takes_them() {
         assert!(wait_gone(identity, PATIENCE).unwrap());
     }
 }
+
+/// Only those of the whole image are its; any other is told of, for a second one would be a second writer.
+#[test]
+fn a_device_of_a_part_of_the_image_is_an_error_that_names_it() {
+    if !may_mount() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let image = blank(&scratch, "image");
+    let identity = FileIdentity::of_path(&image).unwrap();
+    for part in ["--offset=4096", "--sizelimit=8388608"] {
+        let made =
+            Command::new("losetup").args(["--find", "--show", part]).arg(&image).output().unwrap().stdout;
+        let node = String::from_utf8(made).unwrap().trim().to_owned();
+        for error in [
+            find_by_backing(identity).unwrap_err(),
+            wait_gone(identity, Duration::from_millis(100)).unwrap_err(),
+        ] {
+            let bytes = part.split_once('=').unwrap().1;
+            assert!(error.is_busy(), "{error}");
+            assert!(error.to_string().contains(&node) && error.to_string().contains(bytes), "{error}");
+        }
+        // Beside it the image's own is found, whichever number that has and had.
+        let device = attach(&image, PLAIN).unwrap();
+        for _ in 0..2 {
+            assert_eq!(find_by_backing(identity).unwrap().unwrap().number(), device.number());
+            last::note(identity, None);
+        }
+        assert!(device.confirm_block_size(4096).is_ok());
+        let other = device.confirm_block_size(1024).unwrap_err().to_string();
+        assert!(other.contains("4096 bytes instead of 1024"), "{other}");
+        drop(device);
+        assert!(Command::new("losetup").arg("-d").arg(&node).status().unwrap().success());
+        assert!(wait_gone(identity, PATIENCE).unwrap());
+    }
+}

@@ -61,7 +61,7 @@ fn is_device_at(core: &Core, path: &Path, image: &Image) -> Result<bool> {
     }
     let identity = |path: &Path| FileIdentity::of_path(path).ok();
     let node = identity(&core.places.node(image.id));
-    Ok(node.is_some() && identity(path) == node && image_attach::device_of(image)?.is_none())
+    Ok(node.is_some() && identity(path) == node && image_attach::own_device(image)?.is_none())
 }
 
 /// What is in a block device is its users' alone: only its image is looked at, and whether it is there.
@@ -77,7 +77,7 @@ fn of_device(
     let lost = if there.is_some_and(|there| there.staged) {
         lost::is_lost(core, image)
     } else {
-        image_attach::device_of(image)?.is_none()
+        image_attach::own_device(image)?.is_none()
     };
     let target = there.filter(|there| !there.staged).and_then(|there| there.target.as_ref());
     let abnormal = match (health::examine(image), target) {

@@ -127,13 +127,28 @@ pub(crate) fn is_used(image: &Image, base: &Path) -> Result<bool> {
 }
 
 /// The loop device of the image, if it has one.
+///
+/// # Errors
+/// [`ErrorKind::InUse`] where somebody made one on a part of the image, which must get no other then.
 pub(crate) fn device_of(image: &Image) -> Result<Option<LoopDevice>> {
-    let identity = match FileIdentity::of_path(image.path()) {
-        Ok(identity) => identity,
-        Err(error) if error.is_not_found() => return Ok(None),
-        Err(error) => return Err(failure(&error, &image.object)),
-    };
-    loopdev::find_by_backing(identity).on(&image.object)
+    find(image).on(&image.object)
+}
+
+/// The same for those who only look at it or end it, and make none: one that somebody made on a part of
+/// the image is passed over. [`remaining`] tells of it.
+pub(crate) fn own_device(image: &Image) -> Result<Option<LoopDevice>> {
+    match find(image) {
+        Err(SysError::ForeignLoop { .. }) => Ok(None),
+        found => found.on(&image.object),
+    }
+}
+
+fn find(image: &Image) -> orlop_sys::Result<Option<LoopDevice>> {
+    match FileIdentity::of_path(image.path()) {
+        Ok(identity) => loopdev::find_by_backing(identity),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Takes the image off `base`; that it is not there is no error. Never lazily: a detached mount
@@ -148,18 +163,28 @@ pub(crate) fn unstage(base: &Path) -> orlop_sys::Result<()> {
     }
 }
 
-/// After our own unmount: asks the kernel whether any mount namespace still has the image.
+/// After our own unmount: asks the kernel whether any mount namespace still has the image. Whoever made
+/// a loop device on a part of it has it too.
 pub(crate) fn remaining(image: &Image) -> Result<Remaining> {
-    let Some(device) = device_of(image)? else { return Ok(Remaining::Nobody) };
+    match left(image) {
+        Err(SysError::ForeignLoop { number, .. }) => {
+            Ok(Remaining::Somebody(DeviceNumber { major: loopdev::MAJOR, minor: number }))
+        }
+        left => left.on(&image.object),
+    }
+}
+
+fn left(image: &Image) -> orlop_sys::Result<Remaining> {
+    let Some(device) = find(image)? else { return Ok(Remaining::Nobody) };
     let (identity, number) = (device.identity(), device.device());
-    match device.probe_exclusive().on(&image.object)? {
+    match device.probe_exclusive()? {
         Exclusivity::Gone => return Ok(Remaining::Nobody),
         Exclusivity::Claimed => return Ok(Remaining::Somebody(number)),
         Exclusivity::Free => {}
     }
     // Our own descriptor kept it; now the kernel frees it.
     drop(device);
-    if loopdev::wait_gone(identity, FREED_WITHIN).on(&image.object)? {
+    if loopdev::wait_gone(identity, FREED_WITHIN)? {
         return Ok(Remaining::Nobody);
     }
     Ok(Remaining::Somebody(number))
@@ -217,6 +242,7 @@ fn mount_image(image: &Image, base: &Path, using: Use<'_>) -> Result<DeviceNumbe
 
 fn loop_device(image: &Image) -> Result<LoopDevice> {
     if let Some(device) = device_of(image)? {
+        device.confirm_block_size(image.placement.loop_block_size).on(&image.object)?;
         return Ok(device);
     }
     health::settle_error(image)?;

@@ -14,7 +14,11 @@ use orlop_sys::{
     target,
 };
 
-use super::{Image, attach::device_of, health};
+use super::{
+    Image,
+    attach::{device_of, own_device},
+    health,
+};
 use crate::{
     fault::{self, Point},
     host::{On, failure},
@@ -112,7 +116,7 @@ pub(crate) fn let_go(image: &Image, node: &Path) -> Result<()> {
         }
         Ok(()) | Err(_) => {}
     }
-    match device_of(image)? {
+    match own_device(image)? {
         Some(device) => device.let_go().on(&image.object),
         None => Ok(()),
     }
@@ -120,7 +124,7 @@ pub(crate) fn let_go(image: &Image, node: &Path) -> Result<()> {
 
 /// Brings to the image what was written to its device, where it has one.
 pub(crate) fn flush(image: &Image) -> Result<()> {
-    match device_of(image)? {
+    match own_device(image)? {
         Some(device) => device.flush().on(&image.object),
         None => Ok(()),
     }
@@ -138,5 +142,5 @@ fn attach(image: &Image, read_only: bool) -> Result<LoopDevice> {
 
 /// Whether that device is the image's now: its number may be another's since.
 pub(crate) fn is_of(image: &Image, device: DeviceNumber) -> Result<bool> {
-    Ok(device_of(image)?.is_some_and(|found| found.device() == device))
+    Ok(own_device(image)?.is_some_and(|found| found.device() == device))
 }
