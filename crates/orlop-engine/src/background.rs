@@ -30,6 +30,8 @@ const RETRY: Duration = Duration::from_secs(5);
 const CAPACITY: Duration = Duration::from_secs(10);
 /// A minute is the shortest time between two snapshots of a schedule.
 const SCHEDULES: Duration = Duration::from_secs(2);
+/// So often, and at the start, times that were recorded by a clock that was ahead are looked for.
+const CLOCK: Duration = Duration::from_secs(3600);
 /// XFS gives up the blocks of a removed file some time after it: what shared them is looked at again.
 const FREED_WITHIN: Duration = Duration::from_secs(3);
 const HEALTH: Duration = Duration::from_secs(30);
@@ -198,8 +200,13 @@ fn tend_all(core: &Core) {
 
 fn tend_snapshots(core: &Core) {
     let mut again: BTreeMap<VolumeId, Instant> = BTreeMap::new();
+    let mut clock: Option<Instant> = None;
     loop {
-        logged("making and deleting snapshots", snapshot::schedule::tend(core));
+        let anew = clock.is_none_or(|at| at.elapsed() >= CLOCK);
+        logged("making and deleting snapshots", snapshot::schedule::tend(core, anew));
+        if anew {
+            clock = Some(Instant::now());
+        }
         let mut shared = std::mem::take(&mut core.signal.state().shared);
         let now = Instant::now();
         let due: Vec<VolumeId> = again.iter().filter(|(_, at)| **at <= now).map(|(id, _)| *id).collect();

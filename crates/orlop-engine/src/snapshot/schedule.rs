@@ -27,18 +27,26 @@ use crate::{
     store::{SnapshotRow, VolumeRow, schedules, snapshots, volumes},
 };
 
-/// Does all that is due.
-pub(crate) fn tend(core: &Core) -> Result<()> {
+/// Does all that is due. With `anew`, what is not due is looked at too: a clock that was ahead has left times
+/// that are later than the schedule says.
+pub(crate) fn tend(core: &Core, anew: bool) -> Result<()> {
     let now = Core::now();
     for row in core.store.read(schedules::all)? {
         if core.signal.is_stopping() {
             return Ok(());
         }
-        if row.due_at.is_some_and(|due| due > now) {
+        let waits = row.due_at.filter(|due| *due > now);
+        if waits.is_some() && !anew {
             continue;
         }
         let Some(volume) = core.store.read(|r| volumes::by_id(r, row.volume))? else { continue };
         let Some(policy) = volume.manifest.volume.snapshots.clone() else { continue };
+        if let Some(due) = waits {
+            if let Some(next) = policy.schedule.next_after(now).filter(|next| *next < due) {
+                core.store.write(move |tx| schedules::set(tx, row.volume, next))?;
+            }
+            continue;
+        }
         // A schedule that is new or was changed begins with its next time.
         if let Some(due) = row.due_at
             && !run(core, &volume, &policy, now, due)?
@@ -54,7 +62,10 @@ pub(crate) fn tend(core: &Core) -> Result<()> {
     for row in core.store.read(|r| snapshots::expired(r, now))? {
         match row.group {
             Some(group) => drop(groups.insert(group.id, group)),
-            None => remove(core, &row, "its time is over")?,
+            None => {
+                let is_over = |row: &SnapshotRow| Ok(row.expires_at.is_some_and(|at| at <= now));
+                remove(core, &row, "its time is over", is_over)?;
+            }
         }
     }
     for group in groups.values() {
@@ -92,14 +103,22 @@ fn run(
         return Ok(true);
     }
     let made: Vec<SnapshotRow> = core.store.read(|r| snapshots::of_volume(r, volume.id))?;
+    let made_until = Core::now();
     let scheduled: Vec<_> = made
         .iter()
         .filter(|row| row.scheduled && row.state == SnapshotState::Active)
         .map(|row| (row.id, row.created_at))
+        // Those of a clock that was ahead would be the newest, and all that is made since surplus.
+        .filter(|(_, at)| *at <= made_until)
         .collect();
     let surplus = retention::surplus(&scheduled, &policy.keep);
+    // Deleting takes its time: what is to be kept may have been changed.
+    let is_told = |_: &SnapshotRow| {
+        let volume = core.store.read(|r| volumes::by_id(r, volume.id))?;
+        Ok(volume.is_some_and(|volume| volume.manifest.volume.snapshots.as_ref() == Some(policy)))
+    };
     for row in made.iter().filter(|row| surplus.contains(&row.id)) {
-        remove(core, row, "no rule of its schedule keeps it")?;
+        remove(core, row, "no rule of its schedule keeps it", is_told)?;
     }
     Ok(true)
 }
@@ -133,14 +152,22 @@ fn make(core: &Core, volume: &VolumeRow, now: Timestamp) -> Result<()> {
     }
 }
 
-/// One that is being read or deleted goes another time.
-fn remove(core: &Core, row: &SnapshotRow, why: &str) -> Result<()> {
+/// Where `still` says so of what it is now. One that is being read or deleted goes another time.
+fn remove(
+    core: &Core,
+    row: &SnapshotRow,
+    why: &str,
+    still: impl Fn(&SnapshotRow) -> Result<bool>,
+) -> Result<()> {
     let Some(_held) = core.locks.try_take(Lock::Snapshot(row.id)) else { return Ok(()) };
     let now = core.store.read(|r| snapshots::by_id(r, row.id))?;
     let Some(row) = now.filter(|now| matches!(now.state, SnapshotState::Active | SnapshotState::Error))
     else {
         return Ok(());
     };
+    if !still(&row)? {
+        return Ok(());
+    }
     another_time(delete::begin(core, None, row, why))
 }
 

@@ -75,8 +75,11 @@ pub(crate) fn configure(
     }
     kept_with_its_group(&row, wanted)?;
     let paths = pool::confirm(core, row.pool, &row.pool_name)?;
+    if row.manifest.snapshot.retain != wanted.snapshot.retain {
+        // What came with a pool may stay beyond its time: no other change ends that.
+        row.expires_at = wanted.snapshot.retain.until(row.created_at);
+    }
     row.manifest = wanted.clone();
-    row.expires_at = wanted.snapshot.retain.until(row.created_at);
     row.updated_at = Core::now();
     let message = format!("snapshot {} changed: {}", row.title(), changes.join(", "));
     let told = event("SnapshotConfigured", message).of_snapshot(&row).by(caller);

@@ -40,8 +40,10 @@ pub(crate) fn expire(core: &Core) -> Result<()> {
         }
         let Some(_held) = core.locks.try_take(Lock::Volume(row.id)) else { continue };
         let Some(row) = core.store.read(|r| volumes::by_id(r, row.id))? else { continue };
-        // Undeleted meanwhile, or protected by what it was imported with.
-        if row.state != VolumeState::Released || row.manifest.volume.protection {
+        // Undeleted while others were purged, and perhaps deleted anew; or protected by what it was imported
+        // with.
+        let is_over = row.released_at.is_some_and(|at| at < before);
+        if row.state != VolumeState::Released || !is_over || row.manifest.volume.protection {
             continue;
         }
         let why = format!("deleted more than {} ago", core.config.released_retention);

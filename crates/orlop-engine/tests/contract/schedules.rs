@@ -91,3 +91,61 @@ fn what_is_kept_for_a_time_goes_after_it() {
     world.start();
     assert!(eventually(PATIENCE, || world.snapshot_names() == ["long"]), "{:?}", world.snapshot_names());
 }
+
+/// A clock that was ahead for a while has left times that are not yet.
+#[test]
+fn a_clock_that_was_ahead_stops_no_schedule_and_costs_no_snapshot() {
+    require!(Part::Loop, Part::Sqlite3);
+    let host = ScratchFs::xfs(3 * GIB);
+    let mut world = World::over(host.path(), |_| ());
+    world.apply("data", &format!("{SMALL}, snapshots: 0 0 1 1 *|2")).unwrap();
+    let recorded = |world: &World, term: &str| {
+        let store = world.config.state_dir.join("orlop.db");
+        let sql = format!("SELECT count(*) FROM snapshot_schedules WHERE {term}");
+        run(Command::new("sqlite3").arg("-readonly").arg(store).arg(sql)).ok() == "1"
+    };
+    let scheduled = |world: &World| world.snapshots().into_iter().filter(|s| s.status.scheduled).count();
+    assert!(eventually(PATIENCE, || recorded(&world, "TRUE")));
+    for round in 1..=2 {
+        due(&mut world);
+        assert!(eventually(PATIENCE, || scheduled(&world) == round), "{:?}", world.events());
+        std::thread::sleep(Duration::from_millis(1100));
+    }
+    let before = world.snapshot_names();
+
+    world.crash();
+    sql(&world, "UPDATE snapshots SET created_at = '2090-01-01T00:00:00.000000000Z'");
+    world.start();
+    due(&mut world);
+    assert!(eventually(PATIENCE, || recorded(&world, "due_at > '2026'")));
+    std::thread::sleep(Duration::from_secs(1));
+    let now = world.snapshot_names();
+    assert!(now.iter().any(|name| !before.contains(name)), "the new one is there: {now:?}");
+
+    world.crash();
+    sql(&world, "UPDATE snapshot_schedules SET due_at = '2090-01-01T00:00:00.000000000Z'");
+    world.start();
+    assert!(eventually(PATIENCE, || recorded(&world, "due_at < '2089'")), "it is due in its turn");
+}
+
+/// What was brought here with a pool stays for a while after its time, and a word about it changes nothing.
+#[test]
+fn what_stays_beyond_its_time_is_not_deleted_for_another_change() {
+    require!(Part::Loop, Part::Sqlite3);
+    let mut world = World::new("schedule-beyond");
+    world.apply("data", SMALL).unwrap();
+    world.snapshot_as(&ROOT, "short", "data", "1h", false).unwrap();
+    world.crash();
+    sql(
+        &world,
+        "UPDATE snapshots SET created_at = '2020-01-01T00:00:00.000000000Z', expires_at = '2090-01-01T00:00:00.000000000Z'",
+    );
+    world.start();
+    let workspace = "public".parse().unwrap();
+    let mut manifest = world.snapshots()[0].manifest.clone();
+    manifest.tags = vec!["seen".to_owned()];
+    let request = orlop_engine::SnapshotRequest { workspace, manifest, pause_writers: false };
+    world.engine().apply_snapshot(&ROOT, &request).unwrap();
+    std::thread::sleep(Duration::from_secs(4));
+    assert_eq!(world.snapshot_names(), ["short"], "{:?}", world.events());
+}
