@@ -16,7 +16,7 @@ use orlop_sys::{
 use super::{access::Lingerer, place::Places};
 use crate::{
     backend::image::{Image, attach},
-    host::On,
+    host::{On, failure},
 };
 
 /// Every mount of a volume's device, by what it is to us.
@@ -55,7 +55,7 @@ pub(crate) fn devices(places: &Places, image: &Image) -> Result<Vec<DeviceNumber
     let on_base = match mount::mounted_at(&places.base(image.id)) {
         Ok(mounted) => mounted.map(|mounted| mounted.device),
         Err(error) if error.is_not_found() => None,
-        Err(error) => return Err(crate::host::failure(&error, &image.object)),
+        Err(error) => return Err(failure(&error, &image.object)),
     };
     Ok(of_image.into_iter().chain(on_base.filter(|device| Some(*device) != of_image)).collect())
 }
@@ -86,19 +86,26 @@ impl Snapshot {
     }
 
     /// What it shows of one volume, on whose base mount is that device.
+    ///
+    /// # Errors
+    /// Where nothing is on the base mount and the image can't be looked at: who has it can't be told then.
     pub(crate) fn view(
         &self,
         places: &Places,
         image: &Image,
         targets: &[PathBuf],
         base: Option<DeviceNumber>,
-    ) -> KernelView {
-        let identity = FileIdentity::of_path(image.path()).ok();
+    ) -> Result<KernelView> {
+        let identity = match FileIdentity::of_path(image.path()) {
+            Ok(identity) => Some(identity),
+            Err(error) if error.is_not_found() || base.is_some() => None,
+            Err(error) => return Err(failure(&error, &image.object)),
+        };
         let device = identity.and_then(|identity| self.devices.get(&identity)).copied();
         let others = base.filter(|base| Some(*base) != device);
         let mounts = device.iter().chain(&others).filter_map(|device| self.mounts.get(device));
         let mounts = mounts.flatten().cloned().collect();
-        classify(places.root(), image.id, device, targets, mounts)
+        Ok(classify(places.root(), image.id, device, targets, mounts))
     }
 }
 

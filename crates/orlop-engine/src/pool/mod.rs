@@ -181,6 +181,25 @@ pub(crate) fn description<T>(
     }
 }
 
+/// What is at that path in a pool; nothing where nothing is.
+///
+/// # Errors
+/// [`ErrorKind::Host`] where that can't be told: what is on a disk that fails is not nothing.
+pub(crate) fn look_at(path: &std::path::Path) -> Result<Option<std::fs::Metadata>> {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unreadable(path, "it can't be looked at", &error)),
+    }
+}
+
+fn unreadable(path: &std::path::Path, what: &str, error: &std::io::Error) -> Error {
+    let path = path.display().to_string();
+    Error::new(ErrorKind::Host, format!("{path}: {what}: {error}"))
+        .object(path)
+        .hint("see the kernel's log (dmesg) for errors of the disk")
+}
+
 /// Reads a file that is no longer than our descriptions are.
 pub(crate) fn read_short(path: &std::path::Path) -> std::io::Result<Vec<u8>> {
     use std::io::Read;

@@ -12,7 +12,7 @@ use orlop_model::{
 };
 use orlop_sys::durable;
 
-use super::{confirm, create, create::described, format, hold, medium, missing, view};
+use super::{confirm, create, create::described, format, hold, medium, missing, unreadable, view};
 use crate::{
     attachment::detach::{self, Released},
     authority,
@@ -216,12 +216,7 @@ pub(crate) fn entries(directory: &Path) -> Result<Vec<(PathBuf, String)>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         found => found.and_then(Iterator::collect::<std::io::Result<Vec<_>>>),
     };
-    let entries = entries.map_err(|error| {
-        let directory = directory.display().to_string();
-        Error::new(ErrorKind::Host, format!("{directory}: what is in it can't be read: {error}"))
-            .object(directory)
-            .hint("see the kernel's log (dmesg) for errors of the disk")
-    })?;
+    let entries = entries.map_err(|error| unreadable(directory, "what is in it can't be read", &error))?;
     let named = |entry: std::fs::DirEntry| (entry.path(), entry.file_name().to_string_lossy().into_owned());
     Ok(entries.into_iter().map(named).collect())
 }

@@ -93,7 +93,7 @@ fn reconcile(
         Err(error) if error.is_not_found() => None,
         Err(error) => return Err(failure(&error, &image.object)),
     };
-    let view = kernel.view(&core.places, &image, &targets, mounted);
+    let view = kernel.view(&core.places, &image, &targets, mounted)?;
     if mounted.is_some() && mounted != view.device {
         // Says what is wrong with it; those who use it go on with what they have.
         state::settle(core, row, &image, image_attach::staged(&image, &base))?;

@@ -1,6 +1,8 @@
 //! What lies beside the data follows the records: after an import, and once where an older build wrote
 //! less than this one does.
 
+use std::path::Path;
+
 use orlop_model::{
     PoolId, Result,
     resource::{SnapshotState, VolumeState},
@@ -55,7 +57,7 @@ fn of_volumes(core: &Core, pool: PoolId, paths: &PoolPaths) -> Result<bool> {
             all = false;
             continue;
         }
-        if row.placement.pool != pool || !paths.volume(id).is_dir() {
+        if row.placement.pool != pool || !lies_there(&paths.volume(id))? {
             continue;
         }
         let wanted = describe::file(core, &row)?;
@@ -82,7 +84,7 @@ fn of_snapshots(core: &Core, pool: PoolId, paths: &PoolPaths) -> Result<bool> {
                 continue;
             }
         }
-        if !paths.snapshot(id).is_dir() {
+        if !lies_there(&paths.snapshot(id))? {
             continue;
         }
         let wanted = snapshot::describe::file(core, &row)?;
@@ -91,4 +93,8 @@ fn of_snapshots(core: &Core, pool: PoolId, paths: &PoolPaths) -> Result<bool> {
         }
     }
     Ok(all)
+}
+
+fn lies_there(directory: &Path) -> Result<bool> {
+    Ok(pool::look_at(directory)?.is_some_and(|found| found.is_dir()))
 }

@@ -20,13 +20,22 @@ const NAMED: usize = 20;
 /// Compares the directories of all pools with the records. Opens no image.
 pub(crate) fn account(core: &Core, recovery: &mut Recovery) -> Result<()> {
     for row in core.store.read(pools::all)? {
-        let lies_there = pool::confirm(core, row.id, &row.name)
-            .and_then(|paths| Ok((entries(&paths.volumes())?, entries(&paths.snapshots())?)));
-        let (in_volumes, in_snapshots) = match lies_there {
-            Ok(found) => found,
+        let paths = match pool::confirm(core, row.id, &row.name) {
+            Ok(paths) => paths,
             Err(error) => {
                 tracing::error!(pool = %row.name, %error, "a pool is not there");
                 note(core, event("PoolMissing", error.to_string()).in_pool(&row.name).error());
+                continue;
+            }
+        };
+        let lies_there =
+            entries(&paths.volumes()).and_then(|found| Ok((found, entries(&paths.snapshots())?)));
+        let (in_volumes, in_snapshots) = match lies_there {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::error!(pool = %row.name, %error, "a pool can't be read");
+                let message = format!("pool {} is there, and can't be read: {error}", row.name);
+                note(core, event("PoolUnreadable", message).in_pool(&row.name).error());
                 continue;
             }
         };

@@ -227,7 +227,7 @@ fn attempt(
     row.reason = None;
     row.released_at = Some(Core::now());
     row.updated_at = Core::now();
-    if image.directory.is_dir() {
+    if pool::look_at(&image.directory)?.is_some_and(|found| found.is_dir()) {
         describe::write_ahead(core, &paths, &row)?;
     }
     fault::point(Point::DeleteDescribed)?;

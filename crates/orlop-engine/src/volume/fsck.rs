@@ -178,7 +178,7 @@ fn effect(
 pub(crate) fn settle(core: &Core, row: &VolumeRow, operation: OperationId) -> Result<bool> {
     let paths = pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
     let path = paths.replacement(row.id);
-    let unfinished = path.exists();
+    let unfinished = pool::look_at(&path)?.is_some();
     if unfinished {
         // It was being tried out.
         let image = core.image(row)?;

@@ -10,3 +10,4 @@ mod holders;
 mod host;
 mod nodes;
 mod restart;
+mod unreadable;
