@@ -78,9 +78,14 @@ impl Blanks {
         state.ready.entry(kind).or_default().push(name);
     }
 
-    /// Whether those of a pool are still to be read; from now on they are not.
-    fn begin(&self, pool: PoolId) -> bool {
-        self.state().read.insert(pool)
+    /// Whether those of a pool were read.
+    fn is_read(&self, pool: PoolId) -> bool {
+        self.state().read.contains(&pool)
+    }
+
+    /// Those of a pool are not read again.
+    fn begin(&self, pool: PoolId) {
+        self.state().read.insert(pool);
     }
 
     /// A blank that was taken and not used.
@@ -143,11 +148,14 @@ impl State {
     }
 }
 
-/// Reads which blanks there are, at start, in the pools that are there.
+/// Reads which blanks there are, at start, in the pools that are there. A pool whose blanks can't be read
+/// is told of: it has none until they can be.
 pub(crate) fn load(core: &Core) -> Result<()> {
     for row in core.store.read(pools::all)? {
-        if let Ok(paths) = pool::confirm(core, row.id, &row.name) {
-            load_of(core, &row, &paths)?;
+        if let Ok(paths) = pool::confirm(core, row.id, &row.name)
+            && let Err(error) = load_of(core, &row, &paths)
+        {
+            pool::tell_unreadable(core, &row, &error);
         }
     }
     Ok(())
@@ -156,18 +164,20 @@ pub(crate) fn load(core: &Core) -> Result<()> {
 /// Those of one pool, where that was not done yet: it was missing until now. What a crash left half-made
 /// is removed: it is ours by its place and its name, and was never anybody's. The caller holds the
 /// pool's lock, or nothing else runs yet.
+///
+/// # Errors
+/// [`orlop_model::ErrorKind::Host`] where they can't be read: whoever asks again reads them then.
 pub(crate) fn load_of(core: &Core, row: &PoolRow, paths: &PoolPaths) -> Result<()> {
-    if !core.blanks.begin(row.id) {
+    if core.blanks.is_read(row.id) {
         return Ok(());
     }
-    let entries = std::fs::read_dir(paths.blanks()).into_iter().flatten().flatten();
-    for entry in entries {
+    let found = entries(&paths.blanks())?;
+    core.blanks.begin(row.id);
+    for (path, name) in found {
         // Nothing else is ever made there.
-        if !entry.file_type().is_ok_and(|found| found.is_file()) {
+        if !pool::look_at(&path)?.is_some_and(|found| found.is_file()) {
             continue;
         }
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
         match name.parse::<BlankName>() {
             Ok(blank) if core.config.blanks > 0 && blank.rule == image_format::RULE => {
                 let kind = Kind { pool: row.id, filesystem: blank.filesystem, size: blank.size };
@@ -176,7 +186,7 @@ pub(crate) fn load_of(core: &Core, row: &PoolRow, paths: &PoolPaths) -> Result<(
             Ok(blank) => remove(paths, &blank),
             Err(_) if name.strip_suffix(UNFINISHED).is_some_and(|name| name.parse::<BlankName>().is_ok()) => {
                 let object = format!("pool {}", row.name);
-                durable::remove_file(&entry.path()).on(&object)?;
+                durable::remove_file(&path).on(&object)?;
             }
             Err(_) => {}
         }

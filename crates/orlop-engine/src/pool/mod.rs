@@ -29,6 +29,7 @@ use orlop_sys::capability::{self, Capabilities};
 
 use crate::{
     core::Core,
+    events::{event, note},
     format::{LONGEST, PoolFile, PoolPaths},
     store::{PoolRow, pools},
 };
@@ -191,6 +192,13 @@ pub(crate) fn look_at(path: &std::path::Path) -> Result<Option<std::fs::Metadata
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(unreadable(path, "it can't be looked at", &error)),
     }
+}
+
+/// Tells of a pool that is there, and of which something can't be read.
+pub(crate) fn tell_unreadable(core: &Core, row: &PoolRow, error: &Error) {
+    tracing::error!(pool = %row.name, %error, "a pool can't be read");
+    let message = format!("pool {} is there, and can't be read: {error}", row.name);
+    note(core, event("PoolUnreadable", message).in_pool(&row.name).error());
 }
 
 fn unreadable(path: &std::path::Path, what: &str, error: &std::io::Error) -> Error {

@@ -33,9 +33,7 @@ pub(crate) fn account(core: &Core, recovery: &mut Recovery) -> Result<()> {
         let (in_volumes, in_snapshots) = match lies_there {
             Ok(found) => found,
             Err(error) => {
-                tracing::error!(pool = %row.name, %error, "a pool can't be read");
-                let message = format!("pool {} is there, and can't be read: {error}", row.name);
-                note(core, event("PoolUnreadable", message).in_pool(&row.name).error());
+                pool::tell_unreadable(core, &row, &error);
                 continue;
             }
         };

@@ -12,7 +12,8 @@ use crate::{
     format::PoolPaths,
     host::On,
     locks::{Deadline, Lock},
-    pool, reconcile,
+    pool::{self, remove::entries},
+    reconcile,
     request::{Caller, SnapshotKey},
     store::{Intent, SnapshotRow, events, operations, snapshots},
 };
@@ -138,14 +139,16 @@ pub(crate) fn finish(
 
 /// Removes its files: the description first, so that what a crash leaves is not taken for whole. Only
 /// what we put there is removed; anything else keeps the directory.
+///
+/// # Errors
+/// [`ErrorKind::Host`] where what is there can't be told: nothing was removed then.
 pub(crate) fn remove(paths: &PoolPaths, row: &SnapshotRow) -> Result<()> {
     let (object, directory) = (object(row), paths.snapshot(row.id));
+    let found = entries(&directory)?;
     durable::remove_file(&paths.snapshot_record(row.id)).on(&object)?;
-    for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
+    for (path, name) in found {
         if name.starts_with(".snapshot.json.") && name.ends_with(".new") {
-            durable::remove_file(&entry.path()).on(&object)?;
+            durable::remove_file(&path).on(&object)?;
         }
     }
     fault::point(Point::SnapshotDeleteDescribed)?;
