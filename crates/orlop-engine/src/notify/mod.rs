@@ -65,7 +65,10 @@ pub(crate) fn begin(core: &Arc<Core>) -> Result<()> {
 pub(crate) fn tell(core: &Core, notify: &Notify) {
     let key = key(notify);
     let position = match core.store.read(|r| notifications::position(r, &key)) {
-        Ok(position) => position.unwrap_or_else(|| core.store.newest_event()),
+        Ok(position) => {
+            let newest = core.store.newest_event();
+            position.map_or(newest, |position| position.min(newest))
+        }
         Err(error) => {
             tracing::error!(kind = notify.to.kind(), %error, "nobody is told of events");
             return;
@@ -100,13 +103,16 @@ impl Teller<'_> {
             ..EventQuery::default()
         };
         let events = match self.core.store.read(|r| events::select(r, &query)) {
-            Ok(events) => events,
             Err(error) if error.kind == ErrorKind::Expired => {
                 tracing::warn!(kind = self.notify.to.kind(), %error, "events went by untold");
                 self.core.tally.notified(self.notify.to.kind(), "expired");
-                self.position = self.core.store.read(events::complete_after).unwrap_or(newest);
-                return true;
+                // Somebody may have had his own pushed out: what others caused before those is there, and told.
+                self.core.store.read(|r| events::kept(r, &query))
             }
+            read => read,
+        };
+        let events = match events {
+            Ok(events) => events,
             Err(error) => {
                 tracing::warn!(kind = self.notify.to.kind(), %error, "events can't be read");
                 return self.core.signal.sleep_until(FIRST_PAUSE, || false);

@@ -103,7 +103,7 @@ pub(super) fn newest(r: &Reader<'_>) -> Result<u64> {
 }
 
 /// Up to which sequence something may be missing: all events after it are kept.
-pub fn complete_after(r: &Reader<'_>) -> Result<u64> {
+fn complete_after(r: &Reader<'_>) -> Result<u64> {
     if let Some(last) = meta::get(r, PRUNED)?.and_then(|last| last.parse().ok()) {
         return Ok(last);
     }
@@ -120,12 +120,19 @@ fn oldest(r: &Reader<'_>) -> Result<Option<u64>> {
 /// without one the newest. [`ErrorKind::Expired`] where some of those right after the position are
 /// no longer kept, or it is no position of this stream.
 pub fn select(r: &Reader<'_>, query: &EventQuery) -> Result<Vec<Event>> {
+    if let Some(after) = query.after {
+        check_kept(r, after)?;
+    }
+    kept(r, query)
+}
+
+/// The same, without those that are no longer kept.
+pub fn kept(r: &Reader<'_>, query: &EventQuery) -> Result<Vec<Event>> {
     let limit = if query.limit == 0 { LONGEST } else { query.limit.min(LONGEST) };
     // Only fixed fragments become SQL; what was asked for becomes values.
     let mut terms = vec!["TRUE"];
     let mut values: Vec<Box<dyn ToSql + '_>> = Vec::new();
     if let Some(after) = query.after {
-        check_kept(r, after)?;
         terms.push("sequence > ?");
         values.push(Box::new(after));
     }

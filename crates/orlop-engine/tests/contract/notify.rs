@@ -2,7 +2,9 @@
 
 use std::{net::TcpListener, time::Duration};
 
+use orlop_engine::Caller;
 use orlop_model::{
+    ErrorKind,
     notify::{Notify, NotifyTo},
     resource::{Event, Severity},
 };
@@ -103,4 +105,33 @@ fn a_command_gets_the_event_on_its_standard_input() {
     let event: Event = serde_json::from_str(text().lines().next().unwrap()).unwrap();
     assert_eq!((event.reason.as_str(), event.severity), ("Error", Severity::Error));
     assert_eq!(event.volume.unwrap().as_str(), "data");
+}
+
+/// Who floods the log pushes out his own events, and those of nobody else: also not from who is told late.
+#[test]
+fn what_is_kept_is_told_however_much_another_user_did_meanwhile() {
+    require!(Part::Loop);
+    let receiver = Receiver::new(&[503, 503]);
+    let world = World::with("flood", |config| {
+        config.events_kept = 100;
+        config.notify = vec![told(NotifyTo::Webhook(receiver.url()), Severity::Warning)];
+    });
+    world.make("data", "ReadWriteOnce", "temp");
+    world.attach("data", "holder").unwrap();
+    // The first is told of in vain, and then told again after some seconds.
+    for scope in ["first", "second"] {
+        fails(world.attach("data", scope), ErrorKind::AccessRefused);
+    }
+    let stranger = Caller { uid: 4242, ..ROOT };
+    for _ in 0..1500 {
+        fails(world.engine().delete(&stranger, &key("data"), false), ErrorKind::PermissionDenied);
+    }
+    let is_second = |message: &str| message.contains("mount second refused");
+    assert!(world.events().iter().any(|event| is_second(&event.message)), "it is kept");
+    let heard = || {
+        let heard = receiver.heard();
+        heard.iter().any(|(status, told)| *status == 204 && is_second(told["message"].as_str().unwrap()))
+    };
+    assert!(eventually(SOON, heard), "{:?}", receiver.reasons());
+    world.detach("data", "holder").unwrap();
 }
