@@ -30,6 +30,7 @@ pub(crate) fn delete(
     core.authorise(caller, &row)?;
     let _held = core.locks.take(Lock::Volume(row.id), deadline)?;
     let row = core.again(row.id)?;
+    still_called(which, &row)?;
     protected(&row)?;
     match row.state {
         VolumeState::Active | VolumeState::Error => {}
@@ -53,6 +54,22 @@ pub(crate) fn delete(
         }
     }
     begin(core, caller, row, force)
+}
+
+/// Refuses one that has another name by now: by the name that it had, another was meant, or none.
+fn still_called(which: &VolumeRef, row: &VolumeRow) -> Result<()> {
+    match which {
+        VolumeRef::Key(key) if row.key() != *key => {
+            let title = format!("{}/{}", key.workspace, key.name);
+            Err(Error::new(
+                ErrorKind::NotFound,
+                format!("there is no volume {title}: it was renamed to {} meanwhile", row.title()),
+            )
+            .object(format!("volume {title}"))
+            .hint("nothing was deleted; delete it by the name that it has now"))
+        }
+        VolumeRef::Key(_) | VolumeRef::Id(_) => Ok(()),
+    }
 }
 
 /// Refuses what its manifest protects. What is marked as deleting goes on: it was not protected then.

@@ -11,6 +11,7 @@ mod harness;
 mod killed;
 mod leftovers;
 mod lifecycle;
+mod meanwhile;
 mod nodes;
 mod patience;
 mod pools;
