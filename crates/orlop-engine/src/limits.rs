@@ -1,11 +1,11 @@
-//! What a workspace may hold: its limits against what it holds, released data counted. Asked in the
-//! write that adds to it, so that two of them can't both take the last room.
+//! What a workspace may hold: its limits against what it holds and what is coming, released data counted.
+//! Asked in the write that adds to it, so that two of them can't both take the last room.
 
 use orlop_model::{Error, ErrorKind, Result, Size, WorkspaceName};
 
 use crate::{
     admission::human,
-    store::{ContentRow, Held, Reader, workspaces},
+    store::{ContentRow, Held, Intent, Reader, incoming, operations, volumes, workspaces},
 };
 
 /// What a write adds to a workspace.
@@ -26,8 +26,57 @@ pub(crate) fn admit(r: &Reader<'_>, name: &WorkspaceName, more: More) -> Result<
     if row.size_limit.is_none() && row.volume_limit.is_none() {
         return Ok(());
     }
-    let content = workspaces::content(r, Some(name))?.remove(name).unwrap_or_default();
+    let mut content = workspaces::content(r, Some(name))?.remove(name).unwrap_or_default();
+    content.live.bytes = content.live.bytes.saturating_add(coming(r, name)?);
     check(name, row.size_limit, row.volume_limit, content, more)
+}
+
+/// What volumes are about to have beyond what is recorded of them, in bytes: what is copied has its new size
+/// only in the end.
+fn coming(r: &Reader<'_>, name: &WorkspaceName) -> Result<u64> {
+    let mut bytes = 0_u64;
+    for operation in operations::unfinished(r)? {
+        let grows = match &operation.intent {
+            Intent::Resize { to, .. } => Grows::To(Some(*to)),
+            Intent::Migrate { .. } => Grows::To(None),
+            Intent::Restore { .. } => Grows::By,
+            Intent::Create { .. }
+            | Intent::Configure
+            | Intent::Attach { .. }
+            | Intent::Detach { .. }
+            | Intent::Delete { .. }
+            | Intent::Undelete
+            | Intent::Wipe { .. }
+            | Intent::Repair
+            | Intent::Snapshot { .. }
+            | Intent::DeleteSnapshot { .. }
+            | Intent::SnapshotGroup { .. }
+            | Intent::DeleteSnapshotGroup { .. }
+            | Intent::CreatePool { .. }
+            | Intent::RemovePool { .. }
+            | Intent::ImportPool { .. }
+            | Intent::GrowPool { .. }
+            | Intent::ExportPool { .. } => continue,
+        };
+        let Some(id) = operation.volume else { continue };
+        let of_it = volumes::by_id(r, id)?.zip(incoming::of_volume(r, id)?);
+        let Some((row, incoming)) = of_it.filter(|(row, _)| row.workspace == *name) else { continue };
+        let reserved = incoming.reserved.bytes();
+        let more = match grows {
+            Grows::To(to) => to.unwrap_or(reserved).saturating_sub(row.placement.size.bytes()),
+            Grows::By => reserved,
+        };
+        bytes = bytes.saturating_add(more);
+    }
+    Ok(bytes)
+}
+
+/// What is known of the size that is coming.
+enum Grows {
+    /// It is so many bytes, or what is reserved for it.
+    To(Option<u64>),
+    /// It is what is reserved beyond the size that is there.
+    By,
 }
 
 fn check(

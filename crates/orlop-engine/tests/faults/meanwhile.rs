@@ -5,7 +5,7 @@ use std::{process::Command, time::Duration};
 
 use orlop_engine::*;
 use orlop_model::{
-    ErrorKind,
+    ErrorKind, Size,
     resource::{Snapshot, SnapshotState, VolumeState},
 };
 use orlop_testkit::{Part, command::eventually, require};
@@ -197,4 +197,60 @@ fn a_volume_that_was_renamed_meanwhile_is_not_deleted_by_its_old_name() {
         }
     }
     panic!("the rename was never the first: this shows nothing");
+}
+
+/// What is copied has its new size only in the end, and counts from the beginning.
+#[test]
+fn a_workspace_holds_what_its_volumes_are_about_to_have() {
+    require!(Part::Loop);
+    let world = World::new("limits-coming");
+    let public = "public".parse().unwrap();
+    let size_limit = Some(Some(Size::from_bytes(80 * MIB)));
+    let limit = WorkspaceRequest { size_limit, ..WorkspaceRequest::default() };
+    world.engine().put_workspace(&ROOT, &public, &limit).unwrap();
+    let place = PoolPlace::Directory(world.join("other"));
+    let other = PoolRequest { name: "other".parse().unwrap(), place, capacity: None, overcommit: None };
+    world.engine().create_pool(&ROOT, &other).unwrap();
+    for name in ["one", "two"] {
+        world.make(name, "ReadWriteMany", "temp");
+    }
+    let migrate = |name: &str, pool: Option<&str>| {
+        let (pool, size) = (pool.map(|pool| pool.parse().unwrap()), Some(Size::from_bytes(48 * MIB)));
+        world.engine().migrate(&ROOT, &key(name), &MigrateRequest { pool, size })
+    };
+    for (pool, fault) in [(None, "replace.made=sleep:1500"), (Some("other"), "migrate.copied=sleep:1500")] {
+        std::thread::scope(|scope| {
+            let slow = scope.spawn(|| {
+                let _fault = fault::inject(fault);
+                migrate("one", pool).map(drop)
+            });
+            assert!(eventually(PATIENCE, || !world.engine().operations(&ROOT).is_empty()));
+            fails(migrate("two", None), ErrorKind::WorkspaceFull);
+            let more = "size: 49Mi, accessMode: ReadWriteMany, type: temp";
+            fails(world.apply("more", more), ErrorKind::WorkspaceFull);
+            assert!(!slow.is_finished(), "or this shows nothing");
+            slow.join().unwrap().unwrap();
+        });
+        let held = world.engine().workspace(&ROOT, &public).unwrap();
+        assert_eq!(held.size.bytes(), 64 * MIB);
+        world.destroy("one");
+        world.make("one", "ReadWriteMany", "temp");
+    }
+    // What was there before is smaller than the snapshot that it is put back to.
+    world.destroy("two");
+    world.apply("one", "size: 40Mi, accessMode: ReadWriteMany, type: temp").unwrap();
+    world.snapshot("large", "one").unwrap();
+    world.apply("one", "size: 16Mi, accessMode: ReadWriteMany, type: temp").unwrap();
+    std::thread::scope(|scope| {
+        let slow = scope.spawn(|| {
+            let _fault = fault::inject("restore.copied=sleep:1500");
+            world.restore("large").map(drop)
+        });
+        assert!(eventually(PATIENCE, || !world.engine().operations(&ROOT).is_empty()));
+        let more = "size: 40Mi, accessMode: ReadWriteMany, type: temp";
+        fails(world.apply("more", more), ErrorKind::WorkspaceFull);
+        assert!(!slow.is_finished(), "or this shows nothing");
+        slow.join().unwrap().unwrap();
+    });
+    assert_eq!(world.volume("one").manifest.volume.size.bytes(), 40 * MIB);
 }
