@@ -4,7 +4,7 @@
 //! `faults` that is nothing at all. With it, the environment variable `ORLOP_FAULT` (for a process
 //! that is to die) or [`inject`] (for the current thread of a test) say what happens where:
 //! `create.formatted=abort`, `=eio`, `=enospc`, `=sleep:MILLISECONDS`, each with `@N` for the N-th
-//! passage only.
+//! passage only. [`meanwhile`] does something else there, in the same thread.
 
 macro_rules! points {
     ($($(#[$doc:meta])* $point:ident = $word:literal,)*) => {
@@ -278,7 +278,7 @@ pub(crate) fn point(_: Point) -> orlop_model::Result<()> {
 #[cfg(feature = "faults")]
 pub(crate) use injected::point;
 #[cfg(feature = "faults")]
-pub use injected::{Injection, inject, passed};
+pub use injected::{Injection, inject, meanwhile, passed};
 
 #[cfg(feature = "faults")]
 mod injected {
@@ -305,7 +305,10 @@ mod injected {
         passed: u64,
     }
 
+    type Deed = (Point, Box<dyn FnOnce()>);
+
     thread_local! {
+        static DEEDS: RefCell<Vec<Deed>> = const { RefCell::new(Vec::new()) };
         static HERE: RefCell<Vec<Fault>> = const { RefCell::new(Vec::new()) };
         static PASSED: RefCell<HashMap<Point, u64>> = RefCell::new(HashMap::new());
     }
@@ -332,6 +335,11 @@ mod injected {
         Injection(())
     }
 
+    /// Does something when the current thread next passes a point, in that thread.
+    pub fn meanwhile(point: Point, deed: impl FnOnce() + 'static) {
+        DEEDS.with_borrow_mut(|deeds| deeds.push((point, Box::new(deed))));
+    }
+
     /// How often the current thread passed a point.
     pub fn passed(point: Point) -> u64 {
         PASSED.with_borrow(|passed| passed.get(&point).copied().unwrap_or(0))
@@ -339,6 +347,9 @@ mod injected {
 
     pub(crate) fn point(point: Point) -> Result<()> {
         PASSED.with_borrow_mut(|passed| *passed.entry(point).or_default() += 1);
+        let due: Vec<Deed> =
+            DEEDS.with_borrow_mut(|deeds| deeds.extract_if(.., |(at, _)| *at == point).collect());
+        due.into_iter().for_each(|(_, deed)| deed());
         std::thread::sleep(HERE.with_borrow_mut(|here| pass(here, point))?);
         static PROCESS: OnceLock<Mutex<Vec<Fault>>> = OnceLock::new();
         let process = PROCESS.get_or_init(|| {

@@ -75,6 +75,9 @@ fn judge(error: &SysError) -> (ErrorKind, Option<Cow<'static, str>>) {
             | TargetRefusal::NotAFile
             | TargetRefusal::Moved => (ErrorKind::InvalidArgument, Some("name one that is there and stays")),
         },
+        SysError::StillFrozen { .. } => {
+            (ErrorKind::Host, Some("it is tried again until it succeeds; by hand: fsfreeze --unfreeze"))
+        }
         SysError::WrongDevice { .. } | SysError::DeviceRecycled { .. } => {
             (ErrorKind::Host, Some("something else was mounted or attached there meanwhile; try again"))
         }

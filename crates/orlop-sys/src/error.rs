@@ -91,6 +91,14 @@ pub enum SysError {
         /// Why not.
         reason: TargetRefusal,
     },
+    /// The kernel refused to thaw it: whoever writes to it waits.
+    #[error("the filesystem on {} is still frozen: could not thaw it: {}", path.display(), std::io::Error::from(*errno))]
+    StillFrozen {
+        /// The mount point.
+        path: PathBuf,
+        /// The kernel's error number.
+        errno: Errno,
+    },
     /// What is there isn't what was expected there.
     #[error("{} is on device {found}, not on {expected}", path.display())]
     WrongDevice {
@@ -221,7 +229,7 @@ impl SysError {
     /// The kernel's error number, where a system call failed.
     pub fn errno(&self) -> Option<Errno> {
         match self {
-            Self::Call { errno, .. } => Some(*errno),
+            Self::Call { errno, .. } | Self::StillFrozen { errno, .. } => Some(*errno),
             Self::NotFound { .. } => Some(Errno::NOENT),
             Self::Busy { .. } | Self::ForeignLoop { .. } => Some(Errno::BUSY),
             Self::ProgramFailed { .. }

@@ -63,7 +63,7 @@ struct Watchdog {
 /// device when this returns.
 ///
 /// # Errors
-/// [`SysError::Busy`] where somebody froze it already.
+/// [`SysError::Busy`] where somebody froze it already; [`SysError::StillFrozen`] as [`Frozen::thaw`].
 pub fn freeze(root: &Path, bound: Duration) -> Result<Frozen> {
     freeze_all(&[root], bound)
 }
@@ -72,7 +72,7 @@ pub fn freeze(root: &Path, bound: Duration) -> Result<Frozen> {
 /// are frozen. They are frozen side by side, for the writers of the first wait until the last one is.
 ///
 /// # Errors
-/// As [`freeze`]; none of them is frozen by us then.
+/// As [`freeze`]; none of them is frozen by us then, unless the kernel refused to thaw it.
 pub fn freeze_all(roots: &[&Path], bound: Duration) -> Result<Frozen> {
     let open = |(number, path): (u32, &&Path)| {
         Ok(Root { path: path.to_path_buf(), directory: open_root(path)?, number })
@@ -97,8 +97,13 @@ pub fn freeze_all(roots: &[&Path], bound: Duration) -> Result<Frozen> {
         return Ok(Frozen { roots, watchdog: Some(watchdog), since });
     };
     let ours = roots.iter().zip(&requested).filter(|(_, done)| done.is_ok());
-    let thawed: Vec<_> = ours.map(|(root, _)| request_thaw(&root.directory)).collect();
-    watchdog.end(failure(&thawed).is_none());
+    let ours: Vec<_> = ours.map(|(root, _)| root).collect();
+    let thawed: Vec<_> = ours.iter().map(|root| request_thaw(&root.directory)).collect();
+    let failed = failure(&thawed);
+    watchdog.end(failed.is_none());
+    if let Some((root, errno)) = failed.and_then(|(at, errno)| Some((ours.get(at)?, errno))) {
+        return Err(SysError::StillFrozen { path: root.path.clone(), errno });
+    }
     let path = roots.into_iter().nth(at).map(|root| root.path).unwrap_or_default();
     Err(match errno {
         Errno::BUSY => {
@@ -149,14 +154,15 @@ impl Frozen {
     ///
     /// # Errors
     /// [`SysError::Invalid`] where somebody thawed one of them before: what was copied meanwhile is of
-    /// no one moment.
+    /// no one moment. [`SysError::StillFrozen`] where the kernel refused, and only the watchdog may have
+    /// succeeded: [`thaw`] tells.
     pub fn thaw(mut self) -> Result<Duration> {
         let thawed = on_each(&self.roots, |root| request_thaw(&root.directory));
         let frozen_for = self.since.elapsed();
         let failed = failure(&thawed);
         let by_watchdog = self.watchdog.take().is_some_and(|watchdog| watchdog.end(failed.is_none()));
         if let Some((root, errno)) = failed.and_then(|(at, errno)| Some((self.roots.get(at)?, errno))) {
-            return Err(SysError::on("thaw the filesystem on", &root.path, errno));
+            return Err(SysError::StillFrozen { path: root.path.clone(), errno });
         }
         let spoilt = self.roots.iter().zip(thawed).find(|(_, thawed)| by_watchdog || thawed.is_err());
         match spoilt {
@@ -460,7 +466,7 @@ mod tests {
                 set_capabilities(None, CapabilitySets { effective: less, ..have }).unwrap();
                 if told {
                     let error = frozen.thaw().unwrap_err();
-                    assert_eq!(error.errno(), Some(Errno::PERM), "{error}");
+                    assert!(matches!(error, SysError::StillFrozen { errno: Errno::PERM, .. }), "{error}");
                 } else {
                     drop(frozen);
                 }

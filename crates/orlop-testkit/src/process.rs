@@ -55,12 +55,22 @@ pub fn kill9(pid: i32) {
 /// Does it as a thread that may not administrate the machine: it can't mount, nor thaw. The threads that it
 /// starts stay so.
 pub fn unprivileged<T>(work: impl FnOnce() -> T) -> T {
-    let before = capabilities(None).unwrap_or_else(|e| panic!("cannot read capabilities: {e}"));
-    let set = |sets| set_capabilities(None, sets).unwrap_or_else(|e| panic!("cannot set capabilities: {e}"));
-    set(CapabilitySets { effective: before.effective - CapabilitySet::SYS_ADMIN, ..before });
+    let before = without_administration();
     let done = work();
     set(before);
     done
+}
+
+/// From here on the thread may not administrate the machine, nor may the threads that it starts.
+/// What it might before is returned.
+pub fn without_administration() -> CapabilitySets {
+    let before = capabilities(None).unwrap_or_else(|e| panic!("cannot read capabilities: {e}"));
+    set(CapabilitySets { effective: before.effective - CapabilitySet::SYS_ADMIN, ..before });
+    before
+}
+
+fn set(sets: CapabilitySets) {
+    set_capabilities(None, sets).unwrap_or_else(|e| panic!("cannot set capabilities: {e}"));
 }
 
 fn parse_status(status: &str) -> Option<Process> {

@@ -1,24 +1,28 @@
-//! Filesystems that everything left frozen when it ended: whoever writes to them waits for ever. They are
-//! thawed first of all at start; the journal alone knows of them, so an entry stays in it for as long as
-//! the kernel refuses.
+//! Filesystems that are frozen for a copy, and those that everything left frozen when it ended: whoever
+//! writes to them waits for ever. They are thawed first of all at start; the journal alone knows of them, so
+//! an entry stays in it for as long as the kernel refuses.
 
 use std::{
     collections::BTreeSet,
+    path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use orlop_model::{OperationId, Result};
+use orlop_sys::{SysError, freeze};
 
 use super::operations::row_of;
 use crate::{
     core::Core,
     events::{event, note},
+    host::failure,
     snapshot,
     store::{Intent, OperationRow, snapshots},
 };
 
-/// The operations of an earlier run whose filesystems could not be thawed at start. Those of this run
-/// thaw their own, or their watchdog does.
+/// The operations whose filesystems could not be thawed: of an earlier run at start, and of this run when
+/// their copy was made.
 #[derive(Debug, Default)]
 pub(crate) struct Frozen {
     left: Mutex<BTreeSet<OperationId>>,
@@ -29,15 +33,43 @@ impl Frozen {
         self.left().insert(operation);
     }
 
+    /// Whether it may have left something frozen: then it is not taken back, as its entry would go.
+    pub(crate) fn keeps(&self, operation: OperationId) -> bool {
+        self.left().contains(&operation)
+    }
+
     fn left(&self) -> MutexGuard<'_, BTreeSet<OperationId>> {
         self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Thaws what could not be thawed at start. Until that is done, the operation is not settled.
+/// Does `work` while the filesystems on `roots` are frozen, for at most `bound`, and says for how long their
+/// writers were paused. What can't be thawed again is left with the operation, to be thawed before that is
+/// settled: see [`Frozen::keeps`].
+pub(crate) fn while_frozen<T>(
+    core: &Core,
+    operation: OperationId,
+    roots: &[&Path],
+    bound: Duration,
+    object: &str,
+    work: impl FnOnce() -> Result<T>,
+) -> Result<(T, Duration)> {
+    let failed = |error: SysError| {
+        if matches!(error, SysError::StillFrozen { .. }) {
+            core.frozen.keep(operation);
+            core.signal.wake();
+        }
+        failure(&error, object)
+    };
+    let frozen = freeze::freeze_all(roots, bound).map_err(failed)?;
+    let done = work();
+    let paused = frozen.thaw().map_err(failed);
+    Ok((done?, paused?))
+}
+
+/// Thaws what could not be thawed before. Until that is done, the operation is not settled.
 pub(super) fn thaw_left(core: &Core, operation: &OperationRow) -> Result<()> {
-    let left = core.frozen.left().contains(&operation.id);
-    if left {
+    if core.frozen.keeps(operation.id) {
         thaw(core, operation)?;
         core.frozen.left().remove(&operation.id);
     }

@@ -35,7 +35,8 @@ use crate::{
     format::{Placement, PoolPaths},
     host::{On, failure},
     locks::{Deadline, Lock},
-    pool, reconcile,
+    pool,
+    reconcile::{self, frozen},
     request::{Applied, Caller, SnapshotKey, SnapshotRequest, VolumeKey, VolumeRef},
     running::Meter,
     store::{
@@ -303,7 +304,9 @@ fn perform(
         complete(core, caller, &paths, row.clone(), operation, Made::Here { paused, before })
     });
     done.inspect_err(|_| {
-        if let Err(left) = undo(core, &row, operation) {
+        if !core.frozen.keeps(operation)
+            && let Err(left) = undo(core, &row, operation)
+        {
             tracing::warn!(snapshot = row.title(), %left, "an unfinished snapshot is taken back later");
         }
     })
@@ -329,11 +332,13 @@ fn effect(
     let meter = (!how.shared).then(|| core.running.begin(operation, "snapshot", &object, caller));
     let paused = if how.frozen {
         let bound = if how.shared { copy::SHARED_WITHIN } else { copy::copied_within(how.allocated) };
-        let frozen = freeze::freeze(&core.places.base(volume.id), bound).on(&object)?;
-        fault::point(Point::SnapshotFrozen)?;
-        write(&copy, meter.as_ref())?;
-        fault::point(Point::SnapshotCopied)?;
-        Some(frozen.thaw().on(&object)?)
+        let base = core.places.base(volume.id);
+        let ((), paused) = frozen::while_frozen(core, operation, &[&base], bound, &object, || {
+            fault::point(Point::SnapshotFrozen)?;
+            write(&copy, meter.as_ref())?;
+            fault::point(Point::SnapshotCopied)
+        })?;
+        Some(paused)
     } else {
         if how.written {
             // Sharing the blocks is of one moment: what is written meanwhile waits for it.

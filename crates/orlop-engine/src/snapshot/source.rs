@@ -28,7 +28,8 @@ use crate::{
     format::{ImagePlacement, Origin, Placement},
     host::On,
     locks::{Deadline, Held, Lock},
-    pool, reconcile,
+    pool,
+    reconcile::{self, frozen},
     request::{Caller, SnapshotKey, SourceId, VolumeKey, VolumeRef},
     store::{PoolRow, SnapshotRow, VolumeRow, volumes},
 };
@@ -211,7 +212,7 @@ impl Source {
         let copy = Copy::begin(&self.path, image.path(), object)?;
         let shared = capability::probe(&image.directory).on(object)?.reflink && self.pool_holds(core, image);
         match &self.volume {
-            Some((row, true)) => self.copy_used(core, row, &copy, shared, object)?,
+            Some((row, true)) => self.copy_used(core, row, &copy, shared, operation, object)?,
             Some((_, false)) | None => {
                 if !(shared && copy.share()?) {
                     copy.write(&core.running.begin(operation, "clone", object, Some(caller)))?;
@@ -252,6 +253,7 @@ impl Source {
         row: &VolumeRow,
         copy: &Copy<'_>,
         shared: bool,
+        operation: OperationId,
         object: &str,
     ) -> Result<()> {
         if !shared {
@@ -262,10 +264,13 @@ impl Source {
             fault::point(Point::CreateFrozen)?;
             return self.share(copy, object);
         }
-        let frozen = freeze::freeze(&core.places.base(row.id), copy::SHARED_WITHIN).on(object)?;
-        fault::point(Point::CreateFrozen)?;
-        self.share(copy, object)?;
-        let paused = frozen.thaw().on(object)?;
+        let base = core.places.base(row.id);
+        let share = || {
+            fault::point(Point::CreateFrozen)?;
+            self.share(copy, object)
+        };
+        let ((), paused) =
+            frozen::while_frozen(core, operation, &[&base], copy::SHARED_WITHIN, object, share)?;
         tracing::info!(volume = row.title(), milliseconds = paused.as_millis() as u64, "writers were paused");
         Ok(())
     }

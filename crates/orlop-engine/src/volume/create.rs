@@ -191,7 +191,9 @@ pub(crate) fn create_filled(
             Ok(row)
         }
         Err(error) => {
-            if let Err(left) = undo(core, &row, operation_id) {
+            if !core.frozen.keeps(operation_id)
+                && let Err(left) = undo(core, &row, operation_id)
+            {
                 tracing::warn!(volume = row.title(), %left, "an unfinished volume is taken back later");
             }
             give_back(core, kind, &paths, blank);

@@ -18,6 +18,7 @@ mod pools;
 mod repair;
 mod scenarios;
 mod snapshots;
+mod thawing;
 
 use std::{
     collections::BTreeSet,

@@ -16,7 +16,7 @@ use orlop_model::{
     SnapshotName, VolumeId, WorkspaceName,
     resource::{Outcome, SnapshotGroup, SnapshotState},
 };
-use orlop_sys::{capability, durable, freeze, image as host_image};
+use orlop_sys::{capability, durable, image as host_image};
 use uuid::Uuid;
 
 use super::{distinct, object, settle, view};
@@ -29,7 +29,8 @@ use crate::{
     format::Placement,
     host::On,
     locks::{Deadline, Held, Lock},
-    pool, reconcile,
+    pool,
+    reconcile::{self, frozen},
     request::{Applied, Caller, SnapshotGroupRequest, SnapshotKey, VolumeKey, VolumeRef},
     snapshot::{
         copy::{self, Copy},
@@ -314,17 +315,24 @@ fn perform(
     begun: Begun,
 ) -> Result<Vec<SnapshotRow>> {
     let Begun { rows, operation, before } = begun;
-    let done = effect(core, group, members)
+    let done = effect(core, group, members, operation)
         .and_then(|paused| complete(core, Some(caller), rows, operation, Made::Here { paused, before }));
     done.inspect_err(|_| {
-        if let Err(left) = settle::undo(core, group.id, operation) {
+        if !core.frozen.keeps(operation)
+            && let Err(left) = settle::undo(core, group.id, operation)
+        {
             tracing::warn!(group = group.title(), %left, "an unfinished group is taken back later");
         }
     })
 }
 
 /// The images. Says for how long writers were paused, where any were.
-fn effect(core: &Core, group: &SnapshotGroupRow, members: &[Member]) -> Result<Option<Duration>> {
+fn effect(
+    core: &Core,
+    group: &SnapshotGroupRow,
+    members: &[Member],
+    operation: OperationId,
+) -> Result<Option<Duration>> {
     fault::point(Point::SnapshotGroupRecorded)?;
     let mut places = Vec::new();
     for Member { row, .. } in members {
@@ -346,20 +354,25 @@ fn effect(core: &Core, group: &SnapshotGroupRow, members: &[Member]) -> Result<O
         .map(|member| core.places.base(member.volume.id))
         .collect();
     let bases: Vec<&Path> = bases.iter().map(PathBuf::as_path).collect();
-    let frozen = match bases.as_slice() {
-        [] => None,
-        bases => Some(freeze::freeze_all(bases, copy::SHARED_WITHIN).on(&object(group))?),
+    let share_all = || {
+        fault::point(Point::SnapshotGroupFrozen)?;
+        // What was written to a block device before the last filesystem froze comes before what waits now.
+        written().try_for_each(|member| image_device::flush(&member.image))?;
+        if let Some((first, others)) = copies.split_first() {
+            first.share_at_once()?;
+            fault::point(Point::SnapshotGroupSharing)?;
+            share(others)?;
+        }
+        fault::point(Point::SnapshotGroupShared)
     };
-    fault::point(Point::SnapshotGroupFrozen)?;
-    // What was written to a block device before the last filesystem froze comes before what waits now.
-    written().try_for_each(|member| image_device::flush(&member.image))?;
-    if let Some((first, others)) = copies.split_first() {
-        first.share_at_once()?;
-        fault::point(Point::SnapshotGroupSharing)?;
-        share(others)?;
-    }
-    fault::point(Point::SnapshotGroupShared)?;
-    let paused = frozen.map(|frozen| frozen.thaw().on(&object(group))).transpose()?;
+    let paused = if bases.is_empty() {
+        share_all()?;
+        None
+    } else {
+        let bound = copy::SHARED_WITHIN;
+        let ((), paused) = frozen::while_frozen(core, operation, &bases, bound, &object(group), share_all)?;
+        Some(paused)
+    };
     fault::point(Point::SnapshotGroupThawed)?;
     copies.iter().try_for_each(Copy::flush)?;
     fault::point(Point::SnapshotGroupFlushed)?;
