@@ -45,6 +45,7 @@ pub(crate) fn grow(
         let row = core.store.read(|r| pools::by_name(r, name))?.ok_or_else(|| missing(name))?;
         confirm(core, row.id, name)?;
         let before = row.clone();
+        let row = finished(core, row)?;
         let row = match (&row.medium, request.size) {
             (Medium::Directory, None) => row,
             (Medium::Directory | Medium::Device { .. }, Some(_)) => return Err(sizeless(&row)),
@@ -81,6 +82,22 @@ pub(crate) fn grow(
         caller,
         &PoolRequest { name: name.clone(), place, capacity: Some(capacity), overcommit: None },
     )
+}
+
+/// What an earlier attempt left of a device is finished before that is looked at: two that are under way at
+/// the same time would each take what the other gains for their own.
+fn finished(core: &Core, mut row: PoolRow) -> Result<PoolRow> {
+    if !matches!(row.medium, Medium::Device { .. }) {
+        return Ok(row);
+    }
+    for operation in core.store.read(operations::unfinished)? {
+        if let Intent::GrowPool { pool, size, capacity, from } = operation.intent
+            && pool == row.id
+        {
+            row = settle(core, operation.id, row, Growth { to: size, capacity, from })?;
+        }
+    }
+    Ok(row)
 }
 
 fn sizeless(row: &PoolRow) -> Error {
@@ -124,13 +141,13 @@ fn lengthen(core: &Core, caller: &Caller, row: PoolRow, size: Option<Size>) -> R
         (Medium::Directory | Medium::Device { .. } | Medium::Image { .. }, _) => None,
     };
     // What it may promise grows by as much; that all of it is there is what admission asks anyway.
-    let gained = match (&row.medium, to) {
-        (Medium::Image { size: now, .. }, Some(to)) => to.bytes() - now.bytes(),
+    let (gained, from) = match (&row.medium, to) {
+        (Medium::Image { size: now, .. }, Some(to)) => (to.bytes() - now.bytes(), None),
         (Medium::Device { device }, _) => {
             let found = medium::find(&core.pools, row.id, device, &object)?;
             let directory = open(&row, &object)?;
             let now = mounted_size(&directory, FsKind::Xfs, found.node()).on(&object)?;
-            found.size().on(&object)?.saturating_sub(now)
+            (found.size().on(&object)?.saturating_sub(now), Some(Size::from_bytes(now)))
         }
         (Medium::Directory | Medium::Image { .. }, _) => return Ok(row),
     };
@@ -139,11 +156,12 @@ fn lengthen(core: &Core, caller: &Caller, row: PoolRow, size: Option<Size>) -> R
         return Ok(row);
     }
     let capacity = Size::from_bytes(row.capacity.bytes().saturating_add(gained));
-    let operation = core.operation(Some(caller), None, Intent::GrowPool { pool: row.id, size: to, capacity });
+    let intent = Intent::GrowPool { pool: row.id, size: to, capacity, from };
+    let operation = core.operation(Some(caller), None, intent);
     let operation_id = operation.id;
     core.store.write(move |tx| operations::begin(tx, &operation))?;
     fault::point(Point::PoolGrowRecorded)?;
-    settle(core, operation_id, row, to, capacity)
+    settle(core, operation_id, row, Growth { to, capacity, from })
 }
 
 /// Taking space ahead must not take what others on that disk are promised.
@@ -180,29 +198,24 @@ fn open(row: &PoolRow, object: &str) -> Result<File> {
     })
 }
 
+/// What was begun of a growth, as the journal has it: see [`Intent::GrowPool`].
+pub(crate) struct Growth {
+    pub(crate) to: Option<Size>,
+    pub(crate) capacity: Size,
+    pub(crate) from: Option<Size>,
+}
+
 /// What was begun, to its end. Also what recovery does.
-pub(crate) fn settle(
-    core: &Core,
-    operation: OperationId,
-    row: PoolRow,
-    to: Option<Size>,
-    capacity: Size,
-) -> Result<PoolRow> {
+pub(crate) fn settle(core: &Core, operation: OperationId, row: PoolRow, growth: Growth) -> Result<PoolRow> {
+    let Growth { to, capacity, from } = growth;
     let object = format!("pool {}", row.name);
     confirm(core, row.id, &row.name)?;
     let directory = open(&row, &object)?;
-    // Others may have changed the record since: what this adds is added to what it says now.
-    let capacity = match (&row.medium, to) {
+    let (on, length) = match (&row.medium, to) {
         (Medium::Image { size: now, .. }, Some(to)) if to <= *now => {
             core.store.write(move |tx| operations::finish(tx, operation))?;
             return Ok(row);
         }
-        (Medium::Image { size: now, .. }, Some(to)) => {
-            Size::from_bytes(row.capacity.bytes().saturating_add(to.bytes() - now.bytes()))
-        }
-        (Medium::Directory | Medium::Device { .. } | Medium::Image { .. }, _) => capacity.max(row.capacity),
-    };
-    let (on, length) = match (&row.medium, to) {
         (Medium::Image { file, sparse, .. }, Some(to)) => {
             let path = Path::new(file);
             let opened = image::open_existing(path).on(&object)?;
@@ -235,6 +248,19 @@ pub(crate) fn settle(
     };
     grow_mounted(&directory, FsKind::Xfs, BLOCK, length).on(&object)?;
     fault::point(Point::PoolGrowFilesystem)?;
+    // Others may have changed the record since: what this adds is added to what it says now.
+    let added = |gained: u64| Size::from_bytes(row.capacity.bytes().saturating_add(gained));
+    let capacity = match (&row.medium, to, from) {
+        (Medium::Image { size: now, .. }, Some(to), _) => added(to.bytes().saturating_sub(now.bytes())),
+        // The device may have become longer since, or not as long as it was to be.
+        (Medium::Device { device }, _, Some(from)) => {
+            let now = mounted_size(&directory, FsKind::Xfs, Path::new(device)).on(&object)?;
+            added(now.saturating_sub(from.bytes()))
+        }
+        (Medium::Directory | Medium::Device { .. } | Medium::Image { .. }, _, _) => {
+            capacity.max(row.capacity)
+        }
+    };
     let told = event(
         "PoolGrown",
         format!("pool {} has {} now, and may promise {}", row.name, human(length), human(capacity.bytes())),

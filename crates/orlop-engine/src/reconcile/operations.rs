@@ -21,7 +21,7 @@ use crate::{
     events::{event, note},
     host::failure,
     locks::Lock,
-    pool,
+    pool::{self, grow::Growth},
     request::Recovery,
     snapshot::{self, create::Made},
     store::{Intent, OperationRow, VolumeRow, attachments, operations, pools, snapshots, volumes},
@@ -197,12 +197,15 @@ pub(super) fn settle(core: &Core, operation: &OperationRow) -> Result<Fate> {
         Intent::RemovePool { pool, path, medium } => {
             pool::remove::erase(core, operation.id, path.as_ref(), *pool, medium).map(finished)
         }
-        Intent::GrowPool { pool, size, capacity } => match core.store.read(|r| pools::by_id(r, *pool))? {
-            Some(row) => {
-                pool::grow::settle(core, operation.id, row, *size, *capacity).map(|_| Fate::Finished)
+        Intent::GrowPool { pool, size, capacity, from } => {
+            match core.store.read(|r| pools::by_id(r, *pool))? {
+                Some(row) => {
+                    let growth = Growth { to: *size, capacity: *capacity, from: *from };
+                    pool::grow::settle(core, operation.id, row, growth).map(|_| Fate::Finished)
+                }
+                None => drop_entry(core, operation),
             }
-            None => drop_entry(core, operation),
-        },
+        }
         Intent::ImportPool { pool, path, medium } => {
             pool::import::settle(core, operation.id, *pool, path.as_ref(), medium).map(finished)
         }

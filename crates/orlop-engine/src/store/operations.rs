@@ -139,8 +139,11 @@ pub enum Intent {
         pool: PoolId,
         /// The length of its image; none for a device, which is as long as it is.
         size: Option<Size>,
-        /// What the pool may promise then.
+        /// What the pool may promise then, as far as that could be told before.
         capacity: Size,
+        /// How large the filesystem on a device was; nothing in a journal of an older build.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<Size>,
     },
     /// A pool is marked as exported, before it is forgotten.
     ExportPool {

@@ -8,6 +8,8 @@
 
 #[path = "../harness/mod.rs"]
 mod harness;
+
+mod growing;
 mod killed;
 mod leftovers;
 mod lifecycle;
