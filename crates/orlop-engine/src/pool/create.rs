@@ -9,10 +9,10 @@ use orlop_model::{
 use orlop_sys::{durable, space};
 use uuid::Uuid;
 
-use super::{format as medium_format, hold::Hold, medium, missing, view};
+use super::{format as medium_format, hold::Hold, medium, missing, private, view};
 use crate::{
     admission::human,
-    attachment::place::{Places, restrict},
+    attachment::place::Places,
     authority,
     core::Core,
     events::{event, note},
@@ -182,10 +182,10 @@ fn make(core: &Core, caller: Option<&Caller>, request: &PoolRequest) -> Result<P
             medium::bring(core, &row)?;
             fault::point(Point::PoolMounted)?;
         }
-        restrict(&path, 0o700, &object)?;
+        let paths = PoolPaths::new(&path);
+        private::close(&paths, &object)?;
         let free = space::usage(&path).on(&object)?.available;
         row.capacity = request.capacity.unwrap_or(Size::from_bytes(free));
-        let paths = PoolPaths::new(&path);
         let marker = PoolFile::new(id, Backend::Image, row.created_at).encode()?;
         durable::write_file(&paths.marker(), &marker, 0o600).on(&object)?;
         for directory in [paths.volumes(), paths.blanks()] {

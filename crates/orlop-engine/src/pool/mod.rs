@@ -1,7 +1,8 @@
 //! Pools: the directories that volumes live in. Making one is in `create`, the filesystem of its own
 //! that it may have in `format` and `medium`, its room in `room`, its way here and
-//! away in `import` and `remove`, which daemon has it in `hold`, its agreement with the records in `check`; here is which
-//! pools there are, whether each is really there, and how users see them.
+//! away in `import` and `remove`, which daemon has it in `hold`, that nobody else has in `private`, its
+//! agreement with the records in `check`; here is which pools there are, whether each is really there, and
+//! how users see them.
 
 mod candidate;
 pub(crate) mod check;
@@ -11,6 +12,7 @@ pub(crate) mod grow;
 pub(crate) mod hold;
 pub(crate) mod import;
 pub(crate) mod medium;
+mod private;
 pub(crate) mod remove;
 pub(crate) mod room;
 pub(crate) mod share;

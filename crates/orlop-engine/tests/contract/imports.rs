@@ -228,6 +228,56 @@ fn a_pool_that_is_none_and_a_copy_of_a_known_one_are_refused() {
     fails(world.engine().import_pool(&ROOT, &from(&copy, Some("x"))), ErrorKind::AlreadyExists);
 }
 
+/// Whose directory it was could put another one in the place of a volume's at any time later, such as
+/// somebody else's, which goes then in its stead.
+#[test]
+fn a_pool_is_roots_alone_whoever_its_directories_belonged_to() {
+    require!(Part::Loop);
+    let world = World::new("pool-owner");
+    let give = |path: &Path| std::os::unix::fs::chown(path, Some(4242), Some(4242)).unwrap();
+    let (place, name) = (world.mkdir("hers"), "hers".parse::<PoolName>().unwrap());
+    give(&place);
+    let capacity = Some(Size::from_bytes(64 * MIB));
+    let directory = PoolPlace::Directory(place.clone());
+    let request = PoolRequest { name: name.clone(), place: directory, capacity, overcommit: None };
+    world.engine().create_pool(&ROOT, &request).unwrap();
+    let hers = world.apply("hers", &format!("{KEPT}, pool: hers")).unwrap().resource;
+    let others = world.apply("others", KEPT).unwrap().resource;
+    write(&world, "others", "precious");
+    // As whoever had the directories would, with a way there.
+    let exchange = || {
+        fs::set_permissions(world.scratch(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let script = r#"cd "$0/volumes" && mv "$1" was && ln -s "$2" "$1""#;
+        let mut shell = Command::new("sh");
+        std::os::unix::process::CommandExt::uid(&mut shell, 4242);
+        let id = hers.status.id.to_string();
+        let done = shell.args(["-c", script]).arg(&place).arg(id).arg(world.directory(&others)).output();
+        done.unwrap().status.success()
+    };
+    assert!(!exchange());
+
+    world.engine().export_pool(&ROOT, &name).unwrap();
+    give(&place);
+    give(&place.join("volumes"));
+    world.engine().import_pool(&ROOT, &from(&place, Some("hers"))).unwrap();
+    let exchanged = exchange();
+    world.delete("hers").unwrap();
+    let _ = world.engine().purge(&ROOT, hers.status.id);
+    assert!(world.image(&others).exists(), "another one was destroyed");
+    assert!(!exchanged);
+    holds(&world, "others", "precious");
+
+    give(&place.join("volumes"));
+    let check = |repair| world.engine().check_pool(&ROOT, &name, repair).unwrap();
+    assert_eq!(differences(&check(true)), [Difference::PoolOpen]);
+    assert_eq!(differences(&check(false)), []);
+    world.engine().export_pool(&ROOT, &name).unwrap();
+    fs::rename(place.join("volumes"), place.join("elsewhere")).unwrap();
+    std::os::unix::fs::symlink(world.pool_path().join("volumes"), place.join("volumes")).unwrap();
+    let error = fails(world.engine().import_pool(&ROOT, &from(&place, Some("hers"))), ErrorKind::Damaged);
+    assert!(error.message.contains("volumes"), "{error}");
+}
+
 #[test]
 fn a_check_names_every_difference_and_mends_what_is_safe() {
     require!(Part::Loop, Part::Sqlite3);

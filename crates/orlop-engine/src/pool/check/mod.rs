@@ -9,7 +9,7 @@ mod snapshot;
 mod strangers;
 mod volume;
 
-use std::{collections::HashMap, os::unix::fs::PermissionsExt};
+use std::collections::HashMap;
 
 use orlop_model::{
     PoolName, Result, SnapshotId, VolumeId,
@@ -18,9 +18,8 @@ use orlop_model::{
 };
 use orlop_sys::{FileIdentity, loopdev};
 
-use super::{confirm, missing};
+use super::{confirm, missing, private};
 use crate::{
-    attachment::place::restrict,
     authority,
     core::Core,
     events::{event, note},
@@ -137,12 +136,11 @@ impl Check<'_> {
 
     fn pool(&mut self) -> Result<()> {
         let object = format!("pool {}", self.row.name);
-        let root = self.paths.root().to_owned();
-        let mode = std::fs::metadata(&root).map_or(0, |found| found.permissions().mode() & 0o7777);
-        if mode & 0o077 != 0 {
-            let detail = format!("its mode is {mode:04o}");
-            self.found(Difference::PoolOpen, root.display().to_string(), About::Path, detail, || {
-                restrict(&root, 0o700, &object).map(|()| true)
+        let paths = self.paths.clone();
+        if let Some(detail) = private::open(&paths) {
+            let root = paths.root().display().to_string();
+            self.found(Difference::PoolOpen, root, About::Path, detail, || {
+                private::close(&paths, &object).map(|()| true)
             })?;
         }
         let (core, id) = (self.core, self.row.id);

@@ -23,10 +23,9 @@ use super::{
     confirm,
     create::{self, apart, text},
     hold::Hold,
-    medium, missing, view,
+    medium, missing, private, view,
 };
 use crate::{
-    attachment::place::restrict,
     authority, blank,
     core::Core,
     fault::{self, Point},
@@ -135,7 +134,7 @@ fn take_over(
         confirm(core, row.id, &row.name)?;
         None
     };
-    restrict(&row.path, 0o700, &object)?;
+    private::close(&paths, &object)?;
     let (mut shown, found) = look::look(core, &row, &paths, meter)?;
     let rows = rows::rows(core, &row, found, &mut shown)?;
     if fresh {
