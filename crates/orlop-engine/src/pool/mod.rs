@@ -159,6 +159,11 @@ pub(crate) fn confirm(core: &Core, id: PoolId, name: &PoolName) -> Result<PoolPa
     Ok(paths)
 }
 
+/// Whether [`confirm`] says that the pool is not here to be used: nothing is known of what is in it then.
+pub(crate) fn is_away(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Unavailable | ErrorKind::Locked | ErrorKind::NewerFormat)
+}
+
 /// What a description says; nothing where there is none, or it is not whole.
 ///
 /// # Errors

@@ -23,9 +23,16 @@ pub(crate) fn write(core: &Core, paths: &PoolPaths, row: &SnapshotRow) -> Result
 }
 
 /// The same where it says something else: a change was recorded, and everything ended, or the disk failed,
-/// before it was written.
+/// before it was written. While the pool is away there is nothing to be done.
 pub(super) fn catch_up(core: &Core, row: &SnapshotRow) -> Result<()> {
-    let paths = pool::confirm(core, row.pool, &row.pool_name)?;
+    let paths = match pool::confirm(core, row.pool, &row.pool_name) {
+        Ok(paths) => paths,
+        Err(error) if pool::is_away(error.kind) => {
+            tracing::debug!(snapshot = row.title(), %error, "what lies beside it stays as it is for now");
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+    };
     let wanted = file(core, row)?;
     if read(&paths, row)?.is_some_and(|file| file == wanted) { Ok(()) } else { write(core, &paths, row) }
 }

@@ -19,6 +19,7 @@ use crate::{
     core::Core,
     format::Placement,
     observation::{device, usage},
+    pool,
     request::{Page, VolumeQuery},
     store::{self, AliasRow, AttachmentRow, VolumeRow, aliases, attachments, pools, volumes},
 };
@@ -89,7 +90,7 @@ pub(crate) fn many(core: &Core, rows: Vec<VolumeRow>) -> Result<Vec<Volume>> {
 /// recorded of it: nothing is known of the volume itself.
 fn unreachable(mut row: VolumeRow, missing: Option<&Error>) -> VolumeRow {
     if let (VolumeState::Active | VolumeState::Error, Some(missing)) = (row.state, missing)
-        && matches!(missing.kind, ErrorKind::Unavailable | ErrorKind::Locked | ErrorKind::NewerFormat)
+        && pool::is_away(missing.kind)
     {
         row.state = VolumeState::Error;
         row.reason = Some(missing.to_string());

@@ -144,15 +144,18 @@ fn overcommit_admits_what_the_disk_can_not_hold_and_says_so() {
 
 #[test]
 fn a_pool_whose_disk_is_missing_loses_nothing() {
-    require!(Part::Loop);
+    require!(Part::Loop, Part::Xfs);
+    let disk = ScratchFs::xfs(1 << 30);
     let world = World::new("missing");
-    let path = world.join("images");
+    let path = disk.join("images");
     world.engine().create_pool(&ROOT, &request("disk", &path, None, None)).unwrap();
     let made = world
         .apply("data", "size: 16Mi, accessMode: ReadWriteMany, type: temp, pool: disk")
         .unwrap()
         .resource;
-    let away = world.join("away");
+    world.snapshot("s", "data").unwrap();
+    world.snapshot_group("g", &["data"]).unwrap();
+    let away = disk.join("away");
     std::fs::rename(&path, &away).unwrap();
     std::fs::create_dir(&path).unwrap();
     let seen = world.by_id(&made).unwrap().status;
@@ -173,6 +176,13 @@ fn a_pool_whose_disk_is_missing_loses_nothing() {
         world.apply("new", "size: 16Mi, accessMode: ReadWriteMany, type: temp, pool: disk"),
         ErrorKind::Unavailable,
     );
+    // Nothing has to be done for what is as it was.
+    let same = world.apply("data", "size: 16Mi, accessMode: ReadWriteMany, type: temp, pool: disk");
+    assert_eq!(same.unwrap().outcome, Outcome::Unchanged);
+    assert_eq!(world.snapshot("s", "data").unwrap().outcome, Outcome::Unchanged);
+    assert_eq!(world.snapshot_group("g", &["data"]).unwrap().outcome, Outcome::Unchanged);
+    fails(world.snapshot_as(&ROOT, "s", "data", "30d", false), ErrorKind::Unavailable);
+    fails(world.snapshot_group_for("g", &["data"], Some("30d")), ErrorKind::Unavailable);
     std::fs::remove_dir(&path).unwrap();
     std::fs::rename(&away, &path).unwrap();
     world.attach("data", "one").unwrap();
