@@ -54,7 +54,9 @@ pub(crate) fn restored(core: &Core, row: &VolumeRow) -> Result<()> {
     let told = event("Restored", format!("volume {} is usable again", row.title())).of(row);
     match row.state {
         VolumeState::Error => {
-            record(core, VolumeRow { state: VolumeState::Active, ..row.clone() }, None, told)
+            record(core, VolumeRow { state: VolumeState::Active, ..row.clone() }, None, told)?;
+            core.countdowns.changed();
+            Ok(())
         }
         VolumeState::Released if row.reason.is_some() => record(core, row.clone(), None, told),
         VolumeState::Active | VolumeState::Released | VolumeState::Pending | VolumeState::Deleting => Ok(()),

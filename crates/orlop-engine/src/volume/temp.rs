@@ -123,9 +123,9 @@ impl Countdowns {
     }
 
     /// They have been looked at, and need it again after so long; at once where something changed meanwhile.
-    pub(crate) fn looked_at(&self, vacant: &BTreeSet<VolumeId>, rest: Duration, now: Instant) {
+    pub(crate) fn looked_at(&self, counted: &BTreeSet<VolumeId>, rest: Duration, now: Instant) {
         let mut state = self.state();
-        state.running.retain(|id, _| vacant.contains(id));
+        state.running.retain(|id, _| counted.contains(id));
         state.next = (!state.changed).then_some(now + rest);
     }
 

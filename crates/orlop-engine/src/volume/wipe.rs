@@ -67,8 +67,10 @@ pub(crate) fn tend(core: &Core) -> Result<Duration> {
         };
         next = next.min(rest);
     }
-    let vacant: BTreeSet<VolumeId> = rows.iter().map(|row| row.id).collect();
-    core.countdowns.looked_at(&vacant, next, Instant::now());
+    // To one that can't be used now nobody could come back: it is counted in full once it can.
+    let counted = rows.iter().filter(|row| temp::grace(row).is_some());
+    let counted: BTreeSet<VolumeId> = counted.map(|row| row.id).collect();
+    core.countdowns.looked_at(&counted, next, Instant::now());
     Ok(next)
 }
 

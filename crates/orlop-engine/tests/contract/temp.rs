@@ -3,7 +3,10 @@
 
 use std::{path::Path, time::Duration};
 
-use orlop_model::{Period, resource::Volume};
+use orlop_model::{
+    Period,
+    resource::{Volume, VolumeState},
+};
 use orlop_testkit::{Part, command::eventually, require};
 
 use crate::harness::*;
@@ -188,6 +191,28 @@ fn a_persistent_volume_that_becomes_temp_is_counted_from_its_next_user_on() {
     world.attach("data", "one").unwrap();
     world.detach("data", "one").unwrap();
     assert!(eventually(SOON, || wiped(&world)));
+}
+
+/// Nobody could have come back to it meanwhile.
+#[test]
+fn what_could_not_be_used_for_a_while_is_counted_anew() {
+    require!(Part::Loop);
+    let world = World::with("wipe-error", |config| config.temp_grace = Period::After(8));
+    let volume = used(&world, "");
+    world.detach("data", "one").unwrap();
+    let (image, away) = (world.image(&volume), world.join("away.img"));
+    // It is counted before.
+    std::thread::sleep(Duration::from_secs(6));
+    std::fs::rename(&image, &away).unwrap();
+    world.volume("data");
+    assert!(eventually(SOON, || world.state("data") == VolumeState::Error));
+    std::thread::sleep(Duration::from_secs(4));
+    std::fs::rename(&away, &image).unwrap();
+    world.volume("data");
+    assert!(eventually(Duration::from_secs(60), || world.state("data") == VolumeState::Active));
+    std::thread::sleep(Duration::from_secs(6));
+    assert!(!wiped(&world));
+    assert!(eventually(SOON, || wiped(&world)), "and goes on");
 }
 
 /// A namespace that still has the volume mounted keeps its data, whatever the records say.
