@@ -131,6 +131,24 @@ pub struct PoolCheck {
     pub busy: u64,
     /// Every difference between the store, the disk, the loop devices and the mounts.
     pub findings: Vec<Finding>,
+    /// The volumes in state `error`. What is wrong with them is recorded, and so is no difference; a repair
+    /// of the pool does not mend it.
+    #[serde(default)]
+    pub attention: Vec<Attention>,
+}
+
+/// A volume that somebody has to see to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Attention {
+    /// The volume.
+    pub volume: VolumeId,
+    /// Its workspace and name: `public/data`.
+    pub name: String,
+    /// What is wrong with it.
+    pub condition: String,
+    /// What to do.
+    pub hint: String,
 }
 
 /// One difference.

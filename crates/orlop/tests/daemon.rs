@@ -471,6 +471,33 @@ fn volumes_are_of_the_node_that_shows_them() {
 }
 
 #[test]
+fn a_pool_check_names_volumes_in_error_and_ends_as_without_differences() {
+    require!(Part::Loop);
+    let daemon = OrlopDaemon::start();
+    fs::write(daemon.scratch().join("data.yaml"), DATA).unwrap();
+    daemon.cli(["apply", "-f", &daemon.scratch().join("data.yaml").display().to_string()]).ok();
+    let checked = daemon.cli(["pool", "check"]).ok();
+    assert!(checked.trim_end().ends_with("0 differences, 0 mended"), "{checked}");
+
+    let shown: Value = serde_json::from_str(&daemon.cli(["get", "-n", "data", "-o", "json"]).ok()).unwrap();
+    let id = shown["status"]["id"].as_str().unwrap();
+    let pool: Value =
+        serde_json::from_str(&daemon.cli(["pool", "show", "default", "-o", "json"]).ok()).unwrap();
+    let image = format!("{}/volumes/{id}/data.img", pool["path"].as_str().unwrap());
+    let mut image = fs::OpenOptions::new().write(true).open(image).unwrap();
+    std::io::Write::write_all(&mut image, &vec![0x5a; 1 << 20]).unwrap();
+    assert!(!daemon.cli(["volume", "fsck", "-n", "data"]).success());
+    let checked = daemon.cli(["pool", "check"]).ok();
+    for part in [
+        "0 differences, 0 mended; volumes that need attention: 1\n",
+        "  needs attention: volume public/data: ",
+        "\n    orlop volume fsck -n data -w public",
+    ] {
+        assert!(checked.contains(part), "{part}: {checked}");
+    }
+}
+
+#[test]
 fn live_views_follow_and_end_cleanly() {
     require!(Part::Loop);
     let session = Session::new();

@@ -100,11 +100,24 @@ fn unreachable(mut row: VolumeRow, missing: Option<&Error>) -> VolumeRow {
 
 /// The same of a block device that somebody took away from its users.
 fn lost(core: &Core, mut row: VolumeRow, attachments: &[AttachmentRow]) -> VolumeRow {
-    if row.state == VolumeState::Active && core.image(&row).is_ok_and(|image| device::is_lost(core, &image)) {
+    if is_lost(core, &row) {
         row.state = VolumeState::Error;
         row.reason = Some(device::lost_by(&row, attachments));
     }
     row
+}
+
+fn is_lost(core: &Core, row: &VolumeRow) -> bool {
+    row.state == VolumeState::Active && core.image(row).is_ok_and(|image| device::is_lost(core, &image))
+}
+
+/// Why a block device is shown as not usable, where somebody took it away from its users.
+pub(crate) fn lost_reason(core: &Core, row: &VolumeRow) -> Result<Option<String>> {
+    if !is_lost(core, row) {
+        return Ok(None);
+    }
+    let users = core.store.read(|r| attachments::of_volume(r, row.id))?;
+    Ok(Some(device::lost_by(row, &users)))
 }
 
 fn view(

@@ -8,7 +8,7 @@ use std::{
 };
 
 use orlop_engine::VolumeRef;
-use orlop_model::{ErrorKind, resource::VolumeState};
+use orlop_model::{ErrorKind, PoolName, resource::VolumeState};
 use orlop_testkit::{Part, command::eventually, require};
 
 use crate::harness::*;
@@ -320,4 +320,28 @@ fn what_a_deletion_waits_for_is_told_as_it_changes() {
     assert!(eventually(Duration::from_secs(20), || reason().contains(&me)), "{}", reason());
     drop(file);
     assert!(eventually(Duration::from_secs(20), || world.by_id(&made).is_err()));
+}
+
+#[test]
+fn a_check_of_the_pool_names_it_though_nothing_differs() {
+    require!(Part::Loop);
+    let world = told_and_alone("attention", &["can't be mounted"], |_, image| {
+        let mut file = OpenOptions::new().write(true).open(image).unwrap();
+        file.write_all(&vec![0x5a; 1 << 20]).unwrap();
+    });
+    let check = || world.engine().check_pool(&ROOT, &PoolName::default_pool(), true).unwrap();
+    let report = check();
+    assert_eq!((report.findings.as_slice(), report.volumes), (&[][..], 2));
+    let [named] = report.attention.as_slice() else { panic!("{report:?}") };
+    assert_eq!(named.name, "public/bad");
+    assert!(named.condition.contains("can't be mounted"), "{named:?}");
+    assert!(named.hint.contains("orlop volume fsck -n bad -w public"), "{named:?}");
+
+    // What its image is like is a difference too, and says more of what to do.
+    let image = world.image(&world.volume("bad"));
+    std::fs::remove_file(&image).unwrap();
+    let report = check();
+    assert_eq!((report.findings.len(), report.attention.len()), (1, 1), "{report:?}");
+    assert!(report.attention[0].condition.contains("is missing"), "{report:?}");
+    assert!(report.attention[0].hint.contains("from a copy"), "{report:?}");
 }

@@ -69,7 +69,8 @@ Examples:
 Compared are the store, the disk, the loop devices and the mounts. Every difference is named, with
 what to do. --repair mends what needs no decision: descriptions that are out of date, sums, what a
 crash left half-written, mounts that nobody uses. Data that no record explains is never touched.
-It ends with 12 when differences are left.")]
+It ends with 12 when differences are left. Volumes in state error are named too, with what to do:
+they are no differences, --repair does not mend them, and the exit code says nothing of them.")]
     Check {
         /// The name of the pool [default: all]
         name: Option<PoolName>,

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use orlop_model::{
     MANIFEST_VERSION, VolumeUsage,
-    pool_report::{ImportFate, PoolCheck, PoolImport},
+    pool_report::{Attention, ImportFate, PoolCheck, PoolImport},
     resource::{Alias, Attachment, Capacity, Consistency, Medium, Pool, Snapshot, Volume, Workspace},
 };
 
@@ -243,17 +243,21 @@ pub(crate) fn pool(pool: &Pool, now: Timestamp) -> String {
     facts.lines()
 }
 
-/// What a check of a pool found: two lines a difference.
+/// What a check of a pool found: two lines a difference, and two a volume that needs attention.
 pub(crate) fn pool_check(report: &PoolCheck) -> String {
     let left = report.findings.iter().filter(|finding| !finding.mended).count();
     let mut text = format!(
-        "pool {}: {} volumes and {} snapshots looked at, {} differences, {} mended\n",
+        "pool {}: {} volumes and {} snapshots looked at, {} differences, {} mended",
         report.pool,
         report.volumes,
         report.snapshots,
         report.findings.len(),
         report.findings.len() - left
     );
+    if !report.attention.is_empty() {
+        text.push_str(&format!("; volumes that need attention: {}", report.attention.len()));
+    }
+    text.push('\n');
     if report.busy > 0 {
         text.push_str(&format!("  {} are being worked on and were not looked at\n", report.busy));
     }
@@ -262,6 +266,10 @@ pub(crate) fn pool_check(report: &PoolCheck) -> String {
         text.push_str(&format!("  {what}: {subject}: {}\n", plain(&finding.detail)));
         let what_to_do = if finding.mended { "mended" } else { &finding.remedy };
         text.push_str(&format!("    {}\n", plain(what_to_do)));
+    }
+    for Attention { name, condition, hint, .. } in &report.attention {
+        text.push_str(&format!("  needs attention: volume {name}: {}\n", plain(condition)));
+        text.push_str(&format!("    {}\n", plain(hint)));
     }
     text
 }

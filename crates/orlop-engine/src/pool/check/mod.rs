@@ -13,7 +13,7 @@ use std::collections::HashMap;
 
 use orlop_model::{
     PoolName, Result, SnapshotId, VolumeId,
-    pool_report::{Difference, Finding, PoolCheck},
+    pool_report::{Attention, Difference, Finding, PoolCheck},
     resource::{SnapshotState, VolumeState},
 };
 use orlop_sys::{FileIdentity, loopdev};
@@ -21,13 +21,15 @@ use orlop_sys::{FileIdentity, loopdev};
 use super::{confirm, missing, private};
 use crate::{
     authority,
+    backend::image::health,
     core::Core,
     events::{event, note},
     format::PoolPaths,
     host::On,
     locks::{Deadline, Lock},
     request::Caller,
-    store::{PoolRow, operations, pools, snapshots, volumes},
+    store::{PoolRow, VolumeRow, operations, pools, snapshots, volumes},
+    volume::view,
 };
 
 /// See [`crate::Engine::check_pool`].
@@ -35,8 +37,14 @@ pub(crate) fn check(core: &Core, caller: &Caller, name: &PoolName, repair: bool)
     authority::rule_host(caller, "check pools")?;
     let _held = core.locks.take(Lock::Pool(name.clone()), Deadline::usual())?;
     let row = core.store.read(|r| pools::by_name(r, name))?.ok_or_else(|| missing(name))?;
-    let mut report =
-        PoolCheck { pool: name.clone(), volumes: 0, snapshots: 0, busy: 0, findings: Vec::new() };
+    let mut report = PoolCheck {
+        pool: name.clone(),
+        volumes: 0,
+        snapshots: 0,
+        busy: 0,
+        findings: Vec::new(),
+        attention: Vec::new(),
+    };
     let paths = match confirm(core, row.id, name) {
         Ok(paths) => paths,
         Err(error) => {
@@ -165,6 +173,7 @@ impl Check<'_> {
             match volume {
                 Some(volume) if !begun && volume.state != VolumeState::Pending => {
                     self.volume(&volume, loops)?;
+                    report.attention.extend(attention(core, &volume)?);
                     report.volumes += 1;
                 }
                 Some(_) => report.busy += 1,
@@ -192,6 +201,23 @@ impl Check<'_> {
         }
         Ok(())
     }
+}
+
+/// What is to be seen to of a volume in state `error`.
+fn attention(core: &Core, row: &VolumeRow) -> Result<Option<Attention>> {
+    let lost = view::lost_reason(core, row)?;
+    if row.state != VolumeState::Error && lost.is_none() {
+        return Ok(None);
+    }
+    let image = core.image(row)?;
+    let (condition, hint) = match (health::examine(&image), lost) {
+        (Err(error), _) => (error.message, error.hint),
+        (Ok(()), Some(lost)) => (lost, None),
+        (Ok(()), None) => (row.reason.clone().unwrap_or_default(), Some(image.check_command())),
+    };
+    let hint =
+        hint.unwrap_or_else(|| format!("orlop volume show -n {} -w {}", row.manifest.name, row.workspace));
+    Ok(Some(Attention { volume: row.id, name: row.title(), condition, hint }))
 }
 
 fn remedy(difference: Difference, pool: &PoolName, paths: &PoolPaths) -> String {
