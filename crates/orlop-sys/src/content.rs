@@ -6,6 +6,7 @@
 
 use std::os::fd::AsFd;
 
+use memmap2::{Advice, MmapMut};
 use rustix::fs::{SeekFrom, seek};
 use rustix::io::{Errno, pread, pwrite};
 use twox_hash::XxHash3_128;
@@ -16,6 +17,8 @@ use crate::error::{Result, SysError, Unfinished};
 const PIECE: usize = 64 << 10;
 /// How much is read at once: many pieces, and enough for a disk to work on several parts of it.
 const CHUNK: usize = 4 << 20;
+/// A huge page, where they are smallest.
+const HUGE: usize = 2 << 20;
 /// What direct I/O asks of memory and offsets, on any disk.
 const ALIGNMENT: usize = 4096;
 
@@ -52,22 +55,29 @@ impl Summing {
     }
 }
 
-/// Memory for reading, aligned for direct I/O.
+/// Memory for reading, aligned for direct I/O, in huge pages where the kernel has them to give. A
+/// request of direct I/O lists the pieces of memory that it goes to, and can list only so many: with
+/// pages of 4 KiB a chunk is many requests, and some disks read three times as fast with few.
 pub(crate) struct Buffer {
-    bytes: Vec<u8>,
+    memory: MmapMut,
     begin: usize,
 }
 
 impl Buffer {
-    pub(crate) fn new() -> Self {
-        let bytes = vec![0; CHUNK + ALIGNMENT];
-        let begin = bytes.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
-        Self { bytes, begin }
+    pub(crate) fn new() -> Result<Self> {
+        let failed = |error: std::io::Error| {
+            SysError::call("get memory for a copy", Errno::from_io_error(&error).unwrap_or(Errno::NOMEM))
+        };
+        let memory = MmapMut::map_anon(CHUNK + HUGE).map_err(failed)?;
+        // Without, it is slower.
+        let _ = memory.advise(Advice::HugePage);
+        let begin = memory.as_ptr().align_offset(HUGE).min(HUGE);
+        Ok(Self { memory, begin })
     }
 
     /// The first so many bytes, and never more than a chunk.
     pub(crate) fn get(&mut self, length: usize) -> &mut [u8] {
-        self.bytes.get_mut(self.begin..self.begin + length.min(CHUNK)).unwrap_or_default()
+        self.memory.get_mut(self.begin..self.begin + length.min(CHUNK)).unwrap_or_default()
     }
 }
 

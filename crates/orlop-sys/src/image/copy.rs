@@ -12,8 +12,11 @@ use super::space_of;
 use crate::content::{self, Buffer, Checksum, Summing};
 use crate::error::{Result, SysError, Unfinished};
 
-/// One is read into, one written from, and one waits between.
-const BUFFERS: usize = 3;
+/// One is read into, one summed, one written from, and one waits between.
+const BUFFERS: usize = 4;
+
+/// Where a chunk begins, and the buffer with so many bytes of it.
+type Filled = (u64, Buffer, usize);
 
 /// Copies the image at `from` into `to`, made by [`super::create`] with the same length, and flushes
 /// it. Blocks of zeros become holes. Returns the checksum of what was read; `advance` is called with
@@ -32,19 +35,17 @@ pub fn copy<E>(
     let tail = super::open_existing(to)?;
     let length = space_of(&source)?.length;
     let mut summing = Summing::new();
-    // Read and written at the same time: either waits for the disk by itself.
+    let (written, empty) = buffers()?;
     std::thread::scope(|scope| {
-        let (filled, to_write) = sync_channel(BUFFERS);
-        let (written, empty) = sync_channel(BUFFERS);
+        let (summed, to_write) = sync_channel(BUFFERS);
         let writer = scope.spawn(|| write(&target, &tail, to_write, written));
-        let read = content::each_chunk(&source, length, &mut Buffer::new(), |at, buffer, length| {
-            content::add_chunk(&mut summing, at, buffer.get(length));
+        let sums = &mut summing;
+        let read = ahead(&source, length, empty, move |(at, mut buffer, length)| {
+            content::add_chunk(sums, at, buffer.get(length));
             // A writer that failed says so below.
-            let next = empty.recv().map_err(|_| writer_ended())?;
-            filled.send((at, std::mem::replace(buffer, next), length)).map_err(|_| writer_ended())?;
+            summed.send((at, buffer, length)).map_err(|_| writer_ended())?;
             advance(length as u64).map_err(Unfinished::Stopped)
         });
-        drop(filled);
         writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         read
     })?;
@@ -59,27 +60,69 @@ pub fn copy<E>(
 /// See [`Unfinished`].
 pub fn checksum<E>(
     image: &Path,
-    advance: impl FnMut(u64) -> Result<(), E>,
+    mut advance: impl FnMut(u64) -> Result<(), E>,
 ) -> Result<Checksum, Unfinished<E>> {
     let file = open_uncached(image, OFlags::RDONLY)?;
     let length = space_of(&file)?.length;
     let mut summing = Summing::new();
-    content::sum(&file, length, &mut Buffer::new(), &mut summing, advance)?;
+    let (done, empty) = buffers()?;
+    let sums = &mut summing;
+    ahead(&file, length, empty, move |(at, mut buffer, length)| {
+        content::add_chunk(sums, at, buffer.get(length));
+        // Where nobody takes it any more, there is no more to read.
+        let _ = done.send(buffer);
+        advance(length as u64).map_err(Unfinished::Stopped)
+    })?;
+    summing.add_number(length);
     Ok(summing.finish())
 }
 
-/// Where a chunk begins, and the buffer with so many bytes of it.
-type Filled = (u64, Buffer, usize);
+/// All buffers of a copy, and the way back for those that are done with: it never makes anybody wait.
+fn buffers() -> Result<(SyncSender<Buffer>, Receiver<Buffer>)> {
+    let (done, empty) = sync_channel(BUFFERS);
+    for _ in 0..BUFFERS {
+        let _ = done.send(Buffer::new()?);
+    }
+    Ok((done, empty))
+}
+
+/// As [`content::each_chunk`], with the next chunks read while `chunk` has one: disk and processor wait
+/// for one another less. All that gives buffers back must end with `chunk`, for the reader waits for them.
+fn ahead<E>(
+    source: &File,
+    length: u64,
+    empty: Receiver<Buffer>,
+    chunk: impl FnMut(Filled) -> Result<(), Unfinished<E>>,
+) -> Result<(), Unfinished<E>> {
+    std::thread::scope(|scope| {
+        let (filled, chunks) = sync_channel(BUFFERS);
+        let reader = scope.spawn(|| read(source, length, filled, empty));
+        let done = chunks.into_iter().try_for_each(chunk);
+        reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        done
+    })
+}
+
+/// Fills buffers for as long as somebody takes them.
+fn read(source: &File, length: u64, filled: SyncSender<Filled>, empty: Receiver<Buffer>) -> Result<()> {
+    /// Nobody does: why is theirs to say.
+    struct Left;
+    let Ok(mut buffer) = empty.recv() else { return Ok(()) };
+    let read = content::each_chunk(source, length, &mut buffer, |at, buffer, length| {
+        let next = empty.recv().map_err(|_| Unfinished::Stopped(Left))?;
+        filled.send((at, std::mem::replace(buffer, next), length)).map_err(|_| Unfinished::Stopped(Left))
+    });
+    match read {
+        Ok(()) | Err(Unfinished::Stopped(Left)) => Ok(()),
+        Err(Unfinished::Failed(error)) => Err(error),
+    }
+}
 
 /// Writes what it gets, and gives the buffers back.
 fn write(target: &File, tail: &File, filled: Receiver<Filled>, empty: SyncSender<Buffer>) -> Result<()> {
-    for _ in 1..BUFFERS {
-        let _ = empty.send(Buffer::new());
-    }
     for (at, mut buffer, length) in filled {
         let file = if content::is_aligned(length) { target } else { tail };
         content::write_sparse(file, at, buffer.get(length))?;
-        // Where nobody takes it any more, there is no more to read.
         let _ = empty.send(buffer);
     }
     Ok(())

@@ -33,7 +33,7 @@ pub fn copy<E>(
         target: None,
         links: Links::default(),
         directories: vec![PathBuf::new()],
-        buffer: Buffer::new(),
+        buffer: Buffer::new()?,
         tally: Tally::default(),
     };
     walk::walk(from, |entry| copying.entry(entry, &mut advance))?;

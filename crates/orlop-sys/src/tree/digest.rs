@@ -23,7 +23,7 @@ pub fn checksum<E>(
 ) -> Result<Checksum, Unfinished<E>> {
     let mut summing = Summing::new();
     let mut links = Links::default();
-    let mut buffer = Buffer::new();
+    let mut buffer = Buffer::new()?;
     let here = std::ffi::OsStr::new(".");
     let opened = walk::open_directory(root.as_fd(), Path::new(""))?;
     let found = look(opened.as_fd(), here, Path::new("."))?;
