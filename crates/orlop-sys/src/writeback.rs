@@ -16,6 +16,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{fstat, syncfs};
@@ -26,6 +27,8 @@ use crate::identity::DeviceNumber;
 /// A sync that took no longer than this leaves little enough to write.
 const SHORT: Duration = Duration::from_millis(15);
 const MOST_SYNCS: u32 = 5;
+/// Of this many bytes, on all of this machine's filesystems, a first sync is nothing that writers feel.
+const LITTLE: u64 = 64 << 20;
 /// The limit goes down to what the disk writes in this time,
 const LEFT: Duration = Duration::from_millis(30);
 /// but no further than this, in bytes: below, the kernel's own accounts are too coarse.
@@ -38,6 +41,7 @@ const LONGEST: Duration = Duration::from_secs(10);
 const STRICT: &str = "strict_limit";
 /// All of the memory that is there for unwritten data, as the kernel counts the share of a device.
 const ALL: &str = "1000000";
+const NONE: &str = "0";
 /// The unit in which block devices count what was written, in bytes.
 const SECTOR: u64 = 512;
 
@@ -45,50 +49,61 @@ const SECTOR: u64 = 512;
 #[derive(Debug)]
 pub(crate) struct Held {
     limit: Limit,
-    /// The share of all memory for unwritten data, in the kernel's parts, that it had before.
-    share: String,
+    before: Shares,
+}
+
+/// Of all memory for unwritten data, in the kernel's parts, what a device has at least and at most.
+#[derive(Debug)]
+struct Shares {
+    least: String,
+    most: String,
 }
 
 /// The switches of one device.
 #[derive(Debug)]
 struct Limit {
     strict: File,
-    bytes: File,
-    share: File,
+    least_bytes: File,
+    most_bytes: File,
+    least: File,
+    most: File,
 }
 
-/// How a limit goes down: from so many bytes to so many, in this time.
+/// How a limit goes down: by two thirds of what the disk has written meanwhile. The rest is the writers'.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Descent {
-    from: u64,
-    to: u64,
-    during: Duration,
+    limit: u64,
+    /// What the disk has written since it began.
+    written: u64,
+}
+
+/// How a sync went.
+struct Synced {
+    took: Duration,
+    wrote: u64,
 }
 
 /// Syncs the filesystem of this directory until little is left to write, holding its writers where
 /// that takes it. For as long as the answer lives, little stays little.
 pub(crate) fn bring_down(directory: &OwnedFd) -> rustix::io::Result<Option<Held>> {
     let device = DeviceNumber::from_raw(fstat(directory)?.st_dev);
-    let mut held = None;
     for round in 1..=MOST_SYNCS {
-        let (before, begin) = (written(device), Instant::now());
-        syncfs(directory)?;
-        let took = begin.elapsed();
-        if took < SHORT {
-            break;
-        }
-        // The first may have had much to write that nobody adds to.
-        if round > 1
-            && let Some(hold) = Held::begin(device)
+        // Much is not synced while the writers are as fast as memory. The kernel locks what it is about to
+        // write, and where the queue of the disk is full it waits for that with the lock held: a writer
+        // that writes the same anew waits with it, 0.2 s at times.
+        if (round > 1 || unwritten() > LITTLE)
+            && let Some(held) = Held::begin(device)
         {
-            let synced =
-                before.zip(written(device)).map_or(0, |(before, after)| after.saturating_sub(before));
-            hold.lower(directory, Descent::of(synced, took, unwritten()))?;
-            held = Some(hold);
+            held.lower(directory, device)?;
+            return Ok(Some(held));
+        }
+        let begin = Instant::now();
+        syncfs(directory)?;
+        if begin.elapsed() < SHORT {
             break;
         }
     }
-    Ok(held)
+    Ok(None)
 }
 
 /// Takes away the limit that a crash left on the device.
@@ -97,45 +112,63 @@ pub(crate) fn release(device: DeviceNumber) {
     if strict.is_ok_and(|strict| strict.trim() != "0")
         && let Some(limit) = Limit::open(device)
     {
-        limit.end(ALL);
+        limit.end(&Shares { least: NONE.to_owned(), most: ALL.to_owned() });
     }
 }
 
 impl Held {
     /// None where the kernel has no such limit, it is not ours to set (in a container, say), or
-    /// somebody has set one: it costs time only.
+    /// somebody has set one; and where the device doesn't count what is written to it. It costs time only.
     fn begin(device: DeviceNumber) -> Option<Self> {
         let limit = Limit::open(device)?;
-        if limit.is_strict() {
+        if limit.is_strict() || written(device).is_none() {
             return None;
         }
-        let share = read(&limit.share)?;
-        Some(Self { limit, share })
+        let before = Shares { least: read(&limit.least)?, most: read(&limit.most)? };
+        Some(Self { limit, before })
     }
 
-    fn lower(&self, directory: &OwnedFd, descent: Descent) -> rustix::io::Result<()> {
-        if self.limit.set(descent.from).is_err() || self.limit.strict.write_all_at(b"1", 0).is_err() {
+    fn lower(&self, directory: &OwnedFd, device: DeviceNumber) -> rustix::io::Result<()> {
+        let mut descent = Descent::of(unwritten());
+        if self.limit.set(descent.limit).is_err() || self.limit.strict.write_all_at(b"1", 0).is_err() {
             return syncfs(directory);
         }
         let down = AtomicBool::new(false);
         std::thread::scope(|scope| {
+            let (tell, synced) = sync_channel(1);
             // Writers that write anew what waits to be written meet no limit: somebody has to write it.
             let syncs = std::thread::Builder::new().spawn_scoped(scope, || {
+                let tell = tell;
                 while !down.load(Ordering::Relaxed) {
-                    let begin = Instant::now();
+                    let (before, begin) = (written(device), Instant::now());
                     syncfs(directory)?;
-                    // The writers may have ended meanwhile.
-                    std::thread::sleep(STEP.saturating_sub(begin.elapsed()));
+                    let took = begin.elapsed();
+                    let wrote =
+                        written(device).zip(before).map_or(0, |(after, before)| after.saturating_sub(before));
+                    // Nobody listens any more where all is done.
+                    let _ = tell.try_send(Synced { took, wrote });
+                    std::thread::sleep(STEP.saturating_sub(took));
                 }
                 Ok(())
             });
-            let begin = Instant::now();
-            while begin.elapsed() < descent.during {
+            let (before, begin) = (written(device), Instant::now());
+            while begin.elapsed() < LONGEST {
+                match synced.recv_timeout(STEP) {
+                    // The writers may have ended, or never begun.
+                    Ok(Synced { took, .. }) if took < SHORT => break,
+                    Ok(Synced { wrote, .. }) => descent.synced(wrote),
+                    Err(RecvTimeoutError::Timeout) => {}
+                    // Why it failed is said below.
+                    Err(RecvTimeoutError::Disconnected) => break,
+                }
+                let wrote = written(device).zip(before).map_or(0, |(now, before)| now.saturating_sub(before));
+                let is_down = descent.step(wrote, begin.elapsed());
                 // Where it fails, the freeze takes longer.
-                let _ = self.limit.set(descent.after(begin.elapsed()));
-                std::thread::sleep(STEP);
+                let _ = self.limit.set(descent.limit);
+                if is_down {
+                    break;
+                }
             }
-            let _ = self.limit.set(descent.to);
             down.store(true, Ordering::Relaxed);
             syncs.map_or(Ok(()), |syncs| syncs.join().unwrap_or(Err(Errno::IO)))
         })?;
@@ -145,7 +178,7 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.limit.end(&self.share);
+        self.limit.end(&self.before);
     }
 }
 
@@ -153,40 +186,56 @@ impl Limit {
     fn open(device: DeviceNumber) -> Option<Self> {
         let directory = switches(device);
         let open = |name| File::options().read(true).write(true).open(directory.join(name)).ok();
-        Some(Self { strict: open(STRICT)?, bytes: open("max_bytes")?, share: open("max_ratio_fine")? })
+        Some(Self {
+            strict: open(STRICT)?,
+            least_bytes: open("min_bytes")?,
+            most_bytes: open("max_bytes")?,
+            least: open("min_ratio_fine")?,
+            most: open("max_ratio_fine")?,
+        })
     }
 
     fn is_strict(&self) -> bool {
         read(&self.strict).is_some_and(|strict| strict != "0")
     }
 
+    /// At most so much and at least: else the kernel gives the device less, as much as its part is of what all
+    /// devices wrote lately, and writers that are above that already are stopped for 0.2 s.
     fn set(&self, bytes: u64) -> std::io::Result<()> {
-        self.bytes.write_all_at(bytes.to_string().as_bytes(), 0)
+        let bytes = bytes.to_string();
+        // Never above the other. Where other devices were promised it, it is less.
+        let _ = self.least_bytes.write_all_at(bytes.as_bytes(), 0);
+        self.most_bytes.write_all_at(bytes.as_bytes(), 0)
     }
 
-    fn end(&self, share: &str) {
+    fn end(&self, before: &Shares) {
         // Where it fails, writers stay as slow as the disk.
         let _ = self.strict.write_all_at(b"0", 0);
-        let _ = self.share.write_all_at(share.as_bytes(), 0);
+        let _ = self.least.write_all_at(before.least.as_bytes(), 0);
+        let _ = self.most.write_all_at(before.most.as_bytes(), 0);
     }
 }
 
 impl Descent {
-    /// At two thirds of the speed at which the disk wrote so many bytes in that time (0 where its device
-    /// doesn't count them). `unwritten` is what all of this machine's filesystems have.
-    fn of(synced: u64, took: Duration, unwritten: u64) -> Self {
-        let synced = if synced == 0 { unwritten } else { synced }.max(1);
-        // While it was synced, the writers wrote as much again, if they are fast. Of a limit below what
-        // is there they would see a stop.
-        let from = unwritten.clamp(synced, 2 * synced);
-        let to = share(synced, LEFT, took).max(LEAST);
-        let during = (took + took / 2).mul_f64(from as f64 / synced as f64).min(LONGEST);
-        Self { from: from.max(to), to, during }
+    /// From half as much again as is there: the kernel lets writers run up to three quarters of a limit,
+    /// and stops them at it.
+    fn of(unwritten: u64) -> Self {
+        Self { limit: (unwritten + unwritten / 2).max(LEAST), written: 0 }
     }
 
-    /// Where it is after that time.
-    fn after(self, elapsed: Duration) -> u64 {
-        self.from - share(self.from - self.to, elapsed.min(self.during), self.during)
+    /// A sync wrote so much. Meanwhile the writers left as much again, if they are fast; what else is
+    /// unwritten is of other filesystems.
+    fn synced(&mut self, wrote: u64) {
+        self.limit = self.limit.min(2 * wrote).max(LEAST);
+    }
+
+    /// The disk wrote so much since it began, in this time. Says whether it is down.
+    fn step(&mut self, written: u64, elapsed: Duration) -> bool {
+        let more = written.saturating_sub(self.written);
+        self.written = written;
+        let to = share(written, LEFT, elapsed).max(LEAST);
+        self.limit = self.limit.saturating_sub(more - more / 3).max(to);
+        self.limit == to
     }
 }
 
@@ -230,32 +279,38 @@ mod tests {
 
     #[test]
     fn the_limit_goes_down_more_slowly_than_the_disk_writes() {
-        let second = Duration::from_secs(1);
-        let descent = Descent::of(2000 * MIB, second, 2500 * MIB);
-        let Descent { from, to, during } = descent;
-        assert_eq!((from, to, during), (2500 * MIB, 60 * MIB, second * 15 / 8));
-        assert_eq!(descent.after(Duration::ZERO), from);
-        assert_eq!(descent.after(during / 2), (from + to) / 2);
-        assert_eq!(descent.after(during * 2), to);
-        // Others' writers have much more; and the device doesn't count.
-        assert_eq!(Descent::of(2000 * MIB, second, 90_000 * MIB).from, 4000 * MIB);
-        assert_eq!(Descent::of(0, second, 2000 * MIB), Descent::of(2000 * MIB, second, 2000 * MIB));
-        // A slow disk; little that took long; nothing.
-        assert_eq!(
-            Descent::of(64 * MIB, second * 60, 0),
-            Descent { from: 64 * MIB, to: LEAST, during: LONGEST }
-        );
-        assert_eq!(Descent::of(MIB, second, MIB), Descent { from: LEAST, to: LEAST, during: second * 3 / 2 });
-        assert_eq!(Descent::of(0, Duration::ZERO, 0).to, LEAST);
+        let step = Duration::from_millis(100);
+        let mut descent = Descent::of(2000 * MIB);
+        assert_eq!(descent.limit, 3000 * MIB);
+        assert!(!descent.step(0, step));
+        assert!(!descent.step(300 * MIB, step * 2));
+        assert!(!descent.step(900 * MIB, step * 3));
+        assert_eq!(descent.limit, 2400 * MIB);
+        // The disk wrote 3 GB/s: of that, 90 MiB are left for the freeze.
+        assert!(!descent.step(3000 * MIB, step * 10));
+        assert!(descent.step(4800 * MIB, step * 16));
+        assert_eq!(descent.limit, 90 * MIB);
+        // Others' writers have much more.
+        let mut descent = Descent::of(90_000 * MIB);
+        descent.synced(400 * MIB);
+        assert_eq!(descent.limit, 800 * MIB);
+        descent.synced(600 * MIB);
+        assert_eq!(descent.limit, 800 * MIB);
+        // Little; and a disk that is slow.
+        assert_eq!(Descent::of(0).limit, LEAST);
+        descent.synced(0);
+        assert_eq!(descent.limit, LEAST);
+        assert!(descent.step(0, Duration::ZERO));
+        assert!(descent.step(64 * MIB, step * 600));
     }
 
     fn device(root: &Path) -> DeviceNumber {
         DeviceNumber::of_path(root).unwrap()
     }
 
-    fn state(device: DeviceNumber) -> (String, String) {
-        let read = |name| fs::read_to_string(switches(device).join(name)).unwrap().trim().to_owned();
-        (read(STRICT), read("max_ratio_fine"))
+    fn state(device: DeviceNumber) -> [String; 3] {
+        [STRICT, "min_ratio_fine", "max_ratio_fine"]
+            .map(|name| fs::read_to_string(switches(device).join(name)).unwrap().trim().to_owned())
     }
 
     /// A mounted volume, where the kernel has limits; in CI it has.
@@ -293,10 +348,12 @@ mod tests {
             });
             let directory = OwnedFd::from(File::open(&root).unwrap());
             let held = Held::begin(device).unwrap();
-            held.lower(&directory, Descent::of(256 * MIB, Duration::from_millis(500), 0)).unwrap();
-            let (strict, share) = state(device);
+            held.lower(&directory, device).unwrap();
+            let [strict, least, most] = state(device);
             assert_eq!(strict, "1");
-            assert!(share.parse::<u64>().unwrap() < 1_000_000, "{share}");
+            let [least, most] = [least, most].map(|share| share.parse::<u64>().unwrap());
+            assert!(most < 1_000_000, "{most}");
+            assert!((1..=most).contains(&least), "{least} of {most}");
             // Whoever comes meanwhile leaves it alone.
             assert!(Held::begin(device).is_none());
             drop(held);
@@ -315,7 +372,7 @@ mod tests {
             let root = PathBuf::from(root);
             let directory = OwnedFd::from(File::open(&root).unwrap());
             let held = Held::begin(device(&root)).unwrap();
-            held.lower(&directory, Descent::of(64 * MIB, Duration::from_millis(20), 0)).unwrap();
+            held.lower(&directory, device(&root)).unwrap();
             fs::write(root.join("held"), b"").unwrap();
             std::thread::sleep(PATIENCE);
             return;
@@ -333,17 +390,18 @@ mod tests {
             child.0.kill().unwrap();
             child.0.wait().unwrap();
             fs::remove_file(root.join("held")).unwrap();
-            assert_eq!(state(device).0, "1");
+            assert_eq!(state(device)[0], "1");
         };
+        let free = ["0".to_owned(), NONE.to_owned(), ALL.to_owned()];
         crash();
         assert!(!crate::freeze::thaw(&root).unwrap());
-        assert_eq!(state(device), ("0".to_owned(), ALL.to_owned()));
+        assert_eq!(state(device), free);
         crash();
         crate::mount::unmount(&root).unwrap();
         // Others may take the device first; then there is nothing left to see.
         let again = Volume::small(&scratch, "again").attach();
         if again.device() == device {
-            assert_eq!(state(device), ("0".to_owned(), ALL.to_owned()));
+            assert_eq!(state(device), free);
         }
         release(device);
     }
