@@ -24,6 +24,8 @@ use crate::{
 
 const ROUNDS: usize = 20;
 const SECTION: &str = "life";
+/// What is written in a volume.
+const FILE: &str = "file";
 /// As many of each as the start is measured with.
 const MANY: usize = 10_000;
 
@@ -104,6 +106,8 @@ fn pause(report: &mut Report, daemon: &OrlopDaemon, mib: u64) {
     let busy = format!("busy{mib}");
     apply(daemon, &manifest(&busy, "4Gi", "xfs", Some("sharing")));
     let dir = mount(daemon, &busy, "bench");
+    // Memory for what is written the first time is slow to get: that would hold the writer.
+    fill(&dir, mib << 20);
     let end = AtomicBool::new(false);
     let worst = Mutex::new(Duration::ZERO);
     let mut pauses = Samples::default();
@@ -194,7 +198,8 @@ fn group(report: &mut Report, daemon: &OrlopDaemon) {
 /// longest write.
 fn write(dir: &Path, mib: u64, rest: Duration, end: &AtomicBool, worst: &Mutex<Duration>) {
     const BLOCK: usize = 64 << 10;
-    let file = File::create(dir.join("written")).expect("the volume takes a file");
+    let file = File::options().create(true).write(true).truncate(false).open(dir.join(FILE));
+    let file = file.expect("the volume takes a file");
     let block = vec![7_u8; BLOCK];
     for number in 0_u64.. {
         if end.load(Ordering::Relaxed) {
@@ -317,7 +322,7 @@ fn many(report: &mut Report) {
 
 /// Writes that many bytes, which no filesystem can leave out, to the disk.
 fn fill(dir: &Path, bytes: u64) {
-    let file = File::create(dir.join("filled")).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
+    let file = File::create(dir.join(FILE)).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
     let block: Vec<u8> = (0_u32..1 << 20).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     for offset in (0..bytes).step_by(block.len()) {
         file.write_all_at(&block, offset).expect("the volume has the room");
