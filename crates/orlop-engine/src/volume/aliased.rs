@@ -316,8 +316,11 @@ pub(crate) fn list(core: &Core, caller: &Caller) -> Result<Vec<Aliased>> {
 pub(crate) fn remove(core: &Core, caller: &Caller, external: &str, deadline: Deadline) -> Result<()> {
     alias::check(external)?;
     let _alias = core.locks.take(lock(caller.front, external), deadline)?;
-    let found = core.store.read(|r| find(r, caller.front, external))?;
-    let Some(row) = found else { return Ok(()) };
+    let found = || core.store.read(|r| find(r, caller.front, external));
+    let Some(row) = found()? else { return Ok(()) };
+    // Whoever gives it another name meanwhile means to keep it.
+    let _name = core.locks.take(Lock::name(&row.key()), deadline)?;
+    let Some(row) = found()?.filter(|now| now.id == row.id) else { return Ok(()) };
     if row.created_by != caller.front {
         let who = match row.created_by {
             Front::Manifest => "declared by a manifest".to_owned(),
