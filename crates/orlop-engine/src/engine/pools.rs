@@ -21,7 +21,7 @@ impl Engine {
     pub fn device(&self, caller: &Caller, path: &Path) -> Result<DeviceReport> {
         self.run("pool.device", |_| {
             authority::rule_host(caller, "look at devices")?;
-            pool::format::look_at(path)
+            pool::medium_format::look_at(path)
         })
     }
 

@@ -9,7 +9,7 @@ use orlop_model::{
 use orlop_sys::{durable, space};
 use uuid::Uuid;
 
-use super::{format as medium_format, hold::Hold, medium, missing, private, view};
+use super::{hold::Hold, medium, medium_format, missing, private, view};
 use crate::{
     admission::human,
     attachment::place::Places,

@@ -1,6 +1,6 @@
 //! Pools with a filesystem of their own, on a device or in an image file: found by the filesystem's
 //! UUID, which is the pool's id, and mounted on `<state-dir>/pools/<pool id>`. Making that filesystem
-//! is in `format`.
+//! is in `medium_format`.
 //!
 //! As with volumes, the mount outlives the daemon and is taken over at the next start. The loop
 //! device of an image is held by the mount alone.

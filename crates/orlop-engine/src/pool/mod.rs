@@ -1,5 +1,5 @@
 //! Pools: the directories that volumes live in. Making one is in `create`, the filesystem of its own
-//! that it may have in `format` and `medium`, its room in `room`, its way here and
+//! that it may have in `medium` and `medium_format`, its room in `room`, its way here and
 //! away in `import` and `remove`, which daemon has it in `hold`, that nobody else has in `private`, its
 //! agreement with the records in `check`; here is which pools there are, whether each is really there, and
 //! how users see them.
@@ -7,11 +7,11 @@
 mod candidate;
 pub(crate) mod check;
 pub(crate) mod create;
-pub(crate) mod format;
 pub(crate) mod grow;
 pub(crate) mod hold;
 pub(crate) mod import;
 pub(crate) mod medium;
+pub(crate) mod medium_format;
 mod private;
 pub(crate) mod remove;
 pub(crate) mod room;

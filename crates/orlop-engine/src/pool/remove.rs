@@ -12,7 +12,7 @@ use orlop_model::{
 };
 use orlop_sys::durable;
 
-use super::{confirm, create, create::described, format, hold, medium, missing, unreadable, view};
+use super::{confirm, create, create::described, hold, medium, medium_format, missing, unreadable, view};
 use crate::{
     attachment::detach::{self, Released},
     authority,
@@ -184,7 +184,7 @@ pub(crate) fn erase(core: &Core, operation: OperationId, path: &Path, id: PoolId
         }
         Medium::Device { .. } | Medium::Image { .. } => {
             medium::release(path, on, &object)?;
-            format::take_back(core, id, on, &object)?;
+            medium_format::take_back(core, id, on, &object)?;
         }
     }
     fault::point(Point::PoolErased)?;

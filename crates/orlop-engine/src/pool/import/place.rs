@@ -20,8 +20,9 @@ use crate::{
     host::{On, ended},
     pool::{
         create::{checked, text},
-        format::pool_on,
-        medium, read_short,
+        medium,
+        medium_format::pool_on,
+        read_short,
     },
     request::{ImportPlace, ImportRequest},
     running::Meter,

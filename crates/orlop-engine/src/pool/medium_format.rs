@@ -1,5 +1,6 @@
 //! The filesystem of a pool's own: made on a device or in an image file, and given back. Nothing that
-//! is not known to be ours is ever written to or removed.
+//! is not known to be ours is ever written to or removed. What lies in a pool is described in
+//! [`crate::format`].
 
 use std::{
     path::{Path, PathBuf},
