@@ -119,7 +119,8 @@ pub struct SnapshotFilter {
     /// Only of this workspace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workspace: Option<WorkspaceName>,
-    /// Only of the volume of that name, dead ones of the same name included.
+    /// Only of the volume of that name, dead ones of the same name included. Of a name of which nothing is
+    /// known the list is empty, as with any filter: ask for the volume where that has to be told apart.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub volume: Option<VolumeName>,
     /// At most so many on a page; 1000 where nothing or more is said.
@@ -383,7 +384,8 @@ pub struct EventFilter {
     /// Only of this workspace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workspace: Option<WorkspaceName>,
-    /// Only of the volume of that name, dead ones of the same name included.
+    /// Only of the volume of that name, dead ones of the same name included. Of a name of which nothing is
+    /// known the list is empty, as with any filter: ask for the volume where that has to be told apart.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub volume: Option<VolumeName>,
     /// Only of that pool, its volumes included.

@@ -32,6 +32,49 @@ pub(crate) struct Room {
     pub(crate) below: Option<Below>,
 }
 
+/// What a pool is asked to promise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// All of it is new.
+    New(Size),
+    /// What a volume of the one size needs for the other.
+    Growth { from: Size, to: Size },
+    /// What a change of size needs beside the image that is there, until it is done.
+    Copy { from: Size, to: Size, room: Size },
+}
+
+impl Wanted {
+    /// What is to be promised beyond what is promised.
+    pub(crate) fn more(self) -> Size {
+        match self {
+            Self::New(room) | Self::Copy { room, .. } => room,
+            Self::Growth { from, to } => Size::from_bytes(to.bytes().saturating_sub(from.bytes())),
+        }
+    }
+
+    /// What a refusal begins with.
+    fn subject(self) -> String {
+        match self {
+            Self::New(size) => readable(size),
+            Self::Growth { from, to } => {
+                format!("growing from {from} to {to} takes {} more, which", human(self.more().bytes()))
+            }
+            Self::Copy { from, to, room } => {
+                format!("from {from} to {to} takes {} more meanwhile, which", human(room.bytes()))
+            }
+        }
+    }
+
+    /// The way out that is the same wish, only smaller.
+    fn less(self, available: u64) -> String {
+        match (self, available) {
+            (_, 0) => "there is no room at all".to_owned(),
+            (Self::New(_) | Self::Copy { .. }, most) => format!("ask for at most {}", human(most)),
+            (Self::Growth { .. }, most) => format!("let it grow by at most {}", human(most)),
+        }
+    }
+}
+
 /// What is below the filesystem of a pool that is in an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Below {
@@ -54,18 +97,19 @@ impl Room {
         by_capacity.min(scaled(room, self.overcommit).saturating_sub(self.unallocated))
     }
 
-    /// Whether the pool can promise `size` more.
+    /// Whether the pool can promise that too.
     ///
     /// # Errors
     /// [`ErrorKind::PoolFull`] where the capacity forbids it, [`ErrorKind::LowSpace`] where the
     /// host's filesystem lacks the room now.
-    pub(crate) fn admit(&self, pool: &PoolName, size: Size) -> Result<()> {
-        if self.reserved.saturating_add(size.bytes()) > self.limit() {
+    pub(crate) fn admit(&self, pool: &PoolName, wanted: Wanted) -> Result<()> {
+        let (more, subject) = (wanted.more().bytes(), wanted.subject());
+        if self.reserved.saturating_add(more) > self.limit() {
             let left = self.limit().saturating_sub(self.reserved);
             return Err(Error::new(
                 ErrorKind::PoolFull,
                 format!(
-                    "{size} does not fit in pool {pool}: of {} it may promise, {} are promised and {} are left",
+                    "{subject} does not fit in pool {pool}: of {} it may promise, {} are promised and {} are left",
                     human(self.limit()),
                     human(self.reserved),
                     human(left)
@@ -73,17 +117,17 @@ impl Room {
             )
             .object(format!("pool {pool}"))
             .hint(format!(
-                "ask for at most {}; or delete volumes there (released ones count too: orlop get --released); or make a larger pool, or one with --overcommit: orlop pool create",
-                human(self.available())
+                "{}; or delete volumes there (released ones count too: orlop get --released); or make a larger pool, or one with --overcommit: orlop pool create",
+                wanted.less(self.available())
             )));
         }
-        let unallocated = self.unallocated.saturating_add(size.bytes());
+        let unallocated = self.unallocated.saturating_add(more);
         let room = self.host_free.saturating_sub(self.low_water);
         if unallocated > scaled(room, self.overcommit) {
             return Err(Error::new(
                 ErrorKind::LowSpace,
                 format!(
-                    "{size} can't be promised in pool {pool} now: its disk has {} free, {} are promised to other volumes but not yet used, and {} are kept as a reserve",
+                    "{subject} can't be promised in pool {pool} now: its disk has {} free, {} are promised to other volumes but not yet used, and {} are kept as a reserve",
                     human(self.host_free),
                     human(self.unallocated),
                     human(self.low_water)
@@ -91,8 +135,8 @@ impl Room {
             )
             .object(format!("pool {pool}"))
             .hint(format!(
-                "ask for at most {}; or free space on the pool's disk; or name a pool on another disk",
-                human(self.available())
+                "{}; or free space on the pool's disk; or name a pool on another disk",
+                wanted.less(self.available())
             )));
         }
         Ok(())
@@ -217,6 +261,13 @@ fn scaled(bytes: u64, factor: f64) -> u64 {
     u64::try_from(u128::from(bytes) * thousandths / 1000).unwrap_or(u64::MAX)
 }
 
+/// A size as it was written, unless it has more digits than one reads.
+fn readable(size: Size) -> String {
+    let exact = size.to_string();
+    let digits = exact.chars().filter(char::is_ascii_digit).count();
+    if digits > 4 { human(size.bytes()) } else { exact }
+}
+
 /// Bytes for a reader, rounded down to a tenth, such as `1.5Gi`; whole quantities are exact.
 pub(crate) fn human(bytes: u64) -> String {
     const UNITS: [(u64, &str); 6] = [
@@ -259,8 +310,12 @@ mod tests {
         }
     }
 
+    fn new(bytes: u64) -> Wanted {
+        Wanted::New(Size::from_bytes(bytes))
+    }
+
     fn admits(room: &Room, gib: u64) -> Result<(), ErrorKind> {
-        room.admit(&PoolName::default_pool(), Size::from_bytes(gib * GIB)).map_err(|e| e.kind)
+        room.admit(&PoolName::default_pool(), new(gib * GIB)).map_err(|e| e.kind)
     }
 
     #[test]
@@ -287,13 +342,34 @@ mod tests {
 
     #[test]
     fn refusals_say_what_was_asked_what_is_left_and_three_ways_out() {
-        let error = room().admit(&PoolName::default_pool(), Size::from_bytes(225 * GIB)).unwrap_err();
+        let error = room().admit(&PoolName::default_pool(), new(225 * GIB)).unwrap_err();
         for word in ["225Gi", "20Gi", "4Gi", "16Gi"] {
             assert!(error.message.contains(word), "{error}");
         }
         assert_eq!(error.hint.unwrap_or_default().matches("; or").count(), 2);
-        let error = room().admit(&PoolName::default_pool(), Size::from_bytes(13 * GIB)).unwrap_err();
+        let error = room().admit(&PoolName::default_pool(), new(13 * GIB)).unwrap_err();
         assert_eq!(error.hint.unwrap_or_default().matches("; or").count(), 2);
+    }
+
+    #[test]
+    fn a_refusal_to_grow_says_from_where_to_where_and_by_how_much() {
+        let growth =
+            |to: u64| Wanted::Growth { from: Size::from_bytes(24 << 20), to: Size::from_bytes(to * GIB) };
+        let refused =
+            |room: &Room, to| room.admit(&PoolName::default_pool(), growth(to)).unwrap_err().to_string();
+        assert_eq!(
+            refused(&room(), 1024),
+            "growing from 24Mi to 1Ti takes 1023.9Gi more, which does not fit in pool default: of 20Gi it may promise, 4Gi are promised and 16Gi are left (let it grow by at most 12Gi; or delete volumes there (released ones count too: orlop get --released); or make a larger pool, or one with --overcommit: orlop pool create)"
+        );
+        assert_eq!(
+            refused(&room(), 14),
+            "growing from 24Mi to 14Gi takes 13.9Gi more, which can't be promised in pool default now: its disk has 16Gi free, 3Gi are promised to other volumes but not yet used, and 1Gi are kept as a reserve (let it grow by at most 12Gi; or free space on the pool's disk; or name a pool on another disk)"
+        );
+        let full = refused(&Room { reserved: 20 * GIB, ..room() }, 1);
+        assert!(full.contains("(there is no room at all; or delete"), "{full}");
+        // A sum of our own is no size that anybody wrote.
+        let odd = room().admit(&PoolName::default_pool(), new((1 << 40) - (24 << 20))).unwrap_err();
+        assert!(odd.message.starts_with("1023.9Gi does not fit"), "{odd}");
     }
 
     #[test]
@@ -350,8 +426,8 @@ mod tests {
             let room = Room { capacity, overcommit: factor, reserved, unallocated, host_free, low_water, host_filesystem: "xfs".into(), below: None };
             let pool = PoolName::default_pool();
             let most = room.available();
-            prop_assert!(most == 0 || room.admit(&pool, Size::from_bytes(most)).is_ok());
-            prop_assert!(room.admit(&pool, Size::from_bytes(most + 1)).is_err());
+            prop_assert!(most == 0 || room.admit(&pool, new(most)).is_ok());
+            prop_assert!(room.admit(&pool, new(most + 1)).is_err());
         }
 
         #[test]
@@ -359,7 +435,7 @@ mod tests {
             capacity in 0u64..1 << 50, reserved in 0u64..1 << 50, host_free in 0u64..1 << 50, size in 1u64..1 << 50,
         ) {
             let room = Room { capacity, overcommit: 1.0, reserved, unallocated: reserved, host_free, low_water: 0, host_filesystem: "ext4".into(), below: None };
-            if room.admit(&PoolName::default_pool(), Size::from_bytes(size)).is_ok() {
+            if room.admit(&PoolName::default_pool(), new(size)).is_ok() {
                 let after = Room { reserved: reserved + size, unallocated: reserved + size, ..room };
                 prop_assert_eq!(after.status(), Capacity::Hard);
             }

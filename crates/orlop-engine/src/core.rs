@@ -10,7 +10,9 @@ use std::{
 };
 
 use jiff::Timestamp;
-use orlop_model::{Error, ErrorKind, OperationId, Result, VolumeId, WorkspaceName, resource::VolumeState};
+use orlop_model::{
+    Error, ErrorKind, OperationId, Result, VolumeId, WorkspaceName, error::nearest, resource::VolumeState,
+};
 use orlop_sys::{durable::FileLock, target::TargetRoot};
 use uuid::Uuid;
 
@@ -85,8 +87,11 @@ impl Core {
     }
 
     pub(crate) fn workspace(&self, name: &WorkspaceName) -> Result<WorkspaceRow> {
-        let found = self.store.read(|r| workspaces::by_name(r, name))?;
-        found.ok_or_else(|| no_workspace(name))
+        if let Some(found) = self.store.read(|r| workspaces::by_name(r, name))? {
+            return Ok(found);
+        }
+        let all = self.store.read(workspaces::all)?;
+        Err(similar(no_workspace(name), name.as_str(), all.iter().map(|row| row.name.as_str())))
     }
 
     /// Whether the caller may change, use or delete that volume.
@@ -140,13 +145,26 @@ pub(crate) fn row(r: &Reader<'_>, which: &VolumeRef) -> Result<VolumeRow> {
         }
         VolumeRef::Id(id) => (volumes::by_id(r, *id)?, id.to_string(), None),
     };
-    found.ok_or_else(|| {
-        let elsewhere = workspace.filter(|workspace| **workspace != WorkspaceName::public());
-        let place = elsewhere.map_or_else(String::new, |workspace| format!(" -w {workspace}"));
-        Error::new(ErrorKind::NotFound, format!("there is no volume {name}"))
-            .object(format!("volume {name}"))
-            .hint(format!("orlop get -t volume{place} -a lists the volumes"))
-    })
+    if let Some(found) = found {
+        return Ok(found);
+    }
+    let elsewhere = workspace.filter(|workspace| **workspace != WorkspaceName::public());
+    let place = elsewhere.map_or_else(String::new, |workspace| format!(" -w {workspace}"));
+    let error = Error::new(ErrorKind::NotFound, format!("there is no volume {name}"))
+        .object(format!("volume {name}"))
+        .hint(format!("orlop get -t volume{place} -a lists the volumes"));
+    let VolumeRef::Key(key) = which else { return Err(error) };
+    let all = volumes::names(r)?;
+    let there = all.iter().filter(|row| row.key.workspace == key.workspace);
+    Err(similar(error, key.name.as_str(), there.map(|row| row.key.name.as_str())))
+}
+
+/// The error that something is not there, with the name that may have been meant before its hint.
+pub(crate) fn similar<'a>(error: Error, name: &str, names: impl Iterator<Item = &'a str>) -> Error {
+    let names: Vec<&str> = names.collect();
+    let Some(meant) = nearest(name, &names) else { return error };
+    let hint = error.hint.as_deref().map_or_else(String::new, |hint| format!(" {hint}"));
+    error.hint(format!("did you mean {meant}?{hint}"))
 }
 
 /// What messages call a volume.

@@ -334,6 +334,13 @@ pub struct Pool {
     pub created_at: Timestamp,
 }
 
+impl Pool {
+    /// How far its promises may exceed its capacity.
+    pub const OVERCOMMIT: std::ops::RangeInclusive<f64> = 1.0..=1000.0;
+    /// The same in words.
+    pub const OVERCOMMIT_IS: &str = "a factor from 1.0, which promises only what there is, to 1000";
+}
+
 /// Whether a pool can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

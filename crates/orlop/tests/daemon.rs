@@ -589,7 +589,7 @@ fn how_a_volume_stands_is_shown_with_its_day_and_its_events() {
     session.type_in("orlop events --severity error --pool default");
     assert_eq!(
         session.text,
-        "$ orlop events --severity error --pool default\n! nothing has happened to it yet, or nothing that is still kept\n"
+        "$ orlop events --severity error --pool default\n! nothing that matters so much has happened, or nothing that is still kept\n"
     );
     session.text.clear();
     session.type_in("orlop events --tail 1000");

@@ -9,7 +9,7 @@ use orlop_model::{
 use orlop_sys::{durable, space};
 use uuid::Uuid;
 
-use super::{hold::Hold, medium, medium_format, missing, private, view};
+use super::{hold::Hold, medium, medium_format, missing, private, promise, view};
 use crate::{
     admission::human,
     attachment::place::Places,
@@ -33,12 +33,7 @@ pub(crate) const LOST_AND_FOUND: &str = "lost+found";
 pub(crate) fn create(core: &Core, caller: &Caller, request: &PoolRequest) -> Result<Applied<Pool>> {
     authority::rule_host(caller, "make or change pools")?;
     let _held = core.locks.take(Lock::Pool(request.name.clone()), Deadline::usual())?;
-    if let Some(overcommit) = request.overcommit
-        && !(overcommit.is_finite() && (1.0..=1000.0).contains(&overcommit))
-    {
-        return Err(invalid("overcommit", format!("an overcommit of {overcommit} makes no sense"))
-            .hint("use a factor from 1.0, which promises only what there is, to 1000"));
-    }
+    promise::check(request.capacity, request.overcommit)?;
     match core.store.read(|r| pools::by_name(r, &request.name))? {
         Some(row) => change(core, caller, request, row),
         None => {

@@ -14,7 +14,7 @@ use orlop_sys::{
     image, loopdev, space,
 };
 
-use super::{confirm, create, medium, missing, room, view};
+use super::{confirm, create, find, medium, missing, room, view};
 use crate::{
     admission::{human, usual_low_water},
     authority,
@@ -42,7 +42,7 @@ pub(crate) fn grow(
     authority::rule_host(caller, "grow pools")?;
     let (before, row) = {
         let _held = core.locks.take(Lock::Pool(name.clone()), Deadline::usual())?;
-        let row = core.store.read(|r| pools::by_name(r, name))?.ok_or_else(|| missing(name))?;
+        let row = find(core, name)?;
         confirm(core, row.id, name)?;
         let before = row.clone();
         let row = finished(core, row)?;

@@ -1,8 +1,8 @@
 //! Pools: the directories that volumes live in. Making one is in `create`, the filesystem of its own
 //! that it may have in `medium` and `medium_format`, its room in `room`, its way here and
-//! away in `import` and `remove`, which daemon has it in `hold`, that nobody else has in `private`, its
-//! agreement with the records in `check`; here is which pools there are, whether each is really there, and
-//! how users see them.
+//! away in `import` and `remove`, which daemon has it in `hold`, that nobody else has in `private`, what it
+//! may be told to promise in `promise`, its agreement with the records in `check`; here is which pools there
+//! are, whether each is really there, and how users see them.
 
 mod candidate;
 pub(crate) mod check;
@@ -13,6 +13,7 @@ pub(crate) mod import;
 pub(crate) mod medium;
 pub(crate) mod medium_format;
 mod private;
+mod promise;
 pub(crate) mod remove;
 pub(crate) mod room;
 pub(crate) mod share;
@@ -30,7 +31,7 @@ use orlop_model::{
 use orlop_sys::capability::{self, Capabilities};
 
 use crate::{
-    core::Core,
+    core::{Core, similar},
     events::{event, note},
     format::{LONGEST, PoolFile, PoolPaths},
     store::{PoolRow, pools},
@@ -225,7 +226,7 @@ pub(crate) fn read_short(path: &std::path::Path) -> std::io::Result<Vec<u8>> {
 
 /// One pool as users see it.
 pub(crate) fn show(core: &Core, name: &PoolName) -> Result<Pool> {
-    let row = core.store.read(|r| pools::by_name(r, name))?.ok_or_else(|| missing(name))?;
+    let row = find(core, name)?;
     Ok(view(core, &row))
 }
 
@@ -274,6 +275,18 @@ pub(crate) fn view(core: &Core, row: &PoolRow) -> Pool {
         capacity_status,
         created_at: row.created_at,
     }
+}
+
+/// The pool of that name.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`].
+pub(crate) fn find(core: &Core, name: &PoolName) -> Result<PoolRow> {
+    if let Some(found) = core.store.read(|r| pools::by_name(r, name))? {
+        return Ok(found);
+    }
+    let all = core.store.read(pools::all)?;
+    Err(similar(missing(name), name.as_str(), all.iter().map(|row| row.name.as_str())))
 }
 
 pub(crate) fn missing(name: &PoolName) -> Error {

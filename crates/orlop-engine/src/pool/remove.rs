@@ -12,7 +12,7 @@ use orlop_model::{
 };
 use orlop_sys::durable;
 
-use super::{confirm, create, create::described, hold, medium, medium_format, missing, unreadable, view};
+use super::{confirm, create, create::described, find, hold, medium, medium_format, unreadable, view};
 use crate::{
     attachment::detach::{self, Released},
     authority,
@@ -39,7 +39,7 @@ const NAMED: usize = 3;
 pub(crate) fn remove(core: &Core, caller: &Caller, name: &PoolName) -> Result<()> {
     authority::rule_host(caller, "remove pools")?;
     let _held = core.locks.take(Lock::Pool(name.clone()), Deadline::usual())?;
-    let row = core.store.read(|r| pools::by_name(r, name))?.ok_or_else(|| missing(name))?;
+    let row = find(core, name)?;
     let object = format!("pool {name}");
     none_moves(core, &row)?;
     require_empty(&row)?;
@@ -225,7 +225,7 @@ pub(crate) fn entries(directory: &Path) -> Result<Vec<(PathBuf, String)>> {
 pub(crate) fn export(core: &Core, caller: &Caller, name: &PoolName) -> Result<Exported> {
     authority::rule_host(caller, "export pools")?;
     let _held = core.locks.take(Lock::Pool(name.clone()), Deadline::usual())?;
-    let row = core.store.read(|r| pools::by_name(r, name))?.ok_or_else(|| missing(name))?;
+    let row = find(core, name)?;
     let paths = confirm(core, row.id, name)?;
     let object = format!("pool {name}");
     none_moves(core, &row)?;

@@ -24,10 +24,10 @@ pub(crate) mod source;
 pub(crate) mod take;
 pub(crate) mod view;
 
-use orlop_model::{Error, ErrorKind, Result, SnapshotId, resource::SnapshotState};
+use orlop_model::{Error, ErrorKind, Result, SnapshotId, SnapshotName, resource::SnapshotState};
 
 use crate::{
-    core::Core,
+    core::{Core, similar},
     request::SnapshotKey,
     store::{SnapshotRow, snapshot_groups, snapshots},
 };
@@ -41,7 +41,10 @@ pub(crate) fn find(core: &Core, key: &SnapshotKey) -> Result<SnapshotRow> {
         return Ok(found);
     }
     let error = missing(&format!("{}/{}", key.workspace, key.name));
-    let Some(group) = core.store.read(|r| snapshot_groups::by_key(r, key))? else { return Err(error) };
+    let Some(group) = core.store.read(|r| snapshot_groups::by_key(r, key))? else {
+        let names = core.store.read(|r| snapshots::names(r, &key.workspace))?;
+        return Err(similar(error, key.name.as_str(), names.iter().map(SnapshotName::as_str)));
+    };
     let rows = core.store.read(|r| snapshots::of_group(r, group.id))?;
     let names: Vec<_> = rows.iter().map(|row| row.manifest.name.as_str()).collect();
     Err(error.hint(format!("it is a group of snapshots; name one of them: {}", names.join(", "))))

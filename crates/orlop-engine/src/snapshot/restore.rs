@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::{again, copy::Copy, describe, find, naming, object, usable};
 use crate::{
+    admission::Wanted,
     authority,
     backend::image::{Image, format as image_format, health, replacement},
     core::{self, Core, rule},
@@ -219,7 +220,7 @@ fn reserve(
     core.store.write(move |tx| {
         // The same sums that the insertions change: two of these can't both take the last room.
         let pool = pools::by_id(tx, pool.id)?.ok_or_else(|| pool::missing(&pool.name))?;
-        figures.room(&pool).admit(&pool.name, both)?;
+        figures.room(&pool).admit(&pool.name, Wanted::New(both))?;
         limits::admit(tx, &before.workspace, More { volumes: 0, bytes: both.bytes() })?;
         incoming::insert(tx, &coming)?;
         snapshots::insert(tx, &before)?;

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, btree_map::Entry};
 use orlop_model::{PoolId, Result, Size};
 
 use crate::{
+    admission::Wanted,
     core::Core,
     limits::{self, More},
     pool::{
@@ -38,7 +39,7 @@ impl Before {
     pub(super) fn admit(&self, tx: &Tx<'_>, row: &SnapshotRow, size: Size) -> Result<()> {
         let pool = pools::by_id(tx, row.pool)?.ok_or_else(|| pool::missing(&row.pool_name))?;
         if let Some(figures) = self.0.get(&row.pool) {
-            figures.room(&pool).admit(&pool.name, size)?;
+            figures.room(&pool).admit(&pool.name, Wanted::New(size))?;
         }
         limits::admit(tx, &row.workspace, More { volumes: 0, bytes: size.bytes() })
     }

@@ -132,6 +132,12 @@ pub fn by_key(r: &Reader<'_>, key: &SnapshotKey) -> Result<Option<SnapshotRow>> 
     r.one("read a snapshot", &sql, [key.workspace.as_str(), key.name.as_str()], row)
 }
 
+/// The names of the snapshots in a workspace.
+pub fn names(r: &Reader<'_>, workspace: &WorkspaceName) -> Result<Vec<SnapshotName>> {
+    let sql = "SELECT name FROM snapshots WHERE workspace = ?1 ORDER BY name";
+    r.all("list the names of snapshots", sql, [workspace.as_str()], |row| Ok(row.get::<_, Word<_>>(0)?.0))
+}
+
 /// The snapshots of a volume, oldest first.
 pub fn of_volume(r: &Reader<'_>, volume: VolumeId) -> Result<Vec<SnapshotRow>> {
     r.all("list snapshots", &format!("{SELECT} WHERE s.volume_id = ?1 ORDER BY s.id"), [Word(&volume)], row)

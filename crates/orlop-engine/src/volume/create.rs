@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::{describe, temp};
 use crate::{
+    admission::Wanted,
     attachment::detach::{self, Released},
     backend::image::{Image, format as image_format, remove},
     blank::Kind,
@@ -77,8 +78,7 @@ pub(crate) fn foresee(
     // Where its source is it can share blocks with that.
     let usual = || source.as_ref().map_or_else(PoolName::default_pool, |source| source.pool_name.clone());
     let pool_name = manifest.volume.pool.clone().unwrap_or_else(usual);
-    let pool =
-        core.store.read(|r| pools::by_name(r, &pool_name))?.ok_or_else(|| pool::missing(&pool_name))?;
+    let pool = pool::find(core, &pool_name)?;
     let paths = pool::confirm(core, pool.id, &pool.name)?;
     let title = format!("volume {workspace}/{}", manifest.name);
     let placement = match &source {
@@ -91,7 +91,7 @@ pub(crate) fn foresee(
     };
     let figures = room::gather(core, &pool)?;
     let size = manifest.volume.size;
-    figures.room(&pool).admit(&pool.name, size)?;
+    figures.room(&pool).admit(&pool.name, Wanted::New(size))?;
     core.store.read(|r| limits::admit(r, workspace, More { volumes: 1, bytes: size.bytes() }))?;
     Ok(Foreseen { pool, paths, placement, figures, source })
 }
@@ -159,7 +159,7 @@ pub(crate) fn create_filled(
     let begun = core.store.write(move |tx| {
         // The same sums that the insertion changes: two of these can't both take the last room.
         let pool = pools::by_id(tx, pool.id)?.ok_or_else(|| pool::missing(&pool.name))?;
-        figures.room(&pool).admit(&pool.name, size)?;
+        figures.room(&pool).admit(&pool.name, Wanted::New(size))?;
         limits::admit(tx, &recorded.workspace, More { volumes: 1, bytes: size.bytes() })?;
         volumes::insert(tx, &recorded)?;
         if let Some(alias) = alias {

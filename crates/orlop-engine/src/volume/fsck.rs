@@ -19,6 +19,7 @@ use super::{
     unused::unused,
 };
 use crate::{
+    admission::Wanted,
     attachment::detach,
     authority,
     backend::image::{Image, attach as image_attach, health as image_health, replacement},
@@ -135,12 +136,13 @@ fn begin(core: &Core, row: &VolumeRow, image: &Image, operation: OperationRow) -
     if reserved.bytes() == 0 {
         return core.store.write(move |tx| operations::begin(tx, &operation));
     }
-    let (pool, figures) = room_for(core, row, reserved).map_err(|error| of_copy(error, image))?;
+    let (pool, figures) =
+        room_for(core, row, Wanted::New(reserved)).map_err(|error| of_copy(error, image))?;
     let coming =
         IncomingRow { volume: row.id, pool: pool.id, reserved, detail: row.placement.detail.clone() };
     core.store.write(move |tx| {
         let pool = pools::by_id(tx, pool.id)?.ok_or_else(|| pool::missing(&pool.name))?;
-        figures.room(&pool).admit(&pool.name, reserved)?;
+        figures.room(&pool).admit(&pool.name, Wanted::New(reserved))?;
         incoming::insert(tx, &coming)?;
         operations::begin(tx, &operation)
     })

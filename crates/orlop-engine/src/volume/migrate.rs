@@ -20,6 +20,7 @@ use super::{
     view,
 };
 use crate::{
+    admission::Wanted,
     attachment::detach,
     backend::image::{
         Image,
@@ -63,7 +64,7 @@ pub(crate) fn migrate(
     }
     let size = request.size.unwrap_or(row.placement.size);
     let target = match &request.pool {
-        Some(name) => core.store.read(|r| pools::by_name(r, name))?.ok_or_else(|| pool::missing(name))?,
+        Some(name) => pool::find(core, name)?,
         None => {
             let pool = core.store.read(|r| pools::by_id(r, row.placement.pool))?;
             pool.ok_or_else(|| pool::missing(&row.placement.pool_name))?
@@ -133,7 +134,7 @@ fn to_pool(
     vacant(&core.image(&moved)?, &target)?;
     let size = moved.placement.size;
     let figures = room::gather(core, &target)?;
-    figures.room(&target).admit(&target.name, size)?;
+    figures.room(&target).admit(&target.name, Wanted::New(size))?;
     let (from, to) = (row.placement.pool, target.id);
     let more = More { volumes: 0, bytes: size.bytes().saturating_sub(row.placement.size.bytes()) };
     let workspace = row.workspace.clone();
@@ -143,7 +144,7 @@ fn to_pool(
         IncomingRow { volume: row.id, pool: to, reserved: size, detail: moved.placement.detail.clone() };
     core.store.write(move |tx| {
         let pool = pools::by_id(tx, to)?.ok_or_else(|| pool::missing(&target.name))?;
-        figures.room(&pool).admit(&pool.name, size)?;
+        figures.room(&pool).admit(&pool.name, Wanted::New(size))?;
         limits::admit(tx, &workspace, more)?;
         incoming::insert(tx, &coming)?;
         operations::begin(tx, &operation)

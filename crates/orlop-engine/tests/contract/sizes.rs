@@ -193,7 +193,10 @@ fn growth_is_admitted_like_a_new_volume() {
     let of = |size: &str| format!("size: {size}, {XFS}, pool: small");
     let made = world.apply("data", &of("300Mi")).unwrap().resource;
     let error = fails(world.apply("data", &of("600Mi")), ErrorKind::PoolFull);
-    assert!(error.message.contains("300Mi does not fit"), "{error}");
+    assert!(
+        error.message.contains("growing from 300Mi to 600Mi takes 300Mi more, which does not fit"),
+        "{error}"
+    );
     let planned = plan(&world, "data", &of("600Mi"));
     assert_eq!(planned.intention, Intention::Refuse);
     assert_eq!(planned.refusal.map(|error| error.kind), Some(ErrorKind::PoolFull));

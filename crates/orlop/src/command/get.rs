@@ -1,5 +1,7 @@
 //! `orlop get`: resources as a table, in detail, or as documents; once or live.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use orlop_api::{Client, VolumeFilter, WatchFilter};
 use orlop_model::{Error, ErrorKind, Result, VolumeName, WorkspaceName, manifest, resource::Volume};
@@ -8,6 +10,7 @@ use serde::Serialize;
 use super::{
     flag_is_for_volumes,
     live::{Changes, until_interrupted},
+    schedule,
 };
 use crate::{
     engines::Known,
@@ -104,11 +107,12 @@ async fn view(args: &GetArgs, target: &Target, client: &Client, console: &Consol
             // A released name may have been used more than once.
             let single = name.is_some() && found.len() == 1;
             let columns = Columns { wide, tags: args.tags, released: args.released };
+            let last = if args.details { schedule::last(&found, client).await? } else { HashMap::new() };
             let text = match shape.output {
                 Output::Table | Output::Wide => shape.people(
                     &found,
                     |all| table::volumes(console, all, columns, now),
-                    |one| details::volume(one, now),
+                    |one| details::volume(one, last.get(&one.status.id), now),
                 ),
                 Output::Json | Output::Yaml => {
                     let escaped: Vec<Volume> = found.iter().cloned().map(appliable).collect();

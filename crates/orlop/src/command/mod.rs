@@ -10,6 +10,7 @@ mod live;
 mod operation;
 mod plan;
 mod pool;
+mod schedule;
 mod serve;
 mod snapshot;
 mod volume;

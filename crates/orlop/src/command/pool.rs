@@ -47,9 +47,9 @@ pub(super) async fn run(command: PoolCommand, client: &Client, console: &mut Con
             let exported = client.export_pool(&name).await?;
             let (pool, from) = (&exported.pool, import(&exported.pool));
             console.print(format!(
-                "pool {name}: exported, {} volumes and {} snapshots stay in {}",
-                pool.volumes,
-                pool.snapshots,
+                "pool {name}: exported, {} and {} stay in {}",
+                quantity::count(pool.volumes, "volume"),
+                quantity::count(pool.snapshots, "snapshot"),
                 place(pool)
             ));
             console.note(&format!("bring it back, here or elsewhere: orlop pool import {from}"));

@@ -4,9 +4,9 @@
 mod group;
 
 use jiff::Timestamp;
-use orlop_api::{Client, SnapshotFilter, SnapshotOptions};
+use orlop_api::{Client, SnapshotFilter, SnapshotOptions, VolumeFilter};
 use orlop_model::{
-    ErrorKind, Result, Retain, SnapshotManifest, VolumeName, WorkspaceName,
+    Error, ErrorKind, Result, Retain, SnapshotManifest, VolumeName, WorkspaceName,
     resource::{Outcome, Snapshot},
 };
 
@@ -51,10 +51,16 @@ pub(super) async fn run(command: SnapshotCommand, client: &Client, console: &mut
                 // A workspace that is not there is an error, not an empty one.
                 client.workspace(&workspace).await?;
             }
+            if found.is_empty()
+                && let Some(volume) = &filter.volume
+            {
+                require_volume((!all).then_some(&workspace), volume, client).await?;
+            }
             let people = format.output.is_for_people();
             if found.is_empty() && people {
+                let of = filter.volume.as_ref().map_or_else(String::new, |name| format!(" of volume {name}"));
                 let place = if all { String::new() } else { format!(" in workspace {workspace}") };
-                console.note(&format!("no snapshots{place}"));
+                console.note(&format!("no snapshots{of}{place}"));
                 return Ok(Exit::Success);
             }
             let wide = format.output == Output::Wide;
@@ -99,6 +105,23 @@ pub(super) async fn run(command: SnapshotCommand, client: &Client, console: &mut
         }
     }
     Ok(Exit::Success)
+}
+
+/// A volume that is not there is an error, not one without snapshots.
+async fn require_volume(workspace: Option<&WorkspaceName>, name: &VolumeName, client: &Client) -> Result<()> {
+    let Some(workspace) = workspace else {
+        let filter = VolumeFilter { name: Some(name.clone()), ..VolumeFilter::default() };
+        if client.all_volumes(&filter).await?.is_empty() {
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                format!("there is no volume {name} in any workspace"),
+            )
+            .object(format!("volume {name}"))
+            .hint("orlop get -t volume -A -a lists the volumes"));
+        }
+        return Ok(());
+    };
+    client.volume(workspace, name).await.map(drop)
 }
 
 /// What a command line says; of a snapshot that is there, the rest stays.

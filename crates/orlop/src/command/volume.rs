@@ -7,7 +7,10 @@ use orlop_model::{
     resource::{Outcome, Verdict},
 };
 
-use super::get::{self, Shape};
+use super::{
+    get::{self, Shape},
+    schedule,
+};
 use crate::{
     exit::Exit,
     grammar::{
@@ -75,7 +78,8 @@ async fn show(volume: &VolumeArg, format: &Format, client: &Client, console: &mu
             let history = client.volume_usage(&volume.workspace, &volume.name).await?;
             let now = Timestamp::now();
             let columns = console.width().saturating_sub(MARGIN).min(MOST_COLUMNS);
-            let mut text = details::volume(&found, now);
+            let last = schedule::last(std::slice::from_ref(&found), client).await?;
+            let mut text = details::volume(&found, last.get(&found.status.id), now);
             if let Some(day) = chart::day(&history, now, columns, console.takes_unicode()) {
                 text.push_str(&format!("\nUsed over the last day:\n{day}"));
             }

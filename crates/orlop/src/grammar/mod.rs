@@ -11,6 +11,7 @@ pub(crate) mod snapshot;
 pub(crate) mod stray;
 #[cfg(test)]
 mod tests;
+mod verb;
 pub(crate) mod volume;
 
 use std::{ffi::OsString, path::PathBuf};

@@ -1,16 +1,19 @@
-//! The commands that show how things stand: events.
+//! The commands that show what happens: `events`, and the part of a stream of events that `log` shows too.
 
 use clap::{Args, ValueEnum};
-use orlop_model::{PoolName, VolumeName, WorkspaceName, resource::Severity};
+use jiff::{SignedDuration, Timestamp};
+use orlop_model::{Period, PoolName, VolumeName, WorkspaceName, resource::Severity};
 
-use super::resource::Stream;
+use super::resource::Format;
 
 /// `orlop events`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   orlop events                              the newest, of everything
-  orlop events -f --severity warning        what goes wrong from now on, until Ctrl-C
+  orlop events -f                           the last 10, and what happens from now on, until Ctrl-C
+  orlop events -f --tail 0 --severity warning   only what goes wrong from now on
+  orlop events --since 2h                   of the last two hours
   orlop events -n data                      of one volume in the workspace public
   orlop events -w team --tail 20            of a workspace
   orlop events --pool default -o json | jq  of a pool and what is in it, with every field
@@ -52,5 +55,55 @@ impl From<Least> for Severity {
             Least::Warning => Self::Warning,
             Least::Error => Self::Error,
         }
+    }
+}
+
+/// Which part of a stream of events, and how it is printed.
+#[derive(Debug, Args)]
+pub(crate) struct Stream {
+    /// Go on with what happens from now on, until Ctrl-C
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// How many of the newest events to begin with [default: 100; 10 with --follow; 1000 with --since]
+    #[arg(long, value_name = "N")]
+    pub(crate) tail: Option<usize>,
+    /// Only what happened since then: a time such as 2026-11-22T12:00:00Z, or how long ago, such as 2h
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    pub(crate) since: Option<Since>,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+/// From when on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Since {
+    /// So long ago.
+    Ago(SignedDuration),
+    /// At that moment.
+    At(Timestamp),
+}
+
+impl Since {
+    /// The moment.
+    pub(crate) fn before(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::Ago(span) => now - span,
+            Self::At(at) => at,
+        }
+    }
+}
+
+fn since(text: &str) -> Result<Since, String> {
+    if let Ok(at) = text.parse() {
+        return Ok(Since::At(at));
+    }
+    match text.parse() {
+        Ok(Period::After(seconds)) => {
+            Ok(Since::Ago(SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX))))
+        }
+        Ok(Period::Never) | Err(_) => Err(
+            "it is a time in UTC such as 2026-11-22T12:00:00Z, or how long ago, such as 90s, 15m, 2h or 7d"
+                .to_owned(),
+        ),
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use orlop_model::{PoolName, Size, WorkspaceName};
+use orlop_model::{PoolName, Size, WorkspaceName, resource::Pool};
 
 use super::resource::Format;
 
@@ -201,8 +201,8 @@ pub(crate) struct ImportArgs {
 
 fn overcommit(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
-        Ok(factor) if factor.is_finite() && factor >= 1.0 => Ok(factor),
-        Ok(_) => Err("it is a factor of at least 1.0".to_owned()),
+        Ok(factor) if Pool::OVERCOMMIT.contains(&factor) => Ok(factor),
+        Ok(_) => Err(format!("it is {}", Pool::OVERCOMMIT_IS)),
         Err(_) => Err("it is a number such as 1.5".to_owned()),
     }
 }

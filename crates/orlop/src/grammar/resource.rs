@@ -6,7 +6,10 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use orlop_model::{Error, WorkspaceName};
 
-use super::identifier::{ColonIdentifier, Identifier, ResourceType, Target};
+use super::{
+    identifier::{ColonIdentifier, Identifier, ResourceType, Target},
+    observation::Stream,
+};
 
 const APPLY: &str = "\
 Examples:
@@ -62,7 +65,8 @@ The data of a volume of type temp is destroyed. The data of a persistent one is 
 const LOG: &str = "\
 Examples:
   orlop log -t volume -n data               what happened to one volume
-  orlop log -t volume -n data -f            and what happens from now on, until Ctrl-C
+  orlop log -t volume -n data -f            the last ones, and what happens from now on
+  orlop log -t volume -n data --since 2h    what happened in the last two hours
   orlop log -t volume -w team --tail 20     the newest events of a workspace
   orlop log -t volume -n data -o json | jq  with every field";
 
@@ -276,17 +280,4 @@ pub(crate) struct LogArgs {
     pub(crate) selector: Selector,
     #[command(flatten)]
     pub(crate) stream: Stream,
-}
-
-/// Which part of a stream of events, and how it is printed.
-#[derive(Debug, Args)]
-pub(crate) struct Stream {
-    /// Go on with what happens from now on, until Ctrl-C
-    #[arg(short, long)]
-    pub(crate) follow: bool,
-    /// How many of the newest events to begin with
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    pub(crate) tail: usize,
-    #[command(flatten)]
-    pub(crate) format: Format,
 }

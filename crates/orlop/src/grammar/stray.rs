@@ -9,7 +9,7 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
-use super::{Cli, identifier::ResourceType};
+use super::{Cli, identifier::ResourceType, verb};
 
 /// What a word alone may be meant for, by the long names of flags: the first that the command has and
 /// that is not given yet.
@@ -19,6 +19,9 @@ const MEANT_FOR_FILES: [&str; 3] = ["manifestFile", "path", "dir"];
 
 /// Adds to the complaint about such a word what to write instead.
 pub(crate) fn with_tip(mut error: clap::Error, words: &[OsString]) -> clap::Error {
+    if error.kind() == ErrorKind::InvalidSubcommand {
+        return with_verb(error, words);
+    }
     let said = |context| match error.get(context) {
         Some(ContextValue::String(said)) => Some(said.clone()),
         _ => None,
@@ -34,6 +37,24 @@ pub(crate) fn with_tip(mut error: clap::Error, words: &[OsString]) -> clap::Erro
     let of_stray = stray.and_then(|stray| tip(command, rest, &stray));
     if let Some(tip) = of_stray.or_else(|| refused.and_then(|kind| of_snapshots(command, &kind))) {
         let tip = StyledStr::from(format!("write {tip}"));
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+    }
+    error
+}
+
+/// Adds which of our verbs was meant by one of another tool. It goes before what is merely alike in letters.
+fn with_verb(mut error: clap::Error, words: &[OsString]) -> clap::Error {
+    let Some(ContextValue::String(verb)) = error.get(ContextKind::InvalidSubcommand) else { return error };
+    let words: Vec<&str> = words.iter().skip(1).filter_map(|word| word.to_str()).collect();
+    let definition = Cli::definition();
+    let (command, _) = asked(&definition, &words);
+    let path = match command.get_name() {
+        "orlop" => "orlop".to_owned(),
+        name => format!("orlop {name}"),
+    };
+    if let Some(tip) = verb::meant(command, &path, verb) {
+        let tip = StyledStr::from(format!("write {tip}"));
+        error.remove(ContextKind::SuggestedSubcommand);
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
     }
     error
@@ -201,6 +222,43 @@ mod tests {
             ("orlop get -n data other", None),
             ("orlop mount -n data /mnt /mnt", None),
             ("orlop status data", None),
+            ("orlop create", Some("orlop apply -f FILE")),
+            ("orlop add -f x.yaml", Some("orlop apply -f FILE")),
+            ("orlop ls", Some("orlop get")),
+            ("orlop list", Some("orlop get")),
+            ("orlop ps -a", Some("orlop get")),
+            ("orlop resource ls", Some("orlop get")),
+            ("orlop rm data", Some("orlop delete -n NAME")),
+            ("orlop destroy data", Some("orlop delete -n NAME")),
+            ("orlop inspect data", Some("orlop volume show -n NAME")),
+            ("orlop describe volume data", Some("orlop volume show -n NAME")),
+            ("orlop resize data 2Gi", Some("orlop apply -f FILE, with a larger size in the manifest")),
+            (
+                "orlop cp data copy",
+                Some("orlop apply -f FILE, with `source: {volume: NAME}` in the manifest"),
+            ),
+            ("orlop prune", Some("orlop purge --all")),
+            ("orlop logs -f", Some("orlop log")),
+            ("orlop --socket /x umount /mnt", Some("orlop unmount DIR")),
+            ("orlop volume ls", Some("orlop get")),
+            ("orlop volume create data", Some("orlop apply -f FILE")),
+            ("orlop volume inspect data", Some("orlop volume show")),
+            ("orlop volume rm data", Some("orlop delete -n NAME")),
+            ("orlop snapshot ls", Some("orlop snapshot list")),
+            ("orlop snapshot rm monday", Some("orlop snapshot delete")),
+            ("orlop snapshot describe monday", Some("orlop snapshot show")),
+            ("orlop pool ls", Some("orlop pool list")),
+            ("orlop pool get", Some("orlop pool list")),
+            ("orlop pool rm fast", Some("orlop pool remove")),
+            ("orlop pool delete fast", Some("orlop pool remove")),
+            ("orlop pool add fast", Some("orlop pool create")),
+            ("orlop pool resize fast", Some("orlop pool grow")),
+            ("orlop workspace ls", Some("orlop workspace get")),
+            ("orlop workspace describe team", Some("orlop workspace get")),
+            ("orlop workspace rm team", Some("orlop workspace delete")),
+            ("orlop operation cancel", Some("orlop operation stop")),
+            ("orlop pool clone", None),
+            ("orlop frobnicate", None),
         ] {
             let text = said(line);
             match expected {

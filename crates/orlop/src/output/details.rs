@@ -2,9 +2,12 @@
 
 use jiff::Timestamp;
 use orlop_model::{
-    MANIFEST_VERSION, VolumeUsage,
+    Keep, MANIFEST_VERSION, SnapshotPolicy, VolumeUsage,
     pool_report::{Attention, ImportFate, PoolCheck, PoolImport},
-    resource::{Alias, Attachment, Capacity, Consistency, Medium, Pool, Snapshot, Volume, Workspace},
+    resource::{
+        Alias, Attachment, Capacity, Consistency, Medium, Pool, PoolState, Snapshot, Volume, VolumeState,
+        Workspace,
+    },
 };
 
 use super::{plain, quantity, table};
@@ -45,8 +48,8 @@ fn capacity(capacity: &Capacity) -> String {
     }
 }
 
-/// A volume.
-pub(crate) fn volume(volume: &Volume, now: Timestamp) -> String {
+/// A volume, and the last snapshot that its schedule made.
+pub(crate) fn volume(volume: &Volume, scheduled: Option<&Snapshot>, now: Timestamp) -> String {
     let (manifest, spec, status) = (&volume.manifest, &volume.manifest.volume, &volume.status);
     let mut facts = Facts::default();
     facts.add("Name", manifest.name.as_str());
@@ -115,6 +118,9 @@ pub(crate) fn volume(volume: &Volume, now: Timestamp) -> String {
     if !root.is_empty() {
         facts.add("Root directory", root.join(", "));
     }
+    if let Some(policy) = &spec.snapshots {
+        schedule(&mut facts, policy, status.state, scheduled, now);
+    }
     facts.add("Created", format!("{}, through {}", time(status.created_at, now), status.created_by.as_str()));
     facts.add("Changed", format!("{}, generation {}", time(status.updated_at, now), status.generation));
     if let Some(at) = status.deleted_at {
@@ -132,6 +138,53 @@ pub(crate) fn volume(volume: &Volume, now: Timestamp) -> String {
         facts.add(if place == 0 { "Notes" } else { "" }, note.as_str());
     }
     facts.lines()
+}
+
+/// When snapshots are made by themselves, and which are kept.
+fn schedule(
+    facts: &mut Facts,
+    policy: &SnapshotPolicy,
+    state: VolumeState,
+    last: Option<&Snapshot>,
+    now: Timestamp,
+) {
+    facts.add("Snapshots", format!("by the schedule {}, in UTC", policy.schedule));
+    facts.add("", format!("kept: {}", kept(&policy.keep)));
+    let next = match state {
+        VolumeState::Active => policy.schedule.next_after(now).map_or_else(
+            || "never".to_owned(),
+            |at| format!("{} (in {})", at.strftime("%Y-%m-%dT%H:%M:%SZ"), quantity::age(now, at)),
+        ),
+        state @ (VolumeState::Pending
+        | VolumeState::Deleting
+        | VolumeState::Released
+        | VolumeState::Error) => {
+            format!("none while it is {}", state.as_str())
+        }
+    };
+    facts.add("", format!("next: {next}"));
+    let last = last.map_or_else(
+        || "none yet".to_owned(),
+        |last| format!("{}, {}", last.manifest.name, time(last.status.created_at, now)),
+    );
+    facts.add("", format!("last: {last}"));
+}
+
+/// The rules of a schedule, each of which keeps its own.
+fn kept(keep: &Keep) -> String {
+    let one_each = [
+        (keep.hourly, "hour"),
+        (keep.daily, "day"),
+        (keep.weekly, "week"),
+        (keep.monthly, "month"),
+        (keep.yearly, "year"),
+    ];
+    let last = (keep.last > 0).then(|| format!("the last {}", keep.last));
+    let rules = one_each.into_iter().filter(|(count, _)| *count > 0).map(|(count, unit)| match count {
+        1 => format!("the newest of the last {unit}"),
+        count => format!("the newest of each of the last {count} {unit}s"),
+    });
+    last.into_iter().chain(rules).collect::<Vec<_>>().join("; ")
 }
 
 /// What is wrong with the filesystem, if something is.
@@ -225,33 +278,46 @@ pub(crate) fn pool(pool: &Pool, now: Timestamp) -> String {
         facts.add("Can do", words.join(", "));
     }
     facts.add("Capacity", format!("{}, overcommit {}", quantity::size(pool.capacity), pool.overcommit));
-    facts.add("Reserved", format!("{} by {} volumes", quantity::size(pool.reserved), pool.volumes));
-    facts.add("Available", quantity::size(pool.available));
-    facts.add("On disk", quantity::size(pool.allocated));
-    facts.add(
-        "Host disk",
-        format!(
-            "{}, {} free, of which {} are kept free",
-            pool.host_filesystem,
-            quantity::size(pool.host_free),
-            quantity::size(pool.low_water)
-        ),
-    );
-    facts.add("Promises", capacity(&pool.capacity_status));
+    facts.add("Reserved", format!("{} by {}", quantity::size(pool.reserved), held(pool)));
+    match pool.state {
+        PoolState::Ready | PoolState::Low | PoolState::Full => {
+            facts.add("Available", quantity::size(pool.available));
+            facts.add("On disk", quantity::size(pool.allocated));
+            let (free, kept) = (quantity::size(pool.host_free), quantity::size(pool.low_water));
+            let disk = &pool.host_filesystem;
+            facts.add("Host disk", format!("{disk}, {free} free, of which {kept} are kept free"));
+            facts.add("Promises", capacity(&pool.capacity_status));
+        }
+        // Nothing of its disk can be seen; what it holds is known from the records.
+        PoolState::Missing => {
+            facts.add("Available", "nothing, until it is there again");
+            facts.add("On disk", format!("{}, as last seen", quantity::size(pool.allocated)));
+            facts.add("Host disk", "not known, until it is there again");
+        }
+    }
     facts.add("Created", time(pool.created_at, now));
     facts.add("Id", pool.id.to_string());
     facts.lines()
+}
+
+/// What is in a pool that takes of what it may promise.
+fn held(pool: &Pool) -> String {
+    let volumes = quantity::count(pool.volumes, "volume");
+    match pool.snapshots {
+        0 => volumes,
+        snapshots => format!("{volumes} and {}", quantity::count(snapshots, "snapshot")),
+    }
 }
 
 /// What a check of a pool found: two lines a difference, and two a volume that needs attention.
 pub(crate) fn pool_check(report: &PoolCheck) -> String {
     let left = report.findings.iter().filter(|finding| !finding.mended).count();
     let mut text = format!(
-        "pool {}: {} volumes and {} snapshots looked at, {} differences, {} mended",
+        "pool {}: {} and {} looked at, {}, {} mended",
         report.pool,
-        report.volumes,
-        report.snapshots,
-        report.findings.len(),
+        quantity::count(report.volumes, "volume"),
+        quantity::count(report.snapshots, "snapshot"),
+        quantity::count(report.findings.len() as u64, "difference"),
         report.findings.len() - left
     );
     if !report.attention.is_empty() {

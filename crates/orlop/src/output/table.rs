@@ -278,12 +278,17 @@ pub(crate) fn pools(console: &Console, pools: &[Pool], wide: bool, now: Timestam
             Cell::new(&pool.path),
         ];
         if wide {
+            // Nothing is known of the disk of a pool that is not there.
+            let of_disk = |said: String| match pool.state {
+                PoolState::Ready | PoolState::Low | PoolState::Full => said,
+                PoolState::Missing => "-".to_owned(),
+            };
             row.extend([
                 Cell::new(pool.overcommit),
                 Cell::new(quantity::size(pool.allocated)),
-                Cell::new(quantity::size(pool.host_free)),
-                Cell::new(quantity::size(pool.low_water)),
-                Cell::new(&pool.host_filesystem),
+                Cell::new(of_disk(quantity::size(pool.host_free))),
+                Cell::new(of_disk(quantity::size(pool.low_water))),
+                Cell::new(of_disk(pool.host_filesystem.clone())),
                 Cell::new(quantity::age(pool.created_at, now)),
             ]);
         }

@@ -18,7 +18,7 @@ use orlop_model::{
 };
 use orlop_sys::{FileIdentity, loopdev};
 
-use super::{confirm, missing, private};
+use super::{confirm, find, private};
 use crate::{
     authority,
     backend::image::health,
@@ -36,7 +36,7 @@ use crate::{
 pub(crate) fn check(core: &Core, caller: &Caller, name: &PoolName, repair: bool) -> Result<PoolCheck> {
     authority::rule_host(caller, "check pools")?;
     let _held = core.locks.take(Lock::Pool(name.clone()), Deadline::usual())?;
-    let row = core.store.read(|r| pools::by_name(r, name))?.ok_or_else(|| missing(name))?;
+    let row = find(core, name)?;
     let mut report = PoolCheck {
         pool: name.clone(),
         volumes: 0,

@@ -23,7 +23,7 @@ use super::{
     confirm,
     create::{self, apart, text},
     hold::Hold,
-    medium, missing, private, view,
+    medium, missing, private, promise, view,
 };
 use crate::{
     authority, blank,
@@ -45,6 +45,7 @@ const CHECK_LIMIT: Duration = Duration::from_secs(30 * 60);
 /// See [`crate::Engine::import_pool`].
 pub(crate) fn import(core: &Core, caller: &Caller, request: &ImportRequest) -> Result<PoolImport> {
     authority::rule_host(caller, "import pools")?;
+    promise::check(request.capacity, request.overcommit)?;
     let (id, path, on) = place::locate(core, &request.place)?;
     let known = core.store.read(|r| pools::by_id(r, id))?;
     let name = match (&known, &request.name) {

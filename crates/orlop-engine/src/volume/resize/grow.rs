@@ -7,6 +7,7 @@ use orlop_sys::image as host_image;
 
 use super::room_for;
 use crate::{
+    admission::Wanted,
     attachment::{attach, detach},
     backend::image::{Image, attach as image_attach, grow as image_grow},
     core::Core,
@@ -21,8 +22,8 @@ use crate::{
 
 pub(super) fn grow(core: &Core, caller: &Caller, row: VolumeRow, to: Size) -> Result<VolumeRow> {
     let from = row.placement.size;
-    let more = Size::from_bytes(to.bytes().saturating_sub(from.bytes()));
-    let (pool, figures) = room_for(core, &row, more)?;
+    let wanted = Wanted::Growth { from, to };
+    let (pool, figures) = room_for(core, &row, wanted)?;
     let intent = Intent::Resize { from: from.bytes(), to: to.bytes(), way: Way::InPlace };
     let operation = core.operation(Some(caller), Some(row.id), intent);
     let id = operation.id;
@@ -30,8 +31,8 @@ pub(super) fn grow(core: &Core, caller: &Caller, row: VolumeRow, to: Size) -> Re
     set(&mut grown, to);
     let grown = core.store.write(move |tx| {
         let pool = pools::by_id(tx, pool.id)?.ok_or_else(|| pool::missing(&pool.name))?;
-        figures.room(&pool).admit(&pool.name, more)?;
-        limits::admit(tx, &grown.workspace, More { volumes: 0, bytes: more.bytes() })?;
+        figures.room(&pool).admit(&pool.name, wanted)?;
+        limits::admit(tx, &grown.workspace, More { volumes: 0, bytes: wanted.more().bytes() })?;
         volumes::update(tx, &mut grown)?;
         operations::begin(tx, &operation)?;
         Ok(grown)

@@ -8,6 +8,7 @@ use orlop_model::{Error, ErrorKind, Result, Size, resource::How};
 
 use super::plan::Resize;
 use crate::{
+    admission::Wanted,
     backend::image::{Image, replacement},
     core::Core,
     pool::{
@@ -36,13 +37,15 @@ pub(crate) fn resize(core: &Core, caller: &Caller, row: VolumeRow, resize: Resiz
 
 /// What is reserved for a change of size beyond what the volume has, until it is done: with a copy, both
 /// images are there.
-fn reserves(image: &Image, resize: Resize) -> Result<Size> {
-    let more = resize.to.bytes().saturating_sub(resize.from.bytes());
-    let copy = match resize.how {
-        How::InPlace => 0,
-        How::WithCopy => replacement::takes(image)?.bytes(),
-    };
-    Ok(Size::from_bytes(more.saturating_add(copy)))
+fn reserves(image: &Image, resize: Resize) -> Result<Wanted> {
+    let growth = Wanted::Growth { from: resize.from, to: resize.to };
+    match resize.how {
+        How::InPlace => Ok(growth),
+        How::WithCopy => {
+            let both = growth.more().bytes().saturating_add(replacement::takes(image)?.bytes());
+            Ok(Wanted::Copy { from: resize.from, to: resize.to, room: Size::from_bytes(both) })
+        }
+    }
 }
 
 /// Whether the pool has the room for that change.
@@ -70,11 +73,11 @@ pub(crate) fn of_copy(error: Error, image: &Image) -> Error {
 }
 
 /// Whether the pool has the room for what is added to a volume.
-pub(crate) fn room_for(core: &Core, row: &VolumeRow, more: Size) -> Result<(PoolRow, Figures)> {
+pub(crate) fn room_for(core: &Core, row: &VolumeRow, wanted: Wanted) -> Result<(PoolRow, Figures)> {
     let pool = core.store.read(|r| pools::by_id(r, row.placement.pool))?;
     let pool = pool.ok_or_else(|| pool::missing(&row.placement.pool_name))?;
     let figures = room::gather(core, &pool)?;
-    figures.room(&pool).admit(&pool.name, more)?;
+    figures.room(&pool).admit(&pool.name, wanted)?;
     Ok((pool, figures))
 }
 

@@ -8,6 +8,7 @@ use orlop_sys::{durable, image as host_image};
 
 use super::{Settled, of_copy, reserves, room_for};
 use crate::{
+    admission::Wanted,
     attachment::detach,
     backend::image::{Image, attach as image_attach, replacement},
     core::{Core, object},
@@ -43,11 +44,11 @@ impl Work {
     }
 
     /// What is reserved for it beyond what the volume has.
-    fn reserves(&self, image: &Image, from: Size, to: Size) -> Result<Size> {
+    fn reserves(&self, image: &Image, from: Size, to: Size) -> Result<Wanted> {
         match self {
             Self::Resize => reserves(image, Resize { from, to, how: How::WithCopy }),
             // Both are there until the end.
-            Self::Anew(_) => Ok(to),
+            Self::Anew(_) => Ok(Wanted::New(to)),
         }
     }
 }
@@ -63,8 +64,8 @@ pub(crate) fn replace(
     let image = core.image(&row)?;
     unused(core, caller, &row, &image, COPIED)?;
     let (from, way) = (row.placement.size, work.way());
-    let reserved = work.reserves(&image, from, to)?;
-    let (pool, figures) = room_for(core, &row, reserved).map_err(|error| of_copy(error, &image))?;
+    let wanted = work.reserves(&image, from, to)?;
+    let (pool, figures) = room_for(core, &row, wanted).map_err(|error| of_copy(error, &image))?;
     let detail = match &work {
         Work::Resize => row.placement.detail.clone(),
         Work::Anew(placement) => Placement::Image(placement.clone()),
@@ -75,10 +76,10 @@ pub(crate) fn replace(
     // What is there only meanwhile is not the workspace's.
     let more = More { volumes: 0, bytes: to.bytes().saturating_sub(from.bytes()) };
     let workspace = row.workspace.clone();
-    let coming = IncomingRow { volume: row.id, pool: pool.id, reserved, detail };
+    let coming = IncomingRow { volume: row.id, pool: pool.id, reserved: wanted.more(), detail };
     core.store.write(move |tx| {
         let pool = pools::by_id(tx, pool.id)?.ok_or_else(|| pool::missing(&pool.name))?;
-        figures.room(&pool).admit(&pool.name, reserved)?;
+        figures.room(&pool).admit(&pool.name, wanted)?;
         limits::admit(tx, &workspace, more)?;
         incoming::insert(tx, &coming)?;
         operations::begin(tx, &operation)
