@@ -350,37 +350,52 @@ mod injected {
         let due: Vec<Deed> =
             DEEDS.with_borrow_mut(|deeds| deeds.extract_if(.., |(at, _)| *at == point).collect());
         due.into_iter().for_each(|(_, deed)| deed());
-        std::thread::sleep(HERE.with_borrow_mut(|here| pass(here, point))?);
+        HERE.with_borrow_mut(|here| pass(here, point)).end()?;
         static PROCESS: OnceLock<Mutex<Vec<Fault>>> = OnceLock::new();
         let process = PROCESS.get_or_init(|| {
             let faults = std::env::var("ORLOP_FAULT").unwrap_or_default();
             let faults = faults.split(',').filter(|fault| !fault.is_empty());
             Mutex::new(faults.map(|f| parse(f).unwrap_or_else(|| panic!("{f:?} is no fault"))).collect())
         });
-        let sleep = pass(&mut process.lock().unwrap_or_else(std::sync::PoisonError::into_inner), point)?;
+        let passage = pass(&mut process.lock().unwrap_or_else(std::sync::PoisonError::into_inner), point);
         // Not under the lock, where all others would sleep too.
-        std::thread::sleep(sleep);
-        Ok(())
+        passage.end()
     }
 
-    /// How long is to be slept there.
-    fn pass(faults: &mut [Fault], point: Point) -> Result<Duration> {
-        let mut sleep = Duration::ZERO;
+    /// What a passage comes to, after its sleep.
+    struct Passage {
+        sleep: Duration,
+        abort: bool,
+        failed: Option<Error>,
+    }
+
+    impl Passage {
+        fn end(self) -> Result<()> {
+            std::thread::sleep(self.sleep);
+            if self.abort {
+                std::process::abort();
+            }
+            self.failed.map_or(Ok(()), Err)
+        }
+    }
+
+    fn pass(faults: &mut [Fault], point: Point) -> Passage {
+        let mut passage = Passage { sleep: Duration::ZERO, abort: false, failed: None };
         for fault in faults.iter_mut().filter(|fault| fault.point == point) {
             fault.passed += 1;
             if fault.nth.is_some_and(|nth| nth != fault.passed) {
                 continue;
             }
             let failed =
-                |kind, what| Err(Error::new(kind, format!("{what} at {} (injected)", point.as_str())));
+                |kind, what| Some(Error::new(kind, format!("{what} at {} (injected)", point.as_str())));
             match fault.effect {
-                Effect::Abort => std::process::abort(),
-                Effect::Eio => return failed(ErrorKind::Host, "Input/output error"),
-                Effect::Enospc => return failed(ErrorKind::LowSpace, "No space left on device"),
-                Effect::Sleep(time) => sleep += time,
+                Effect::Abort => passage.abort = true,
+                Effect::Eio => passage.failed = failed(ErrorKind::Host, "Input/output error"),
+                Effect::Enospc => passage.failed = failed(ErrorKind::LowSpace, "No space left on device"),
+                Effect::Sleep(time) => passage.sleep += time,
             }
         }
-        Ok(sleep)
+        passage
     }
 
     fn parse(fault: &str) -> Option<Fault> {

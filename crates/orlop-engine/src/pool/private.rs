@@ -84,6 +84,7 @@ fn take(directory: &File, path: &Path, object: &str) -> Result<()> {
             format!("{object}: {} can't be made root's alone: {error}", path.display()),
         )
         .object(object)
+        .hint("use a directory on a filesystem that keeps owners and modes")
     })
 }
 
