@@ -127,6 +127,24 @@ pub fn remove_file(path: &Path) -> Result<()> {
     remove(path, AtFlags::empty(), "remove")
 }
 
+/// The blocks of a file, which outlive its last name for as long as this does.
+#[derive(Debug)]
+pub struct Blocks(Option<OwnedFd>);
+
+/// Keeps the blocks of a file that is about to be removed: where it can't be opened, they go with it.
+pub fn keep_blocks(path: &Path) -> Blocks {
+    Blocks(open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).ok())
+}
+
+impl Blocks {
+    /// Gives them back, in a thread of its own: it takes time for each GiB where the filesystem tells its
+    /// disk. A crash gives them back too. The filesystem can't be unmounted before it is done.
+    pub fn give_back(self) {
+        // Where there is no thread to be had, they are given back here.
+        let _ = std::thread::Builder::new().name("blocks".to_owned()).spawn(move || drop(self.0));
+    }
+}
+
 /// Removes an empty directory. That it is gone already is no error.
 ///
 /// # Errors
@@ -258,6 +276,7 @@ fn describe_holder(file: &mut File) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use std::os::fd::AsRawFd;
     use std::os::unix::fs::PermissionsExt;
 
     fn names(directory: &Path) -> Vec<String> {
@@ -279,6 +298,22 @@ mod tests {
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0o600);
         assert_eq!(names(dir.path()), ["volume.json"]);
+    }
+
+    #[test]
+    fn blocks_outlive_the_last_name_until_they_are_given_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("image");
+        std::fs::write(&path, vec![7; 1 << 20]).unwrap();
+        let blocks = keep_blocks(&path);
+        let link = PathBuf::from(format!("/proc/self/fd/{}", blocks.0.as_ref().unwrap().as_raw_fd()));
+        remove_file(&path).unwrap();
+        assert!(names(dir.path()).is_empty());
+        assert_eq!(std::fs::metadata(&link).unwrap().len(), 1 << 20);
+        blocks.give_back();
+        let gone = || !std::fs::read_link(&link).is_ok_and(|file| file.starts_with(dir.path()));
+        crate::testing::wait_until("they are given back", gone);
+        keep_blocks(&path).give_back();
     }
 
     #[test]
