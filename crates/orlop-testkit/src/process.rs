@@ -52,6 +52,20 @@ pub fn kill9(pid: i32) {
     assert!(eventually(Duration::from_secs(10), || !alive(pid)), "process {pid} survives SIGKILL");
 }
 
+/// Stops a process until `SIGCONT`, and waits until each of its threads stands still: `kill` returns before.
+#[track_caller]
+pub fn suspend(pid: i32) {
+    signal(pid, Signal::STOP);
+    let still = || {
+        let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return false };
+        threads.flatten().all(|thread| {
+            fs::read_to_string(thread.path().join("status"))
+                .is_ok_and(|status| status.contains("\nState:\tT"))
+        })
+    };
+    assert!(eventually(Duration::from_secs(10), still), "process {pid} goes on after SIGSTOP");
+}
+
 /// Does it as a thread that may not administrate the machine: it can't mount, nor thaw. The threads that it
 /// starts stay so.
 pub fn unprivileged<T>(work: impl FnOnce() -> T) -> T {

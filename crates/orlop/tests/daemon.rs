@@ -535,7 +535,7 @@ fn a_live_view_of_a_daemon_that_hangs_ends_all_the_same() {
     let mut child = session.command("orlop operation list -r").stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     lines.next().unwrap().unwrap();
-    process::signal(session.daemon.pid(), rustix::process::Signal::STOP);
+    process::suspend(session.daemon.pid());
     // By then the next list has been asked for, and nobody answers.
     std::thread::sleep(Duration::from_millis(1500));
     process::signal(i32::try_from(child.id()).unwrap(), rustix::process::Signal::INT);

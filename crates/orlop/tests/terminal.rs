@@ -2,9 +2,9 @@
 //! a terminal of its own, which sends signals as a user's does.
 #![allow(clippy::unwrap_used)]
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path, process::Command, time::Duration};
 
-use orlop_testkit::{OrlopDaemon, Part, require};
+use orlop_testkit::{OrlopDaemon, Part, command::eventually, process, require};
 use rexpect::{
     process::{Signal, WaitStatus},
     session::PtySession,
@@ -189,14 +189,35 @@ fn a_second_ctrl_c_leaves_the_rest_to_the_daemon() {
     let source = tree(&session);
     let mut terminal = session.at_terminal(&["pool", "import", "--adopt", &source, "--name", "adopted"]);
     terminal.exp_string("volume public/adopted: copying").unwrap();
+    // It hears nothing until both were pressed.
+    process::suspend(session.daemon.pid());
     terminal.send_control('c').unwrap();
     terminal.exp_string("stopping").unwrap();
     terminal.send_control('c').unwrap();
-    exits(terminal, INTERRUPTED);
+    std::thread::sleep(Duration::from_millis(300));
+    process::signal(session.daemon.pid(), rustix::process::Signal::CONT);
+    let said = exits(terminal, INTERRUPTED);
+    assert!(said.contains("the daemon takes back what it had begun"), "{said}");
     let gone = || {
         session.names(&["-a"]).is_empty() && session.run(&["operation", "list", "-o", "json"]).trim() == "[]"
     };
-    assert!(orlop_testkit::command::eventually(std::time::Duration::from_secs(60), gone));
+    assert!(eventually(Duration::from_secs(60), gone));
+}
+
+#[test]
+fn a_daemon_that_hears_nothing_keeps_nobody_at_the_terminal() {
+    require!(Part::Loop);
+    let session = Session::new();
+    let source = tree(&session);
+    let mut terminal = session.at_terminal(&["pool", "import", "--adopt", &source, "--name", "adopted"]);
+    terminal.exp_string("volume public/adopted: copying").unwrap();
+    process::suspend(session.daemon.pid());
+    terminal.send_control('c').unwrap();
+    terminal.exp_string("stopping").unwrap();
+    terminal.send_control('c').unwrap();
+    let said = exits(terminal, INTERRUPTED);
+    process::signal(session.daemon.pid(), rustix::process::Signal::CONT);
+    assert!(said.contains("may bring it to its end") && said.contains("orlop operation stop "), "{said}");
 }
 
 /// Nobody watches and nobody stops it: it comes to its end.
@@ -209,5 +230,5 @@ fn a_terminal_that_goes_away_keeps_no_work_from_its_end() {
     terminal.exp_string("volume public/adopted: copying").unwrap();
     terminal.process_mut().kill(Signal::SIGHUP).unwrap();
     let there = || session.names(&["-a"]) == ["adopted"];
-    assert!(orlop_testkit::command::eventually(std::time::Duration::from_secs(60), there));
+    assert!(eventually(Duration::from_secs(60), there));
 }

@@ -17,6 +17,8 @@ const PATIENCE: Duration = Duration::from_millis(300);
 const PERIOD: Duration = Duration::from_millis(200);
 /// How often a line is written where there is no terminal.
 const LINES: Duration = Duration::from_secs(5);
+/// How long a daemon that is slow to hear is told to stop, once its user wants to leave.
+const TELLING: Duration = Duration::from_secs(3);
 
 /// Waits for `request`, which may be long work on `object` (such as `volume public/data`), and shows
 /// how far it is.
@@ -44,17 +46,28 @@ pub(crate) async fn follow<T>(
                 return answer;
             }
             _ = pressed.recv() => {
-                let Some(id) = shown.operation.filter(|_| !stopped) else { return Err(left(object, stopped)) };
+                let Some(id) = shown.operation else { return Err(left(object, Daemon::Unasked)) };
+                if stopped {
+                    return Err(left(object, Daemon::Told));
+                }
                 stopped = true;
                 shown.clear();
                 console.note("stopping: what was begun is taken back; Ctrl-C again leaves that to the daemon");
-                let told = tokio::select! {
-                    told = client.stop_operation(id) => told,
-                    _ = pressed.recv() => return Err(left(object, stopped)),
+                let mut telling = std::pin::pin!(client.stop_operation(id));
+                let (told, pressed_again) = tokio::select! {
+                    told = &mut telling => (told, false),
+                    // Who leaves now must not take the message along.
+                    _ = pressed.recv() => match tokio::time::timeout(TELLING, telling).await {
+                        Ok(told) => (told, true),
+                        Err(_) => return Err(left(object, Daemon::Silent(id))),
+                    },
                 };
-                // It may have ended just now: then the answer comes.
-                if let Err(error) = told && error.kind != ErrorKind::NotFound {
-                    return Err(error);
+                match told {
+                    Ok(_) if pressed_again => return Err(left(object, Daemon::Told)),
+                    Ok(_) => {}
+                    // It ended just now: the answer comes.
+                    Err(error) if error.kind == ErrorKind::NotFound => {}
+                    Err(error) => return Err(error),
                 }
             }
             operations = look(client, next) => {
@@ -74,11 +87,25 @@ async fn look(client: &Client, after: Duration) -> Result<Vec<Operation>> {
     client.operations().await
 }
 
-fn left(object: &str, stopped: bool) -> Error {
-    let what = if stopped { "takes back what it had begun" } else { "brings it to its end" };
-    Error::new(ErrorKind::Interrupted, format!("no longer waiting for {object}: the daemon {what}"))
+/// What the daemon knows of the wish to stop.
+enum Daemon {
+    Unasked,
+    Told,
+    Silent(OperationId),
+}
+
+fn left(object: &str, daemon: Daemon) -> Error {
+    let (what, hint) = match daemon {
+        Daemon::Unasked => ("the daemon brings it to its end", None),
+        Daemon::Told => ("the daemon takes back what it had begun", None),
+        Daemon::Silent(id) => (
+            "the daemon did not answer, and may bring it to its end",
+            Some(format!("orlop operation stop {id} stops it, once the daemon answers")),
+        ),
+    };
+    Error::new(ErrorKind::Interrupted, format!("no longer waiting for {object}: {what}"))
         .object(object)
-        .hint("orlop operation list shows what is under way")
+        .hint(hint.unwrap_or_else(|| "orlop operation list shows what is under way".to_owned()))
 }
 
 /// What is on the screen.
