@@ -11,7 +11,8 @@ use std::{
 
 use jiff::Timestamp;
 use orlop_model::{
-    Error, ErrorKind, OperationId, Result, VolumeId, WorkspaceName, error::nearest, resource::VolumeState,
+    Error, ErrorKind, OperationId, Result, SnapshotId, VolumeId, WorkspaceName, error::nearest,
+    resource::VolumeState,
 };
 use orlop_sys::{durable::FileLock, target::TargetRoot};
 use uuid::Uuid;
@@ -22,6 +23,7 @@ use crate::{
     backend::image::Image,
     background::Signal,
     blank::Blanks,
+    expiry::Expiry,
     format::Placement,
     locks::Locks,
     observation::{device::Missing, watch::Warnings},
@@ -49,6 +51,8 @@ pub(crate) struct Core {
     pub(crate) node_root: Option<TargetRoot>,
     pub(crate) blanks: Blanks,
     pub(crate) countdowns: Countdowns,
+    pub(crate) expired_snapshots: Expiry<SnapshotId>,
+    pub(crate) expired_volumes: Expiry<VolumeId>,
     pub(crate) shares: Shares,
     pub(crate) tally: Tally,
     pub(crate) running: Running,

@@ -15,6 +15,7 @@ mod blank;
 mod core;
 pub mod engine;
 mod events;
+mod expiry;
 pub mod fault;
 pub mod format;
 mod host;

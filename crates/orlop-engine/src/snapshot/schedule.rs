@@ -59,7 +59,10 @@ pub(crate) fn tend(core: &Core, anew: bool) -> Result<()> {
         }
     }
     let mut groups = BTreeMap::new();
-    for row in core.store.read(|r| snapshots::expired(r, now))? {
+    let rows = core.store.read(|r| snapshots::expired(r, now))?;
+    let over: Vec<_> = rows.iter().map(|row| (row.id, kept(row))).collect();
+    let ripe = core.expired_snapshots.ripe(&over, Instant::now());
+    for row in rows.into_iter().filter(|row| ripe.contains(&row.id)) {
         match row.group {
             Some(group) => drop(groups.insert(group.id, group)),
             None => {
@@ -72,6 +75,12 @@ pub(crate) fn tend(core: &Core, anew: bool) -> Result<()> {
         another_time(group::delete::expire(core, group, now))?;
     }
     Ok(())
+}
+
+/// How long it was to be kept.
+fn kept(row: &SnapshotRow) -> Duration {
+    let kept = row.expires_at.map(|at| at.duration_since(row.created_at));
+    kept.and_then(|kept| kept.try_into().ok()).unwrap_or_default()
 }
 
 /// Makes the one that was due then, and deletes what the schedule does not keep. False where others work

@@ -1,6 +1,8 @@
 //! Destroying the data of a deleted volume: when it is asked for, or after the retention that the
 //! configuration says. From the record on it is a deletion like any other.
 
+use std::time::{Duration, Instant};
+
 use jiff::Timestamp;
 use orlop_model::{
     Error, ErrorKind, Period, Result, VolumeId,
@@ -27,14 +29,17 @@ pub(crate) fn purge(core: &Core, caller: &Caller, id: VolumeId) -> Result<Deleti
     locked(core, Some(caller), core.again(id)?, "as was asked for")
 }
 
-/// Purges what was deleted longer ago than data is kept.
+/// Purges what was deleted longer ago than data is kept, and was so for a while: see [`crate::expiry`].
 pub(crate) fn expire(core: &Core) -> Result<()> {
     let Period::After(kept) = core.config.released_retention else { return Ok(()) };
     let Ok(kept) = i64::try_from(kept) else { return Ok(()) };
     let Ok(before) = Timestamp::now().checked_sub(jiff::SignedDuration::from_secs(kept)) else {
         return Ok(());
     };
-    for row in core.store.read(|r| volumes::released_before(r, before))? {
+    let rows = core.store.read(|r| volumes::released_before(r, before))?;
+    let over: Vec<_> = rows.iter().map(|row| (row.id, Duration::from_secs(kept.unsigned_abs()))).collect();
+    let ripe = core.expired_volumes.ripe(&over, Instant::now());
+    for row in rows.into_iter().filter(|row| ripe.contains(&row.id)) {
         if core.signal.is_stopping() {
             return Ok(());
         }

@@ -2,7 +2,7 @@
 
 use std::{fs, process::Command, time::Duration};
 
-use orlop_model::resource::Outcome;
+use orlop_model::resource::{Outcome, VolumeState};
 use orlop_testkit::{Part, ScratchFs, command::eventually, require, run};
 
 use super::snapshots::{GIB, SMALL};
@@ -90,6 +90,35 @@ fn what_is_kept_for_a_time_goes_after_it() {
     );
     world.start();
     assert!(eventually(PATIENCE, || world.snapshot_names() == ["long"]), "{:?}", world.snapshot_names());
+}
+
+/// A machine may start years ahead, and be told the time some minutes later.
+#[test]
+fn a_clock_that_leaps_ahead_destroys_nothing_at_once() {
+    require!(Part::Loop, Part::Sqlite3);
+    let host = ScratchFs::xfs(GIB);
+    let mut world = World::over(host.path(), |_| ());
+    world.apply("data", SMALL).unwrap();
+    let kept = world.apply("kept", &SMALL.replace("temp", "persistent")).unwrap().resource;
+    world.delete("kept").unwrap();
+    for name in ["week", "moment"] {
+        world.snapshot_as(&ROOT, name, "data", "7d", false).unwrap();
+    }
+    world.crash();
+    // As seen by who comes from years ago: a week over, a moment over, and data that was deleted long ago.
+    sql(
+        &world,
+        "UPDATE snapshots SET created_at = '2019-12-25T00:00:00.000000000Z', expires_at = '2020-01-01T00:00:00.000000000Z';
+         UPDATE snapshots SET created_at = '2019-12-31T23:59:59.000000000Z' WHERE name = 'moment';
+         UPDATE volumes SET released_at = '2020-01-01T00:00:00.000000000Z' WHERE released_at IS NOT NULL",
+    );
+    world.config.released_retention = orlop_model::Period::After(7 * 24 * 3600);
+    world.start();
+    assert!(eventually(PATIENCE, || world.snapshot_names() == ["week"]), "{:?}", world.snapshot_names());
+    // Purges are looked for every ten seconds.
+    std::thread::sleep(Duration::from_secs(12));
+    assert_eq!(world.snapshot_names(), ["week"]);
+    assert_eq!(world.by_id(&kept).unwrap().status.state, VolumeState::Released);
 }
 
 /// A clock that was ahead for a while has left times that are not yet.
