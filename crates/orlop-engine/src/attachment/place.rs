@@ -6,7 +6,7 @@
 //! by anybody but root; and before a path is handed out, the kernel is asked what is mounted there.
 
 use std::{
-    fs::{DirBuilder, Permissions},
+    fs::{DirBuilder, DirEntry, Permissions},
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
 };
@@ -65,10 +65,14 @@ impl Places {
     }
 
     /// All that is beside the base: mount points of fronts, of whatever build.
-    pub(crate) fn all_published(&self, id: VolumeId) -> Vec<PathBuf> {
-        let entries = std::fs::read_dir(self.volume(id)).into_iter().flatten().flatten();
+    ///
+    /// # Errors
+    /// [`ErrorKind::Host`] where that can't be told, as without a file descriptor left: taken for none, they
+    /// would stay open to whom they were for.
+    pub(crate) fn all_published(&self, id: VolumeId) -> Result<Vec<PathBuf>> {
         let own = [self.base(id), self.node(id)];
-        entries.map(|entry| entry.path()).filter(|path| !own.contains(path)).collect()
+        let all = entries(&self.volume(id))?;
+        Ok(all.into_iter().map(|entry| entry.path()).filter(|path| !own.contains(path)).collect())
     }
 
     /// Where a new image is mounted while the volume's files are copied into it.
@@ -107,9 +111,12 @@ impl Places {
     }
 
     /// The volumes that have mount points.
-    pub(crate) fn volumes(&self) -> Vec<VolumeId> {
-        let entries = std::fs::read_dir(&self.root).into_iter().flatten().flatten();
-        entries.filter_map(|entry| PoolPaths::volume_of(entry.file_name().to_str()?)).collect()
+    ///
+    /// # Errors
+    /// [`ErrorKind::Host`].
+    pub(crate) fn volumes(&self) -> Result<Vec<VolumeId>> {
+        let all = entries(&self.root)?;
+        Ok(all.iter().filter_map(|entry| PoolPaths::volume_of(entry.file_name().to_str()?)).collect())
     }
 
     /// At a clean shutdown: the bind onto itself goes if nothing is mounted below.
@@ -166,5 +173,18 @@ pub(crate) fn restrict(path: &Path, mode: u32, object: &str) -> Result<()> {
     std::fs::set_permissions(path, Permissions::from_mode(mode)).map_err(|error| {
         Error::new(ErrorKind::Host, format!("{object}: can't restrict {}: {error}", path.display()))
             .object(object)
+    })
+}
+/// What is in that directory; nothing where it is not there.
+fn entries(directory: &Path) -> Result<Vec<DirEntry>> {
+    let all = match std::fs::read_dir(directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        read => read.and_then(Iterator::collect),
+    };
+    all.map_err(|error| {
+        let directory = directory.display().to_string();
+        Error::new(ErrorKind::Host, format!("{directory}: what is mounted there can't be listed: {error}"))
+            .object(directory)
+            .hint("see the kernel's log (dmesg), and the daemon's open files (LimitNOFILE)")
     })
 }

@@ -90,7 +90,7 @@ pub(crate) fn unpublish(core: &Core, image: &Image, left: &[AttachmentRow]) -> R
         .flat_map(|attachment| [true, attachment.read_only].map(|read_only| (attachment.front, read_only)))
         .map(|(front, read_only)| core.places.published(image.id, front, read_only))
         .collect();
-    for place in core.places.all_published(image.id) {
+    for place in core.places.all_published(image.id)? {
         if needed.contains(&place) {
             continue;
         }

@@ -151,7 +151,12 @@ pub(crate) fn confirm(core: &Core, id: PoolId, name: &PoolName) -> Result<PoolPa
             .object(format!("pool {name}"))
             .hint("mount the disk that holds it; nothing of its volumes is changed meanwhile")
     };
-    let bytes = read_short(&marker).map_err(|error| absent(format!("{}: {error}", marker.display())))?;
+    let bytes = read_short(&marker).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
+            absent(format!("{}: {error}", marker.display()))
+        }
+        _ => Error { kind: ErrorKind::Unavailable, ..unreadable(&marker, "it can't be read", &error) },
+    })?;
     let file = PoolFile::decode(&bytes, &marker)?;
     if file.id != id {
         return Err(absent(format!("another pool is there, {}", file.id)));

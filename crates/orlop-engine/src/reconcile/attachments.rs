@@ -151,7 +151,7 @@ fn take_down_unneeded(core: &Core) -> Result<()> {
         .on("mount table")?
         .iter()
         .filter_map(|mount| core.places.volume_of(&mount.mount_point))
-        .chain(core.places.volumes())
+        .chain(core.places.volumes()?)
         .collect();
     for id in mounted {
         let (row, needed) =

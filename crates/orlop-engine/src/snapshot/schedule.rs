@@ -152,7 +152,8 @@ fn make(core: &Core, volume: &VolumeRow, now: Timestamp) -> Result<()> {
             alias: None,
         };
         let begin = Instant::now();
-        let made = create::create(core, None, new, Deadline::after(Duration::ZERO));
+        // By id: it may have been renamed, and its name be another's, since it was due.
+        let made = create::create_of(core, None, volume.id, new, Deadline::after(Duration::ZERO));
         // That others were at it is no attempt.
         if matches!(&made, Err(error) if error.kind == ErrorKind::Recovering) {
             return made.map(drop);

@@ -199,7 +199,8 @@ pub(crate) fn settle(
     let paths = pool::confirm(core, row.placement.pool, &row.placement.pool_name)?;
     let image = core.image(row)?;
     durable::remove_file(&fresh(&image)).on(&image.object)?;
-    let replaced = inode_of(&image).is_ok_and(|inode| inode != old);
+    // One that can't be looked at is settled once it can: taken for the old one, its record would be wrong.
+    let replaced = pool::look_at(image.path())?.is_some_and(|found| found.ino() != old);
     if !replaced {
         core.store.write(move |tx| operations::finish(tx, operation))?;
         return Ok(false);

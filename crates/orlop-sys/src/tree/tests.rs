@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::error::SysError;
-use crate::testing::may_mount;
+use crate::testing::{Scratch, may_mount};
 use rustix::fs::{
     AtFlags, CWD, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags, chownat, lgetxattr,
     lsetxattr, mkdirat, mknodat, openat, utimensat,
@@ -203,6 +203,26 @@ fn no_depth_is_too_deep_and_no_link_leads_out() {
     symlink(outside.path(), pair.from.join("out")).unwrap();
     let root = File::open(&pair.from).unwrap();
     assert!(walk::open_directory(root.as_fd(), std::path::Path::new("out")).is_err());
+}
+
+/// It would be copied in place of what is under it.
+#[test]
+fn what_is_mounted_in_it_is_refused() {
+    if !may_mount() {
+        return;
+    }
+    for kind in ["file", "directory"] {
+        let scratch = Scratch::new();
+        let (from, to) = (scratch.directory("from"), scratch.directory("to"));
+        let (over, other) = (from.join("entry"), scratch.path("other"));
+        for path in [&over, &other] {
+            if kind == "file" { fs::write(path, "x").unwrap() } else { fs::create_dir(path).unwrap() }
+        }
+        rustix::mount::mount_bind(&other, &over).unwrap();
+        let copied = copy(File::open(&from).unwrap(), File::open(&to).unwrap(), |_| Ok::<_, Infallible>(()));
+        let error = failed(copied.unwrap_err());
+        assert!(matches!(&error, SysError::Busy { path, .. } if path.ends_with("entry")), "{kind}: {error}");
+    }
 }
 
 #[test]

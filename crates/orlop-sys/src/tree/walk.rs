@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Dir, FileType, OFlags, Statx, StatxFlags, statx};
+use rustix::fs::{AtFlags, Dir, FileType, OFlags, Statx, StatxAttributes, StatxFlags, statx};
 use rustix::io::Errno;
 
 use crate::beneath;
@@ -80,6 +80,10 @@ pub(super) fn walk<E>(
         for name in names(&directory, &path)? {
             let path = path.join(&name);
             let found = look(directory.as_fd(), &name, &path)?;
+            // A directory says so itself when it is opened.
+            if found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) {
+                return Err(covered(&path).into());
+            }
             let entry = Entry { directory: directory.as_fd(), name: &name, path: &path, found: &found };
             visit(&entry)?;
             if entry.kind() == Kind::Directory {
@@ -119,12 +123,16 @@ pub(super) fn open_directory(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedF
 
 fn crossed(error: SysError, path: &Path) -> SysError {
     if error.errno() == Some(Errno::XDEV) {
-        return SysError::Busy {
-            path: path.to_owned(),
-            detail: "something else is mounted on it: unmount that first".to_owned(),
-        };
+        return covered(path);
     }
     error
+}
+
+fn covered(path: &Path) -> SysError {
+    SysError::Busy {
+        path: path.to_owned(),
+        detail: "something else is mounted on it: unmount that first".to_owned(),
+    }
 }
 
 fn names(directory: &OwnedFd, path: &Path) -> Result<Vec<OsString>> {

@@ -47,13 +47,18 @@ impl Rows {
     /// What they may grow to in all, in bytes.
     pub(super) fn reserved(&self) -> u64 {
         let sizes = self.volumes.iter().map(|row| row.placement.size.bytes());
-        sizes.chain(self.snapshots.iter().map(|row| row.reserved.bytes())).sum()
+        sum(sizes.chain(self.snapshots.iter().map(|row| row.reserved.bytes())))
     }
 
     /// What they are known to take, in bytes.
     pub(super) fn allocated(&self) -> u64 {
-        self.volumes.iter().map(|row| row.placement.allocated.bytes()).sum()
+        sum(self.volumes.iter().map(|row| row.placement.allocated.bytes()))
     }
+}
+
+/// Who carries a pool here may claim sizes whose sum no number holds.
+fn sum(sizes: impl Iterator<Item = u64>) -> u64 {
+    sizes.fold(0, u64::saturating_add)
 }
 
 /// The records, and what the report says of them.
