@@ -1,7 +1,7 @@
 //! What a workspace may hold: its limits against what it holds and what is coming, released data counted.
 //! Asked in the write that adds to it, so that two of them can't both take the last room.
 
-use orlop_model::{Error, ErrorKind, Result, Size, WorkspaceName};
+use orlop_model::{Error, ErrorKind, Result, Size, WorkspaceName, text::count};
 
 use crate::{
     admission::human,
@@ -99,7 +99,8 @@ fn check(
     {
         return full(
             format!(
-                "workspace {name} may have {limit} volumes, and has {}: {}",
+                "workspace {name} may have {}, and has {}: {}",
+                count(limit, "volume"),
                 content.volumes(),
                 holders(content)
             ),
@@ -129,12 +130,13 @@ fn check(
 /// Who holds it, the largest first.
 fn holders(content: ContentRow) -> String {
     let mut holders = [
-        (content.live, "live volumes"),
-        (content.released, "released volumes"),
-        (content.snapshots, "snapshots"),
+        (content.live, "live volume"),
+        (content.released, "released volume"),
+        (content.snapshots, "snapshot"),
     ];
     holders.sort_by_key(|(held, _)| std::cmp::Reverse(held.bytes));
-    let held = |(held, what): &(Held, &str)| format!("{} {what} with {}", held.count, human(held.bytes));
+    let held =
+        |(held, what): &(Held, &str)| format!("{} with {}", count(held.count, what), human(held.bytes));
     holders.iter().map(held).collect::<Vec<_>>().join(", ")
 }
 
@@ -176,7 +178,7 @@ mod tests {
             "8Gi",
             "7Gi are used",
             "1Gi are left",
-            "1 released volumes with 4Gi, 2 live volumes with 2Gi, 3 snapshots with 1Gi",
+            "1 released volume with 4Gi, 2 live volumes with 2Gi, 3 snapshots with 1Gi",
         ] {
             assert!(error.message.contains(word), "{word}: {error}");
         }

@@ -3,6 +3,7 @@
 use orlop_model::{
     Error, ErrorKind, Result, Size, WorkspaceName,
     resource::{Outcome, Workspace},
+    text::count,
 };
 
 use crate::{
@@ -63,10 +64,13 @@ pub(crate) fn put(
         authority::rule_host(caller, "set the limits of a workspace")?;
     }
     let message = format!(
-        "workspace {name} is granted to {:?}, and may hold {} in {} volumes",
+        "workspace {name} is granted to {:?}, and may hold {} in {}",
         row.grants,
         row.size_limit.map_or_else(|| "any size".to_owned(), |size| size.to_string()),
-        row.volume_limit.map_or_else(|| "any number of".to_owned(), |most| format!("at most {most}")),
+        row.volume_limit.map_or_else(
+            || "any number of volumes".to_owned(),
+            |most| format!("at most {}", count(most, "volume"))
+        ),
     );
     let told = told("WorkspaceConfigured", message, name, caller);
     core.store.write(move |tx| {

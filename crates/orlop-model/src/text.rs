@@ -1,7 +1,13 @@
 //! Free text of users: what it may hold, and how it is shown to others. A text of one user must not move
-//! the cursor of another's terminal, rename its window, or hide what follows.
+//! the cursor of another's terminal, rename its window, or hide what follows. And how a number of things is
+//! told.
 
 use crate::{Error, ErrorKind, SnapshotManifest, VolumeManifest};
+
+/// `1 volume`, `2 volumes`.
+pub fn count(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
 
 /// The first character that no free text may hold: a control character other than a line end or a tab.
 pub fn forbidden(text: &str) -> Option<char> {

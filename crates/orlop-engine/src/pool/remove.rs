@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use orlop_model::{
     Error, ErrorKind, OperationId, PoolId, PoolName, Result,
     resource::{Medium, SnapshotState},
+    text::count,
 };
 use orlop_sys::durable;
 
@@ -117,13 +118,13 @@ fn require_empty(row: &PoolRow) -> Result<()> {
     };
     if row.volumes > 0 {
         return refused(
-            format!("{} volumes, released ones included", row.volumes),
+            format!("{}, released ones included", count(row.volumes, "volume")),
             "delete and purge them first (orlop get -t volume -a, and with --released)",
         );
     }
     if row.snapshots > 0 {
         return refused(
-            format!("{} snapshots", row.snapshots),
+            count(row.snapshots, "snapshot"),
             "delete them first (orlop snapshot list -a -o wide)",
         );
     }
@@ -251,9 +252,9 @@ pub(crate) fn export(core: &Core, caller: &Caller, name: &PoolName) -> Result<Ex
         let told = event(
             "PoolExported",
             format!(
-                "pool {name} on {} is no longer known here, with its {} volumes; its data stays",
+                "pool {name} on {} is no longer known here, with its {}; its data stays",
                 described(&row),
-                rows.len()
+                count(rows.len() as u64, "volume")
             ),
         )
         .in_pool(name)

@@ -13,7 +13,7 @@ pub(crate) mod operations;
 
 use std::sync::atomic::Ordering;
 
-use orlop_model::Result;
+use orlop_model::{Result, text::count};
 
 use crate::{
     blank,
@@ -49,13 +49,13 @@ fn tell(core: &Core, recovery: &Recovery) {
         PreviousRun::Rebooted { closed: false } => "after a crash of the host",
     };
     let did = format!(
-        "started {before}: {} operations finished, {} undone, {} volumes adopted, {} attachments dropped, {} thawed, {} directories unaccounted for",
-        recovery.finished,
+        "started {before}: {} finished, {} undone, {} adopted, {} dropped, {} thawed, {} unaccounted for",
+        count(recovery.finished, "operation"),
         recovery.undone,
-        recovery.adopted,
-        recovery.dropped,
+        count(recovery.adopted, "volume"),
+        count(recovery.dropped, "attachment"),
         recovery.thawed,
-        recovery.unaccounted.len()
+        count(recovery.unaccounted.len() as u64, "path")
     );
     tracing::info!("{did}");
     note(core, event("Started", did));

@@ -132,7 +132,7 @@ fn an_image_holds_a_pool_with_reflink_whose_promises_are_hard() {
     has_cargo(&world, "data");
 
     let error = fails(world.engine().remove_pool(&ROOT, &own()), ErrorKind::InUse);
-    assert!(error.message.contains("1 volumes"), "{error}");
+    assert!(error.message.contains("holds 1 volume, "), "{error}");
     world.destroy("data");
     std::fs::write(Path::new(&shown.path).join("mine"), "x").unwrap();
     let error = fails(world.engine().remove_pool(&ROOT, &own()), ErrorKind::Conflict);

@@ -133,7 +133,7 @@ fn limits_count_what_was_deleted_and_only_root_sets_them() {
         world.apply("large", "size: 32Mi, accessMode: ReadWriteMany, type: temp"),
         ErrorKind::WorkspaceFull,
     );
-    for word in ["48Mi", "32Mi are used", "1 live volumes with 16Mi", "1 released volumes with 16Mi"] {
+    for word in ["48Mi", "32Mi are used", "1 live volume with 16Mi", "1 released volume with 16Mi"] {
         assert!(error.message.contains(word), "{word}: {error}");
     }
     assert!(world.told("WorkspaceFull"));
@@ -167,7 +167,7 @@ fn limits_count_snapshots() {
     let first = world.snapshot("first", "data").unwrap().resource.status.reserved.bytes();
     assert!((20 * MIB..26 * MIB).contains(&first), "{first}");
     let error = fails(world.snapshot("second", "data"), ErrorKind::WorkspaceFull);
-    for word in ["90Mi", "1 live volumes with 64Mi", "1 snapshots with 2", "0 released volumes"] {
+    for word in ["90Mi", "1 live volume with 64Mi", "1 snapshot with 2", "0 released volumes"] {
         assert!(error.message.contains(word), "{word}: {error}");
     }
     assert_eq!(world.snapshot_names(), ["first"]);

@@ -5,6 +5,7 @@ use orlop_api::{AdoptRequest, CheckOptions, Client, GrowRequest, ImportRequest, 
 use orlop_model::{
     Error, ErrorKind, PoolName, Result, VolumeName,
     resource::{Medium, Outcome, Pool},
+    text,
 };
 
 use super::administration::{absolute, shape};
@@ -48,8 +49,8 @@ pub(super) async fn run(command: PoolCommand, client: &Client, console: &mut Con
             let (pool, from) = (&exported.pool, import(&exported.pool));
             console.print(format!(
                 "pool {name}: exported, {} and {} stay in {}",
-                quantity::count(pool.volumes, "volume"),
-                quantity::count(pool.snapshots, "snapshot"),
+                text::count(pool.volumes, "volume"),
+                text::count(pool.snapshots, "snapshot"),
                 place(pool)
             ));
             console.note(&format!("bring it back, here or elsewhere: orlop pool import {from}"));

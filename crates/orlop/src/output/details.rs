@@ -8,6 +8,7 @@ use orlop_model::{
         Alias, Attachment, Capacity, Consistency, Medium, Pool, PoolState, Snapshot, Volume, VolumeState,
         Workspace,
     },
+    text,
 };
 
 use super::{plain, quantity, table};
@@ -302,10 +303,10 @@ pub(crate) fn pool(pool: &Pool, now: Timestamp) -> String {
 
 /// What is in a pool that takes of what it may promise.
 fn held(pool: &Pool) -> String {
-    let volumes = quantity::count(pool.volumes, "volume");
+    let volumes = text::count(pool.volumes, "volume");
     match pool.snapshots {
         0 => volumes,
-        snapshots => format!("{volumes} and {}", quantity::count(snapshots, "snapshot")),
+        snapshots => format!("{volumes} and {}", text::count(snapshots, "snapshot")),
     }
 }
 
@@ -315,9 +316,9 @@ pub(crate) fn pool_check(report: &PoolCheck) -> String {
     let mut text = format!(
         "pool {}: {} and {} looked at, {}, {} mended",
         report.pool,
-        quantity::count(report.volumes, "volume"),
-        quantity::count(report.snapshots, "snapshot"),
-        quantity::count(report.findings.len() as u64, "difference"),
+        text::count(report.volumes, "volume"),
+        text::count(report.snapshots, "snapshot"),
+        text::count(report.findings.len() as u64, "difference"),
         report.findings.len() - left
     );
     if !report.attention.is_empty() {

@@ -26,11 +26,6 @@ pub(crate) fn size(size: Size) -> String {
     bytes(size.bytes())
 }
 
-/// `1 volume`, `2 volumes`.
-pub(crate) fn count(number: u64, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
-}
-
 /// `45s`, `12m`, `3h`, `8d`: how long ago that was, in the largest unit of which there are two.
 pub(crate) fn age(since: Timestamp, now: Timestamp) -> String {
     let seconds = now.since(since).and_then(|span| span.total(Unit::Second)).unwrap_or_default();

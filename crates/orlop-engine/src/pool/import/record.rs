@@ -5,6 +5,7 @@ use std::{collections::HashSet, path::Path};
 use orlop_model::{
     OperationId, PoolId, Result, WorkspaceName,
     resource::{Medium, VolumeState},
+    text::count,
 };
 
 use super::rows::Rows;
@@ -33,11 +34,11 @@ pub(super) fn record(
 ) -> Result<()> {
     let fresh = hold.is_some();
     let message = format!(
-        "pool {} is imported from {}, with {} volumes and {} snapshots",
+        "pool {} is imported from {}, with {} and {}",
         pool.name,
         described(pool),
-        rows.volumes.len(),
-        rows.snapshots.len()
+        count(rows.volumes.len() as u64, "volume"),
+        count(rows.snapshots.len() as u64, "snapshot")
     );
     let mut told = vec![event("PoolImported", message).in_pool(&pool.name).by(caller)];
     told.extend(rows.volumes.iter().map(|row| {

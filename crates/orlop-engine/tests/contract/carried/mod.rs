@@ -227,7 +227,7 @@ fn snapshots_are_carried_in_an_image_and_their_names_are_told_apart() {
     let file = here.join("own.img");
     own(&here, PoolPlace::Image { file: file.clone(), size: Size::from_bytes(512 * MIB), sparse: true });
     let error = fails(here.engine().remove_pool(&ROOT, &"own".parse().unwrap()), ErrorKind::InUse);
-    assert!(error.message.contains("1 volumes"), "{error}");
+    assert!(error.message.contains("holds 1 volume, "), "{error}");
     let exported = here.engine().export_pool(&ROOT, &"own".parse().unwrap()).unwrap();
     assert_eq!((exported.pool.volumes, exported.pool.snapshots, exported.held), (1, 2, None));
     assert!(here.snapshots().is_empty(), "they went with their pool");
@@ -282,7 +282,7 @@ fn a_pool_with_snapshots_alone_is_not_removed() {
     world.snapshot("s", "data").unwrap();
     world.destroy("data");
     let error = fails(world.engine().remove_pool(&ROOT, &request.name), ErrorKind::InUse);
-    assert_eq!(error.message, "pool other holds 1 snapshots");
+    assert_eq!(error.message, "pool other holds 1 snapshot");
     assert!(error.hint.unwrap().contains("orlop snapshot list"));
     assert_eq!(world.snapshot_names(), ["s"]);
     world
