@@ -17,15 +17,12 @@ use uuid::Uuid;
 use crate::{
     backend::image::format as image_format,
     core::Core,
+    directory::entries,
     fault::{self, Point},
     format::{BlankName, ImagePlacement, PoolPaths},
     host::On,
     locks::Lock,
-    pool::{
-        self,
-        remove::{entries, is_blank},
-        room,
-    },
+    pool::{self, remove::is_blank, room},
     store::{PoolRow, pools},
 };
 

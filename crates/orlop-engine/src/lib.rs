@@ -13,6 +13,7 @@ mod backend;
 mod background;
 mod blank;
 mod core;
+mod directory;
 pub mod engine;
 mod events;
 mod expiry;

@@ -63,7 +63,19 @@ pub(crate) fn read(fields: &mut Fields<'_>, entry: &Entry) -> Vec<Notify> {
         let fault = Diagnostic::error("too-many", format!("notify: at most {MOST} can be told"));
         fields.fault(fault.help("tell one that passes it on"), entry.value.span, "too many");
     }
-    items.iter().filter_map(|item| one(fields, item)).collect()
+    let mut told: Vec<Notify> = Vec::new();
+    for item in items {
+        let Some(notify) = one(fields, item) else { continue };
+        // How far one was told is kept by who it is.
+        if told.iter().any(|known| known.to == notify.to) {
+            let fault = Diagnostic::error("twice", "notify: the same one is to be told twice");
+            let help = "keep one entry: it is told of its `severity` and of all that is more severe";
+            fields.fault(fault.help(help), item.span, "again");
+            continue;
+        }
+        told.push(notify);
+    }
+    told
 }
 
 fn one(fields: &mut Fields<'_>, item: &Node) -> Option<Notify> {
@@ -194,6 +206,8 @@ mod tests {
             ("notify: [{webhook: 'http://a', severity: warn}]", "did you mean warning?"),
             ("notify: [{webhook: 'http://a', timeouts: 1s}]", "timeout"),
             ("notify: [{webhook: 'http://a', timeout: 0s}]", "from 1s to a day"),
+            ("notify: [{webhook: 'http://a'}, {webhook: 'http://a', severity: error}]", "told twice"),
+            ("notify: [{command: [/a, b]}, {command: /a}, {command: [/a, b]}]", "told twice"),
         ] {
             let error = read(text).unwrap_err();
             assert!(error.message.contains(fault), "{text}: {error}");

@@ -6,7 +6,7 @@
 //! by anybody but root; and before a path is handed out, the kernel is asked what is mounted there.
 
 use std::{
-    fs::{DirBuilder, DirEntry, Permissions},
+    fs::{DirBuilder, Permissions},
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
 };
@@ -14,7 +14,7 @@ use std::{
 use orlop_model::{Error, ErrorKind, Result, VolumeId, resource::Front};
 use orlop_sys::mount;
 
-use crate::{format::PoolPaths, host::On};
+use crate::{directory::entries, format::PoolPaths, host::On};
 
 const BASE: &str = "base";
 const INCOMING: &str = "incoming";
@@ -72,7 +72,7 @@ impl Places {
     pub(crate) fn all_published(&self, id: VolumeId) -> Result<Vec<PathBuf>> {
         let own = [self.base(id), self.node(id)];
         let all = entries(&self.volume(id))?;
-        Ok(all.into_iter().map(|entry| entry.path()).filter(|path| !own.contains(path)).collect())
+        Ok(all.into_iter().map(|(path, _)| path).filter(|path| !own.contains(path)).collect())
     }
 
     /// Where a new image is mounted while the volume's files are copied into it.
@@ -116,7 +116,7 @@ impl Places {
     /// [`ErrorKind::Host`].
     pub(crate) fn volumes(&self) -> Result<Vec<VolumeId>> {
         let all = entries(&self.root)?;
-        Ok(all.iter().filter_map(|entry| PoolPaths::volume_of(entry.file_name().to_str()?)).collect())
+        Ok(all.iter().filter_map(|(_, name)| PoolPaths::volume_of(name)).collect())
     }
 
     /// At a clean shutdown: the bind onto itself goes if nothing is mounted below.
@@ -173,18 +173,5 @@ pub(crate) fn restrict(path: &Path, mode: u32, object: &str) -> Result<()> {
     std::fs::set_permissions(path, Permissions::from_mode(mode)).map_err(|error| {
         Error::new(ErrorKind::Host, format!("{object}: can't restrict {}: {error}", path.display()))
             .object(object)
-    })
-}
-/// What is in that directory; nothing where it is not there.
-fn entries(directory: &Path) -> Result<Vec<DirEntry>> {
-    let all = match std::fs::read_dir(directory) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        read => read.and_then(Iterator::collect),
-    };
-    all.map_err(|error| {
-        let directory = directory.display().to_string();
-        Error::new(ErrorKind::Host, format!("{directory}: what is mounted there can't be listed: {error}"))
-            .object(directory)
-            .hint("see the kernel's log (dmesg), and the daemon's open files (LimitNOFILE)")
     })
 }

@@ -15,9 +15,10 @@ use orlop_model::{
 };
 use orlop_sys::{FileIdentity, loopdev};
 
-use super::{read_short, remove::entries};
+use super::read_short;
 use crate::{
     alias,
+    directory::entries,
     format::{Content, FilesystemContent, ImageFormat, Placement, PoolPaths, SnapshotFile, VolumeFile},
 };
 

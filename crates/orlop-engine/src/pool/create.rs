@@ -15,6 +15,7 @@ use crate::{
     attachment::place::Places,
     authority,
     core::Core,
+    directory::entries,
     events::{event, note},
     fault::{self, Point},
     format::{PoolFile, PoolPaths},
@@ -129,7 +130,7 @@ fn prepare(
                 apart(core, &path)?;
             }
             durable::create_dir_all(&path, 0o700).on(object)?;
-            require_empty(&path, object)?;
+            require_empty(&path)?;
             Ok((path, Medium::Directory))
         }
         PoolPlace::Device { device, erase } => {
@@ -342,22 +343,17 @@ pub(crate) fn apart(core: &Core, path: &Path) -> Result<()> {
     }
 }
 
-fn require_empty(path: &Path, object: &str) -> Result<()> {
-    let entries = std::fs::read_dir(path).map_err(|error| {
-        Error::new(ErrorKind::Host, format!("{object}: can't read {}: {error}", path.display()))
-            .object(object)
-    })?;
-    for entry in entries.flatten() {
-        if entry.file_name() != LOST_AND_FOUND {
-            return Err(Error::new(
-                ErrorKind::InvalidArgument,
-                format!("{} is not empty: it holds {}", path.display(), entry.file_name().display()),
-            )
-            .object("path")
-            .hint("give an empty directory, or one that is not there yet"));
-        }
+fn require_empty(path: &Path) -> Result<()> {
+    let found = entries(path)?.into_iter().find(|(_, name)| name != LOST_AND_FOUND);
+    match found {
+        None => Ok(()),
+        Some((_, name)) => Err(Error::new(
+            ErrorKind::InvalidArgument,
+            format!("{} is not empty: it holds {name}", path.display()),
+        )
+        .object("path")
+        .hint("give an empty directory, or one that is not there yet")),
     }
-    Ok(())
 }
 
 fn invalid(field: &str, message: String) -> Error {

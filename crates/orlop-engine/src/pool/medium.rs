@@ -22,6 +22,7 @@ use super::{Pools, confirm};
 use crate::{
     attachment::place::restrict,
     core::Core,
+    directory::entries,
     events::{event, note},
     host::{On, failure},
     store::{PoolRow, operations, pools},
@@ -233,8 +234,8 @@ pub(crate) fn release(path: &Path, medium: &Medium, object: &str) -> Result<Opti
 /// Takes away mounts of pools that no record has any more: what a crash left of a removal.
 fn sweep(core: &Core) -> Result<()> {
     // In this order: whoever makes a mount point has recorded before what for.
-    let entries = std::fs::read_dir(core.state_dir.join(DIRECTORY)).into_iter().flatten().flatten();
-    let there: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    let there: Vec<PathBuf> =
+        entries(&core.state_dir.join(DIRECTORY))?.into_iter().map(|(path, _)| path).collect();
     if there.is_empty() {
         return Ok(());
     }

@@ -32,6 +32,7 @@ use orlop_sys::capability::{self, Capabilities};
 
 use crate::{
     core::{Core, similar},
+    directory::unreadable,
     events::{event, note},
     format::{LONGEST, PoolFile, PoolPaths},
     store::{PoolRow, pools},
@@ -212,13 +213,6 @@ pub(crate) fn tell_unreadable(core: &Core, row: &PoolRow, error: &Error) {
     tracing::error!(pool = %row.name, %error, "a pool can't be read");
     let message = format!("pool {} is there, and can't be read: {error}", row.name);
     note(core, event("PoolUnreadable", message).in_pool(&row.name).error());
-}
-
-fn unreadable(path: &std::path::Path, what: &str, error: &std::io::Error) -> Error {
-    let path = path.display().to_string();
-    Error::new(ErrorKind::Host, format!("{path}: {what}: {error}"))
-        .object(path)
-        .hint("see the kernel's log (dmesg) for errors of the disk")
 }
 
 /// Reads a file that is no longer than our descriptions are.

@@ -4,7 +4,7 @@
 //! any more, and then gives back what it was on. An export marks the pool as whole, forgets it with
 //! everything that was recorded of it, and only then unmounts it: the data stays as it is.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use orlop_model::{
     Error, ErrorKind, OperationId, PoolId, PoolName, Result,
@@ -13,11 +13,12 @@ use orlop_model::{
 };
 use orlop_sys::durable;
 
-use super::{confirm, create, create::described, find, hold, medium, medium_format, unreadable, view};
+use super::{confirm, create, create::described, find, hold, medium, medium_format, view};
 use crate::{
     attachment::detach::{self, Released},
     authority,
     core::{Core, object},
+    directory::entries,
     events::event,
     fault::{self, Point},
     format::{BlankName, PoolFile, PoolPaths},
@@ -206,20 +207,6 @@ fn foreign(paths: &PoolPaths) -> Result<Vec<String>> {
     let inside = entries(&paths.volumes())?.into_iter().chain(entries(&paths.snapshots())?);
     let named = root.chain(blanks).chain(inside).map(|(path, _)| path.display().to_string());
     Ok(named.take(NAMED).collect())
-}
-
-/// What is in a directory, with the names; nothing where there is none.
-///
-/// # Errors
-/// [`ErrorKind::Host`] where it can't be read: what is on a disk that fails is not nothing.
-pub(crate) fn entries(directory: &Path) -> Result<Vec<(PathBuf, String)>> {
-    let entries = match std::fs::read_dir(directory) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        found => found.and_then(Iterator::collect::<std::io::Result<Vec<_>>>),
-    };
-    let entries = entries.map_err(|error| unreadable(directory, "what is in it can't be read", &error))?;
-    let named = |entry: std::fs::DirEntry| (entry.path(), entry.file_name().to_string_lossy().into_owned());
-    Ok(entries.into_iter().map(named).collect())
 }
 
 /// See [`crate::Engine::export_pool`].

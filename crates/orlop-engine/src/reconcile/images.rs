@@ -7,9 +7,10 @@ use orlop_model::{Result, SnapshotId, VolumeId};
 
 use crate::{
     core::Core,
+    directory::entries,
     events::{event, note},
     format::PoolPaths,
-    pool::{self, remove::entries},
+    pool,
     request::Recovery,
     store::{pools, snapshots, volumes},
 };

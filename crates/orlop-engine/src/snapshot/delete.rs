@@ -7,13 +7,13 @@ use super::{again, find, object};
 use crate::{
     authority,
     core::{Core, rule},
+    directory::entries,
     events::event,
     fault::{self, Point},
     format::PoolPaths,
     host::On,
     locks::{Deadline, Lock},
-    pool::{self, remove::entries},
-    reconcile,
+    pool, reconcile,
     request::{Caller, SnapshotKey},
     store::{Intent, SnapshotRow, events, operations, snapshots},
 };

@@ -7,6 +7,7 @@ use orlop_sys::{Errno, durable};
 
 use super::Image;
 use crate::{
+    directory::entries,
     fault::{self, Point},
     format::REPLACEMENT,
     host::On,
@@ -41,8 +42,10 @@ fn remove_directory(image: &Image) -> Result<()> {
 
 fn foreign(image: &Image) -> Error {
     const NAMED: usize = 3;
-    let entries = std::fs::read_dir(&image.directory).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries.map(|entry| format!("{:?}", entry.file_name())).collect();
+    let mut names: Vec<String> = match entries(&image.directory) {
+        Ok(found) => found.into_iter().map(|(_, name)| format!("{name:?}")).collect(),
+        Err(error) => return error,
+    };
     names.sort();
     let more = match names.len().saturating_sub(NAMED) {
         0 => String::new(),

@@ -226,7 +226,7 @@ fn remedy(difference: Difference, pool: &PoolName, paths: &PoolPaths) -> String 
         Difference::PoolMissing => "connect or mount the disk that holds it".to_owned(),
         Difference::PoolOpen | Difference::WrongSums | Difference::StaleDescription | Difference::Leftover => mend(),
         Difference::LingeringMount => format!("{}, once nothing uses it any more", mend()),
-        Difference::BadImage => "put the image back from a copy, or delete what it belongs to".to_owned(),
+        Difference::BadImage => "see to the disk where it can't be read; put the image back from a copy; where there is none, delete what it belongs to".to_owned(),
         Difference::UnrecordedVolume | Difference::UnrecordedSnapshot => {
             format!("bring it back: orlop pool import --path {}", paths.root().display())
         }

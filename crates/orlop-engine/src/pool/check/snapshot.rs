@@ -7,9 +7,9 @@ use orlop_sys::{FileIdentity, durable};
 
 use super::{About, Check, Loops};
 use crate::{
+    directory::entries,
     format::SnapshotFile,
     host::On,
-    pool::remove::entries,
     snapshot::{describe, object},
     store::SnapshotRow,
 };

@@ -8,12 +8,13 @@ use orlop_sys::durable;
 use super::{About, Check};
 use crate::{
     blank,
+    directory::entries,
     format::PoolPaths,
     host::On,
     pool::{
         candidate::{self, SecondNames},
         create,
-        remove::{OURS, entries, is_blank},
+        remove::{OURS, is_blank},
     },
     store::{operations, snapshots, volumes},
 };

@@ -7,9 +7,9 @@ use super::{About, Check, Loops};
 use crate::{
     attachment::detach,
     backend::image::{Image, health},
+    directory::entries,
     format::VolumeFile,
     host::On,
-    pool::remove::entries,
     store::{VolumeRow, attachments},
     volume::describe,
 };

@@ -20,11 +20,9 @@ use super::CHECK_LIMIT;
 use crate::{
     backend::image::kernel_kind,
     core::Core,
+    directory::entries,
     format::{Placement, PoolPaths, SnapshotFile, VolumeFile},
-    pool::{
-        candidate::{self, SecondNames},
-        remove::entries,
-    },
+    pool::candidate::{self, SecondNames},
     reconcile::attachments::in_parallel,
     running::Meter,
     store::{PoolRow, snapshots, volumes},
