@@ -1,9 +1,12 @@
 //! What lies in a directory of ours. Whoever removes, mounts or imports by it must not take what can't
-//! be read for nothing, so listing is here alone. What the names mean is `format`'s.
+//! be read for nothing, so listing and reading are here alone. What the names mean is `format`'s.
 
 use std::path::{Path, PathBuf};
 
 use orlop_model::{Error, ErrorKind, Result};
+use orlop_sys::Errno;
+
+use crate::format::LONGEST;
 
 /// What is in a directory, with the names; nothing where there is none.
 ///
@@ -17,6 +20,18 @@ pub(crate) fn entries(directory: &Path) -> Result<Vec<(PathBuf, String)>> {
     let all = all.map_err(|error| unreadable(directory, "what is in it can't be read", &error))?;
     let named = |entry: std::fs::DirEntry| (entry.path(), entry.file_name().to_string_lossy().into_owned());
     Ok(all.into_iter().map(named).collect())
+}
+
+/// Reads a file that is no longer than our descriptions are. Whoever carried the pool here may have put
+/// anything in its place.
+///
+/// # Errors
+/// [`std::io::ErrorKind::InvalidData`] where it is no file, a link, or longer.
+pub(crate) fn read_short(path: &Path) -> std::io::Result<Vec<u8>> {
+    orlop_sys::beneath::read_file_at(path, LONGEST).map_err(|error| match error.errno() {
+        Some(errno) if errno != Errno::LOOP => errno.into(),
+        Some(_) | None => std::io::Error::new(std::io::ErrorKind::InvalidData, error.to_string()),
+    })
 }
 
 /// The error of something of ours that is there and can't be read.

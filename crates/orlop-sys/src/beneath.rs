@@ -12,6 +12,8 @@ use crate::error::{Result, SysError};
 
 /// A lookup that raced with a rename is repeated this often (the kernel answers EAGAIN).
 const ATTEMPTS: u32 = 128;
+/// NONBLOCK: a FIFO put there instead of the file must not hang us.
+const READ: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
 /// Opens `path` beneath `root`: no absolute path, no `..` out of it, no symbolic link on the way,
 /// no other mount.
@@ -38,20 +40,33 @@ pub fn open_directory(root: impl AsFd, path: &Path) -> Result<OwnedFd> {
 
 /// Reads a small file inside the volume; `limit` is in bytes and a longer file is an error.
 pub fn read_file(root: impl AsFd, path: &Path, limit: usize) -> Result<Vec<u8>> {
-    // NONBLOCK: a FIFO put there instead of the file must not hang us.
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = std::fs::File::from(open(root, path, flags)?);
+    content(open(root, path, READ)?, path, limit)
+}
+
+/// The same of a file outside, such as one that lies in a pool: its last name may be no symbolic link.
+///
+/// # Errors
+/// ELOOP where it is one; [`SysError::Invalid`] where it is no file, or a longer one.
+pub fn read_file_at(path: &Path, limit: usize) -> Result<Vec<u8>> {
+    let opened = rustix::fs::open(path, READ | OFlags::NOFOLLOW, Mode::empty());
+    content(opened.map_err(|errno| SysError::on("open", path, errno))?, path, limit)
+}
+
+fn content(file: OwnedFd, path: &Path, limit: usize) -> Result<Vec<u8>> {
+    let file = std::fs::File::from(file);
     let is_file = file.metadata().map_err(|error| SysError::io("look at", path, &error))?.is_file();
-    let mut content = Vec::new();
-    let read = std::io::Read::read_to_end(&mut std::io::Read::take(&file, limit as u64 + 1), &mut content);
-    if !is_file || content.len() > limit {
-        return Err(SysError::Invalid {
-            what: "a file of the volume",
-            detail: format!("{} is not a file of at most {limit} bytes", path.display()),
-        });
+    if is_file {
+        let mut content = Vec::new();
+        std::io::Read::read_to_end(&mut std::io::Read::take(&file, limit as u64 + 1), &mut content)
+            .map_err(|error| SysError::io("read", path, &error))?;
+        if content.len() <= limit {
+            return Ok(content);
+        }
     }
-    read.map_err(|error| SysError::io("read", path, &error))?;
-    Ok(content)
+    Err(SysError::Invalid {
+        what: "a short file",
+        detail: format!("{} is not a file of at most {limit} bytes", path.display()),
+    })
 }
 
 /// Creates a file inside the volume with exactly these bytes and flushes it and its directory; a

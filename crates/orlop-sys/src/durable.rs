@@ -231,7 +231,8 @@ pub fn lock_exclusive_as(path: &Path, who: &str) -> Result<FileLock> {
 }
 
 fn lock_as(path: &Path, who: &str) -> Result<FileLock> {
-    let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    // NONBLOCK: whoever made the directory may have put a FIFO there.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     // A lock of NFS needs a file that is open for writing.
     let opened = match open(path, flags | OFlags::RDWR | OFlags::CREATE, Mode::RUSR | Mode::WUSR) {
         Err(Errno::ROFS) if !who.is_empty() => open(path, flags | OFlags::RDONLY, Mode::empty()),

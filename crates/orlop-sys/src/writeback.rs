@@ -94,7 +94,7 @@ pub(crate) fn bring_down(directory: &OwnedFd) -> rustix::io::Result<Option<Held>
         if (round > 1 || unwritten() > LITTLE)
             && let Some(held) = Held::begin(device)
         {
-            held.lower(directory, device)?;
+            held.lower(directory, device, Descent::of(unwritten(), most_unwritten()))?;
             return Ok(Some(held));
         }
         let begin = Instant::now();
@@ -128,11 +128,19 @@ impl Held {
         Some(Self { limit, before })
     }
 
-    fn lower(&self, directory: &OwnedFd, device: DeviceNumber) -> rustix::io::Result<()> {
-        let mut descent = Descent::of(unwritten());
-        if self.limit.set(descent.limit).is_err() || self.limit.strict.write_all_at(b"1", 0).is_err() {
+    fn lower(
+        &self,
+        directory: &OwnedFd,
+        device: DeviceNumber,
+        mut descent: Descent,
+    ) -> rustix::io::Result<()> {
+        // Before the limits, and taken back after them: what a crash leaves is found by it.
+        if self.limit.strict.write_all_at(b"1", 0).is_err() {
             return syncfs(directory);
         }
+        // The kernel refuses more than all that may be unwritten, and counts that anew all the time. Then the
+        // device has all of it, until the limit is below.
+        let _ = self.limit.set(descent.limit);
         let down = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let (tell, synced) = sync_channel(1);
@@ -210,17 +218,17 @@ impl Limit {
 
     fn end(&self, before: &Shares) {
         // Where it fails, writers stay as slow as the disk.
-        let _ = self.strict.write_all_at(b"0", 0);
         let _ = self.least.write_all_at(before.least.as_bytes(), 0);
         let _ = self.most.write_all_at(before.most.as_bytes(), 0);
+        let _ = self.strict.write_all_at(b"0", 0);
     }
 }
 
 impl Descent {
     /// From half as much again as is there: the kernel lets writers run up to three quarters of a limit,
-    /// and stops them at it.
-    fn of(unwritten: u64) -> Self {
-        Self { limit: (unwritten + unwritten / 2).max(LEAST), written: 0 }
+    /// and stops them at it. Never more than may be unwritten at all, of which a step down would be nothing.
+    fn of(unwritten: u64, most: u64) -> Self {
+        Self { limit: (unwritten + unwritten / 2).min(most).max(LEAST), written: 0 }
     }
 
     /// A sync wrote so much. Meanwhile the writers left as much again, if they are fast; what else is
@@ -263,6 +271,13 @@ fn unwritten() -> u64 {
     waiting.filter_map(|(_, value)| value.trim().strip_suffix(" kB")?.parse::<u64>().ok()).sum::<u64>() << 10
 }
 
+/// How many bytes may wait there before the kernel stops all writers.
+fn most_unwritten() -> u64 {
+    let counts = fs::read_to_string("/proc/vmstat").unwrap_or_default();
+    let pages = counts.lines().find_map(|line| line.strip_prefix("nr_dirty_threshold ")?.parse::<u64>().ok());
+    pages.map_or(u64::MAX, |pages| pages.saturating_mul(rustix::param::page_size() as u64))
+}
+
 fn read(switch: &File) -> Option<String> {
     let mut word = [0; 32];
     let length = switch.read_at(&mut word, 0).ok()?;
@@ -280,7 +295,7 @@ mod tests {
     #[test]
     fn the_limit_goes_down_more_slowly_than_the_disk_writes() {
         let step = Duration::from_millis(100);
-        let mut descent = Descent::of(2000 * MIB);
+        let mut descent = Descent::of(2000 * MIB, u64::MAX);
         assert_eq!(descent.limit, 3000 * MIB);
         assert!(!descent.step(0, step));
         assert!(!descent.step(300 * MIB, step * 2));
@@ -291,17 +306,26 @@ mod tests {
         assert!(descent.step(4800 * MIB, step * 16));
         assert_eq!(descent.limit, 90 * MIB);
         // Others' writers have much more.
-        let mut descent = Descent::of(90_000 * MIB);
+        let mut descent = Descent::of(90_000 * MIB, u64::MAX);
         descent.synced(400 * MIB);
         assert_eq!(descent.limit, 800 * MIB);
         descent.synced(600 * MIB);
         assert_eq!(descent.limit, 800 * MIB);
+        assert_eq!(Descent::of(2000 * MIB, 2400 * MIB).limit, 2400 * MIB);
         // Little; and a disk that is slow.
-        assert_eq!(Descent::of(0).limit, LEAST);
+        assert_eq!(Descent::of(0, u64::MAX).limit, LEAST);
         descent.synced(0);
         assert_eq!(descent.limit, LEAST);
         assert!(descent.step(0, Duration::ZERO));
         assert!(descent.step(64 * MIB, step * 600));
+    }
+
+    struct Ends<'a>(&'a AtomicBool);
+
+    impl Drop for Ends<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
     }
 
     fn device(root: &Path) -> DeviceNumber {
@@ -336,6 +360,8 @@ mod tests {
         let before = state(device);
         let end = AtomicBool::new(false);
         std::thread::scope(|scope| {
+            // Also where an assertion below fails: the scope waits for the writer.
+            let ends = Ends(&end);
             scope.spawn(|| {
                 let file = File::create(root.join("file")).unwrap();
                 let block = vec![7; 1 << 20];
@@ -348,7 +374,12 @@ mod tests {
             });
             let directory = OwnedFd::from(File::open(&root).unwrap());
             let held = Held::begin(device).unwrap();
-            held.lower(&directory, device).unwrap();
+            // More than the kernel takes: it may be so much that is unwritten.
+            let beyond = Descent { limit: u64::MAX / 2, written: 0 };
+            assert!(held.limit.set(beyond.limit).is_err());
+            held.lower(&directory, device, beyond).unwrap();
+            assert_eq!(state(device)[0], "1");
+            held.lower(&directory, device, Descent::of(unwritten(), most_unwritten())).unwrap();
             let [strict, least, most] = state(device);
             assert_eq!(strict, "1");
             let [least, most] = [least, most].map(|share| share.parse::<u64>().unwrap());
@@ -359,7 +390,7 @@ mod tests {
             drop(held);
             assert_eq!(state(device), before);
             drop(bring_down(&directory).unwrap());
-            end.store(true, Ordering::Relaxed);
+            drop(ends);
         });
         assert_eq!(state(device), before);
         crate::mount::unmount(&root).unwrap();
@@ -372,7 +403,7 @@ mod tests {
             let root = PathBuf::from(root);
             let directory = OwnedFd::from(File::open(&root).unwrap());
             let held = Held::begin(device(&root)).unwrap();
-            held.lower(&directory, device(&root)).unwrap();
+            held.lower(&directory, device(&root), Descent::of(unwritten(), most_unwritten())).unwrap();
             fs::write(root.join("held"), b"").unwrap();
             std::thread::sleep(PATIENCE);
             return;

@@ -63,7 +63,7 @@ fn format_of(placement: &Placement) -> u32 {
 }
 
 /// No file of a pool's description is longer, in bytes. Readers need not look further.
-pub const LONGEST: u64 = 1 << 20;
+pub const LONGEST: usize = 1 << 20;
 
 #[derive(Deserialize)]
 struct Probe {

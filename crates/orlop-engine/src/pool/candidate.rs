@@ -15,10 +15,9 @@ use orlop_model::{
 };
 use orlop_sys::{FileIdentity, loopdev};
 
-use super::read_short;
 use crate::{
     alias,
-    directory::entries,
+    directory::{entries, read_short},
     format::{Content, FilesystemContent, ImageFormat, Placement, PoolPaths, SnapshotFile, VolumeFile},
 };
 

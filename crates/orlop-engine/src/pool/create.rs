@@ -15,7 +15,7 @@ use crate::{
     attachment::place::Places,
     authority,
     core::Core,
-    directory::entries,
+    directory::{entries, read_short},
     events::{event, note},
     fault::{self, Point},
     format::{PoolFile, PoolPaths},
@@ -94,7 +94,7 @@ pub(crate) fn undo(
 /// data.
 pub(crate) fn clear(path: &Path, pool: PoolId, object: &str) -> Result<()> {
     let paths = PoolPaths::new(path);
-    let ours = super::read_short(&paths.marker())
+    let ours = read_short(&paths.marker())
         .is_ok_and(|bytes| PoolFile::decode(&bytes, &paths.marker()).is_ok_and(|file| file.id == pool));
     if ours {
         for directory in [paths.volumes(), paths.blanks(), paths.snapshots()] {

@@ -32,9 +32,9 @@ use orlop_sys::capability::{self, Capabilities};
 
 use crate::{
     core::{Core, similar},
-    directory::unreadable,
+    directory::{read_short, unreadable},
     events::{event, note},
-    format::{LONGEST, PoolFile, PoolPaths},
+    format::{PoolFile, PoolPaths},
     store::{PoolRow, pools},
 };
 
@@ -181,7 +181,11 @@ pub(crate) fn description<T>(
 ) -> Result<Option<T>> {
     let bytes = match read_short(path) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error)
+            if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::InvalidData) =>
+        {
+            return Ok(None);
+        }
         Err(error) => {
             let file = path.display().to_string();
             return Err(Error::new(ErrorKind::Host, format!("{file}: {error}"))
@@ -213,14 +217,6 @@ pub(crate) fn tell_unreadable(core: &Core, row: &PoolRow, error: &Error) {
     tracing::error!(pool = %row.name, %error, "a pool can't be read");
     let message = format!("pool {} is there, and can't be read: {error}", row.name);
     note(core, event("PoolUnreadable", message).in_pool(&row.name).error());
-}
-
-/// Reads a file that is no longer than our descriptions are.
-pub(crate) fn read_short(path: &std::path::Path) -> std::io::Result<Vec<u8>> {
-    use std::io::Read;
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(LONGEST).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 /// One pool as users see it.

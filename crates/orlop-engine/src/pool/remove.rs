@@ -18,7 +18,7 @@ use crate::{
     attachment::detach::{self, Released},
     authority,
     core::{Core, object},
-    directory::entries,
+    directory::{entries, read_short},
     events::event,
     fault::{self, Point},
     format::{BlankName, PoolFile, PoolPaths},
@@ -289,7 +289,7 @@ pub(crate) fn undo_export(core: &Core, operation: OperationId, id: PoolId) -> Re
 /// Says in the pool itself whether it was exported.
 pub(crate) fn mark(paths: &PoolPaths, exported: Option<jiff::Timestamp>, object: &str) -> Result<()> {
     let marker = paths.marker();
-    let bytes = super::read_short(&marker).map_err(|error| {
+    let bytes = read_short(&marker).map_err(|error| {
         Error::new(ErrorKind::Host, format!("{object}: can't read {}: {error}", marker.display()))
             .object(object)
     })?;

@@ -16,13 +16,13 @@ use orlop_sys::{
 use super::CHECK_LIMIT;
 use crate::{
     core::Core,
+    directory::{read_short, unreadable},
     format::{PoolFile, PoolPaths},
     host::{On, ended},
     pool::{
         create::{checked, text},
         medium,
         medium_format::pool_on,
-        read_short,
     },
     request::{ImportPlace, ImportRequest},
     running::Meter,
@@ -44,7 +44,10 @@ pub(super) fn locate(core: &Core, place: &ImportPlace) -> Result<(PoolId, PathBu
         ImportPlace::Directory(path) => {
             let path = checked(path)?;
             let marker = PoolPaths::new(&path).marker();
-            let bytes = read_short(&marker).map_err(|_| none(&path, "in"))?;
+            let bytes = read_short(&marker).map_err(|error| match error.kind() {
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => none(&path, "in"),
+                _ => unreadable(&marker, "it can't be read", &error),
+            })?;
             Ok((PoolFile::decode(&bytes, &marker)?.id, path, Medium::Directory))
         }
         ImportPlace::Device(path) => {

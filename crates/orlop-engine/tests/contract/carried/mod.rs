@@ -13,7 +13,7 @@ use std::{
 
 use orlop_engine::*;
 use orlop_model::{
-    ErrorKind, PoolName, Size, SnapshotId,
+    Error, ErrorKind, PoolName, Size, SnapshotId,
     pool_report::{Difference, ImportFate, ImportedSnapshot, PoolCheck, PoolImport},
     resource::{Pool, Snapshot, VolumeState},
 };

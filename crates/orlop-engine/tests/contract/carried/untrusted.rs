@@ -185,6 +185,73 @@ fn blanks_of_another_daemon_are_not_used() {
     assert_eq!(world.engine().statistics().created_from_blank, 0);
 }
 
+/// A FIFO would be waited for, and a link be followed to where others say.
+#[test]
+fn what_is_no_file_is_not_read() {
+    require!(Part::Loop);
+    let mut world = World::new("carried-fifo");
+    for name in ["whole", "fifo", "link"] {
+        world.apply(name, KEPT).unwrap();
+    }
+    let record = |name: &str| world.directory(&world.volume(name)).join("volume.json");
+    let (fifo, link) = (record("fifo"), record("link"));
+    let (path, aside) = (world.pool_path(), world.join("aside"));
+    lose_the_store(&mut world);
+    let marker = path.join("orlop.pool");
+    let mkfifo = |at: &Path| run(Command::new("mkfifo").arg(at)).ok();
+    fs::rename(&marker, &aside).unwrap();
+    mkfifo(&marker);
+    world.start();
+    let import = || world.engine().import_pool(&ROOT, &of(ImportPlace::Directory(path.clone()), None));
+    let no_file = |error: Error| {
+        assert_eq!(error.kind, ErrorKind::Host, "{error}");
+        assert!(error.message.contains("orlop.pool"), "{error}");
+    };
+    no_file(import().unwrap_err());
+    fs::remove_file(&marker).unwrap();
+    std::os::unix::fs::symlink(&aside, &marker).unwrap();
+    no_file(import().unwrap_err());
+    fs::rename(&aside, &marker).unwrap();
+
+    fs::remove_file(&fifo).unwrap();
+    mkfifo(&fifo);
+    let elsewhere = world.join("elsewhere");
+    fs::rename(&link, &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &link).unwrap();
+    let done = import().unwrap();
+    let fates: Vec<_> = done.volumes.iter().map(|it| (it.fate, it.detail.as_deref())).collect();
+    let refused = (ImportFate::Refused, Some("volume.json is no file"));
+    assert_eq!(fates, [refused, refused, (ImportFate::Imported, None)]);
+}
+
+/// What is edited into a manifest that was carried here is parsed as a manifest is.
+#[test]
+fn mount_options_that_nobody_may_ask_for_are_not_taken_over() {
+    require!(Part::Loop);
+    let mut world = World::new("carried-options");
+    for name in ["dev", "suid", "noexec"] {
+        world.apply(name, KEPT).unwrap();
+    }
+    let records: Vec<_> = ["dev", "suid", "noexec"]
+        .map(|name| (name, world.directory(&world.volume(name)).join("volume.json")))
+        .into();
+    let path = world.pool_path();
+    lose_the_store(&mut world);
+    for (name, record) in &records {
+        edit(record, "\"accessMode\":", &format!("\"mountOptions\": [\"{name}\"], \"accessMode\":"));
+    }
+    world.start();
+    let done = world.engine().import_pool(&ROOT, &of(ImportPlace::Directory(path), None)).unwrap();
+    let fates: Vec<_> = done.volumes.iter().map(|it| it.fate).collect();
+    assert_eq!(fates, [ImportFate::Refused, ImportFate::Refused, ImportFate::Imported], "{done:#?}");
+    let table = world.inside("noexec", |path| {
+        run(Command::new("findmnt").args(["--noheadings", "--output", "OPTIONS", "--target"]).arg(path)).ok()
+    });
+    for option in ["noexec", "nosuid", "nodev"] {
+        assert!(table.contains(option), "{table}");
+    }
+}
+
 /// A number that no record can have costs what says it, and nothing else.
 #[test]
 fn numbers_that_make_no_sense_cost_no_other_volume() {
