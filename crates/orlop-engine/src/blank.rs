@@ -168,9 +168,8 @@ pub(crate) fn load_of(core: &Core, row: &PoolRow, paths: &PoolPaths) -> Result<(
     if core.blanks.is_read(row.id) {
         return Ok(());
     }
-    let found = entries(&paths.blanks())?;
-    core.blanks.begin(row.id);
-    for (path, name) in found {
+    let mut usable = Vec::new();
+    for (path, name) in entries(&paths.blanks())? {
         // Nothing else is ever made there.
         if !pool::look_at(&path)?.is_some_and(|found| found.is_file()) {
             continue;
@@ -178,7 +177,7 @@ pub(crate) fn load_of(core: &Core, row: &PoolRow, paths: &PoolPaths) -> Result<(
         match name.parse::<BlankName>() {
             Ok(blank) if core.config.blanks > 0 && blank.rule == image_format::RULE => {
                 let kind = Kind { pool: row.id, filesystem: blank.filesystem, size: blank.size };
-                core.blanks.found(kind, blank);
+                usable.push((kind, blank));
             }
             Ok(blank) => remove(paths, &blank),
             Err(_) if name.strip_suffix(UNFINISHED).is_some_and(|name| name.parse::<BlankName>().is_ok()) => {
@@ -187,6 +186,10 @@ pub(crate) fn load_of(core: &Core, row: &PoolRow, paths: &PoolPaths) -> Result<(
             }
             Err(_) => {}
         }
+    }
+    core.blanks.begin(row.id);
+    for (kind, blank) in usable {
+        core.blanks.found(kind, blank);
     }
     Ok(())
 }

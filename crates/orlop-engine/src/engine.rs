@@ -211,7 +211,8 @@ impl Engine {
 
     /// Ends a host mount.
     pub fn unmount(&self, caller: &Caller, target: &Path) -> Result<()> {
-        self.run("unmount", |core| host_mount::unmount(core, caller, target))
+        let what = format!("unmount of {}", target.display());
+        self.noted("unmount", caller, &what, About::Nothing, |core| host_mount::unmount(core, caller, target))
     }
 
     /// The volume that a front knows by that name: by alias, else `name` in `public`, else
@@ -229,17 +230,10 @@ impl Engine {
         patience: Duration,
     ) -> Result<Applied<Volume>> {
         let deadline = Deadline::after(patience);
-        let created = self.run("create", |core| aliased::create(core, caller, request, deadline));
-        if let Err(error) = &created {
-            events::refusal(
-                self.core(),
-                caller,
-                &format!("create of {}", request.external),
-                About::Nothing,
-                error,
-            );
-        }
-        created
+        let what = format!("create of {}", request.external);
+        self.noted("create", caller, &what, About::Nothing, |core| {
+            aliased::create(core, caller, request, deadline)
+        })
     }
 
     /// The names by which a front may call the volumes it can use.
@@ -250,11 +244,9 @@ impl Engine {
     /// Deletes what that front created under that name; anything else is refused. An unknown name succeeds.
     pub fn remove_aliased(&self, caller: &Caller, external: &str, patience: Duration) -> Result<()> {
         let deadline = Deadline::after(patience);
-        let removed = self.run("remove", |core| aliased::remove(core, caller, external, deadline));
-        if let Err(error) = &removed {
-            events::refusal(self.core(), caller, &format!("remove of {external}"), About::Nothing, error);
-        }
-        removed
+        self.noted("remove", caller, &format!("remove of {external}"), About::Nothing, |core| {
+            aliased::remove(core, caller, external, deadline)
+        })
     }
 
     /// Numbers for `/metrics`.
@@ -284,7 +276,23 @@ impl Engine {
         core.tally.count(operation, start.elapsed(), result)
     }
 
-    /// The same, and records refusals with the volume they concern.
+    /// The same, and records refusals with what they concern.
+    fn noted<T>(
+        &self,
+        operation: &'static str,
+        caller: &Caller,
+        what: &str,
+        about: About<'_>,
+        work: impl FnOnce(&Core) -> Result<T>,
+    ) -> Result<T> {
+        let result = self.run(operation, work);
+        if let Err(error) = &result {
+            events::refusal(self.core(), caller, what, about, error);
+        }
+        result
+    }
+
+    /// The same of a volume, and explains what it waited for in vain.
     fn told<T>(
         &self,
         operation: &'static str,

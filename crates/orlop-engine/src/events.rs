@@ -1,12 +1,12 @@
 //! What happened, in the words of users. Events are appended in the write that makes them true; only
 //! refusals and what was merely seen have writes of their own.
 
-use orlop_model::{Error, ErrorKind, PoolName, resource::Severity};
+use orlop_model::{Error, ErrorKind, PoolName, WorkspaceName, resource::Severity};
 
 use crate::{
     core::Core,
-    request::{Caller, VolumeKey},
-    store::{NewEvent, SnapshotRow, VolumeRow, events},
+    request::{Caller, SnapshotKey, VolumeKey},
+    store::{NewEvent, SnapshotRow, VolumeRow, events, snapshots},
 };
 
 /// An event that concerns nothing in particular yet.
@@ -97,20 +97,20 @@ pub(crate) fn refusal(core: &Core, caller: &Caller, operation: &str, about: Abou
         ErrorKind::HostLimit => ("HostLimit", true),
         ErrorKind::Host => ("HostFailure", true),
         ErrorKind::Damaged => ("Damaged", true),
+        ErrorKind::Immutable => ("Immutable", false),
+        ErrorKind::Conflict => ("Conflict", false),
+        ErrorKind::Unsupported => ("Unsupported", false),
+        ErrorKind::Locked => ("Locked", false),
+        ErrorKind::NewerFormat => ("NewerFormat", false),
         // The caller's own mistakes, what will succeed when asked again, and what has no event log.
         ErrorKind::InvalidArgument
         | ErrorKind::InvalidManifest
         | ErrorKind::NotFound
         | ErrorKind::AlreadyExists
-        | ErrorKind::Immutable
-        | ErrorKind::Conflict
-        | ErrorKind::Unsupported
         | ErrorKind::Recovering
         | ErrorKind::Unavailable
         | ErrorKind::Store
         | ErrorKind::Expired
-        | ErrorKind::NewerFormat
-        | ErrorKind::Locked
         | ErrorKind::Interrupted
         | ErrorKind::Unreachable => return,
     };
@@ -123,6 +123,12 @@ pub(crate) fn refusal(core: &Core, caller: &Caller, operation: &str, about: Abou
             About::Key(key) => {
                 NewEvent { workspace: Some(key.workspace.clone()), volume: Some(key.name.clone()), ..told }
             }
+            About::Snapshot(key) => match core.store.read(|r| snapshots::by_key(r, key)) {
+                Ok(Some(row)) => told.of_snapshot(&row),
+                Ok(None) | Err(_) => NewEvent { workspace: Some(key.workspace.clone()), ..told },
+            },
+            About::Workspace(workspace) => NewEvent { workspace: Some(workspace.clone()), ..told },
+            About::Pool(pool) => told.in_pool(pool),
             About::Nothing => told,
         },
     );
@@ -135,6 +141,12 @@ pub(crate) enum About<'a> {
     Row(&'a VolumeRow),
     /// A volume that is not there.
     Key(&'a VolumeKey),
+    /// A snapshot, and so its volume where it is there.
+    Snapshot(&'a SnapshotKey),
+    /// A workspace.
+    Workspace(&'a WorkspaceName),
+    /// A pool.
+    Pool(&'a PoolName),
     /// Nothing that has a log.
     Nothing,
 }

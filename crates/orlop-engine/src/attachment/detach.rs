@@ -204,6 +204,9 @@ pub(crate) fn take_down(core: &Core, row: &VolumeRow, image: &Image) -> Result<R
         Err(error) => return Err(crate::host::failure(&error, &image.object)),
     };
     let seen = if mounted { usage::live(core, row.id) } else { None };
+    if mounted {
+        core.frozen.let_go(&base, &image.object)?;
+    }
     if let Released::Held(who) = publish::unpublish(core, image, &[])? {
         return Ok(linger(core, row, who));
     }

@@ -6,7 +6,7 @@ use orlop_model::{
 };
 
 use super::Engine;
-use crate::request::*;
+use crate::{events::About, request::*};
 
 impl Engine {
     /// Events in order; [`ErrorKind::Expired`] when those right after `after` are no longer kept.
@@ -32,7 +32,8 @@ impl Engine {
     /// Asks long work to stop, and returns at once; the request that began it is answered with
     /// [`ErrorKind::Interrupted`]. Only who began it may, and uid 0.
     pub fn stop_operation(&self, caller: &Caller, id: OperationId) -> Result<Operation> {
-        self.run("operation.stop", |core| core.running.stop(caller, id))
+        let what = format!("stop of operation {id}");
+        self.noted("operation.stop", caller, &what, About::Nothing, |core| core.running.stop(caller, id))
     }
 
     /// Asks all long work to stop, now and from now on: the process is about to end.

@@ -9,12 +9,14 @@ use orlop_model::{
 };
 
 use super::Engine;
-use crate::{authority, pool, request::*, volume::adopt};
+use crate::{authority, events::About, pool, request::*, volume::adopt};
 
 impl Engine {
     /// Makes a pool (root only).
     pub fn create_pool(&self, caller: &Caller, request: &PoolRequest) -> Result<Applied<Pool>> {
-        self.run("pool.create", |core| pool::create::create(core, caller, request))
+        self.noted("pool.create", caller, "create of the pool", About::Pool(&request.name), |core| {
+            pool::create::create(core, caller, request)
+        })
     }
 
     /// What a block device holds and who uses it (root only).
@@ -27,22 +29,33 @@ impl Engine {
 
     /// Removes an empty pool, and what it was on where that was made for it (root only).
     pub fn remove_pool(&self, caller: &Caller, name: &PoolName) -> Result<()> {
-        self.run("pool.remove", |core| pool::remove::remove(core, caller, name))
+        self.noted("pool.remove", caller, "remove of the pool", About::Pool(name), |core| {
+            pool::remove::remove(core, caller, name)
+        })
     }
 
     /// Compares a pool with its records, and mends what is safe when asked (root only).
     pub fn check_pool(&self, caller: &Caller, name: &PoolName, repair: bool) -> Result<PoolCheck> {
-        self.run("pool.check", |core| pool::check::check(core, caller, name, repair))
+        self.noted("pool.check", caller, "check of the pool", About::Pool(name), |core| {
+            pool::check::check(core, caller, name, repair)
+        })
     }
 
     /// Brings a pool here with all that is in it (root only).
     pub fn import_pool(&self, caller: &Caller, request: &ImportRequest) -> Result<PoolImport> {
-        self.run("pool.import", |core| pool::import::import(core, caller, request))
+        let about = request.name.as_ref().map_or(About::Nothing, About::Pool);
+        self.noted("pool.import", caller, "import of a pool", about, |core| {
+            pool::import::import(core, caller, request)
+        })
     }
 
     /// Makes a persistent volume out of a directory tree, which stays (root only).
     pub fn adopt(&self, caller: &Caller, request: &AdoptRequest) -> Result<Applied<Volume>> {
-        self.run("volume.adopt", |core| adopt::adopt(core, caller, request))
+        let key = VolumeKey { workspace: request.workspace.clone(), name: request.name.clone() };
+        let what = format!("adopt of {}", request.source.display());
+        self.told("volume.adopt", caller, &what, &VolumeRef::Key(key), |core| {
+            adopt::adopt(core, caller, request)
+        })
     }
 
     /// Lets a pool grow, while it is used (root only).
@@ -52,12 +65,16 @@ impl Engine {
         name: &PoolName,
         request: &GrowRequest,
     ) -> Result<Applied<Pool>> {
-        self.run("pool.grow", |core| pool::grow::grow(core, caller, name, request))
+        self.noted("pool.grow", caller, "grow of the pool", About::Pool(name), |core| {
+            pool::grow::grow(core, caller, name, request)
+        })
     }
 
     /// Forgets a pool and what is in it; its data stays, ready to be imported anywhere (root only).
     pub fn export_pool(&self, caller: &Caller, name: &PoolName) -> Result<Exported> {
-        self.run("pool.export", |core| pool::remove::export(core, caller, name))
+        self.noted("pool.export", caller, "export of the pool", About::Pool(name), |core| {
+            pool::remove::export(core, caller, name)
+        })
     }
 
     /// One pool.

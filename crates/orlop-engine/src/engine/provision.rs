@@ -9,7 +9,7 @@ use orlop_model::{
 
 use super::Engine;
 use crate::{
-    events::{self, About},
+    events::About,
     locks::Deadline,
     request::*,
     snapshot,
@@ -25,8 +25,10 @@ impl Engine {
         patience: Duration,
     ) -> Result<Applied<Volume>> {
         let deadline = Deadline::after(patience);
-        let made = self.run("provision", |core| provision::provision(core, caller, request, deadline));
-        self.noted(caller, &format!("provision of {}", request.external), made)
+        let what = format!("provision of {}", request.external);
+        self.noted("provision", caller, &what, About::Nothing, |core| {
+            provision::provision(core, caller, request, deadline)
+        })
     }
 
     /// The live volume that was provisioned under that name.
@@ -69,7 +71,10 @@ impl Engine {
     /// Deletes a snapshot by id; of one that is not there it succeeds. What was made from it stays.
     pub fn delete_snapshot_by_id(&self, caller: &Caller, id: SnapshotId, patience: Duration) -> Result<()> {
         let deadline = Deadline::after(patience);
-        self.run("snapshot.delete", |core| snapshot::delete::delete_by_id(core, caller, id, deadline))
+        let what = format!("delete of snapshot {id}");
+        self.noted("snapshot.delete", caller, &what, About::Nothing, |core| {
+            snapshot::delete::delete_by_id(core, caller, id, deadline)
+        })
     }
 
     /// Makes the snapshots of several volumes that an orchestrator asks for by its own name, at one moment, or
@@ -81,9 +86,10 @@ impl Engine {
         patience: Duration,
     ) -> Result<Applied<SnapshotGroup>> {
         let deadline = Deadline::after(patience);
-        let taken =
-            self.run("snapshot-group", |core| snapshot::group::take::take(core, caller, request, deadline));
-        self.noted(caller, &format!("snapshot group {}", request.external), taken)
+        let what = format!("snapshot group {}", request.external);
+        self.noted("snapshot-group", caller, &what, About::Nothing, |core| {
+            snapshot::group::take::take(core, caller, request, deadline)
+        })
     }
 
     /// Any group of snapshots by id.
@@ -100,16 +106,9 @@ impl Engine {
         patience: Duration,
     ) -> Result<()> {
         let deadline = Deadline::after(patience);
-        self.run("snapshot-group.delete", |core| {
+        let what = format!("delete of snapshot group {id}");
+        self.noted("snapshot-group.delete", caller, &what, About::Nothing, |core| {
             snapshot::group::delete::delete_by_id(core, caller, id, deadline)
         })
-    }
-
-    /// Records a refusal that concerns no volume that is there.
-    pub(super) fn noted<T>(&self, caller: &Caller, what: &str, result: Result<T>) -> Result<T> {
-        if let Err(error) = &result {
-            events::refusal(self.core(), caller, what, About::Nothing, error);
-        }
-        result
     }
 }

@@ -6,7 +6,7 @@ use orlop_model::{
 };
 
 use super::Engine;
-use crate::{request::*, snapshot};
+use crate::{events::About, request::*, snapshot};
 
 impl Engine {
     /// Makes a snapshot, or changes how long it is kept; returns when it is whole.
@@ -31,7 +31,10 @@ impl Engine {
 
     /// Deletes a snapshot. What was made from it stays.
     pub fn delete_snapshot(&self, caller: &Caller, key: &SnapshotKey) -> Result<()> {
-        self.run("snapshot.delete", |core| snapshot::delete::delete(core, caller, key))
+        let what = format!("delete of snapshot {}", key.name);
+        self.noted("snapshot.delete", caller, &what, About::Snapshot(key), |core| {
+            snapshot::delete::delete(core, caller, key)
+        })
     }
 
     /// Makes snapshots of several volumes at one moment, all or none, or changes how long they are kept;
@@ -41,8 +44,11 @@ impl Engine {
         caller: &Caller,
         request: &SnapshotGroupRequest,
     ) -> Result<Applied<SnapshotGroup>> {
-        let made = self.run("snapshot-group", |core| snapshot::group::create::apply(core, caller, request));
-        self.noted(caller, &format!("snapshot group {}", request.name), made)
+        let (what, about) =
+            (format!("snapshot group {}", request.name), About::Workspace(&request.workspace));
+        self.noted("snapshot-group", caller, &what, about, |core| {
+            snapshot::group::create::apply(core, caller, request)
+        })
     }
 
     /// One group of snapshots.
@@ -53,11 +59,17 @@ impl Engine {
 
     /// Deletes a group with all its snapshots. What was made from them stays.
     pub fn delete_snapshot_group(&self, caller: &Caller, key: &SnapshotKey) -> Result<()> {
-        self.run("snapshot-group.delete", |core| snapshot::group::delete::delete(core, caller, key))
+        let what = format!("delete of snapshot group {}", key.name);
+        self.noted("snapshot-group.delete", caller, &what, About::Workspace(&key.workspace), |core| {
+            snapshot::group::delete::delete(core, caller, key)
+        })
     }
 
     /// Puts a volume that nobody uses back to a snapshot; what is in it becomes a snapshot.
     pub fn restore(&self, caller: &Caller, key: &SnapshotKey) -> Result<Restored> {
-        self.run("restore", |core| snapshot::restore::restore(core, caller, key))
+        let what = format!("restore of snapshot {}", key.name);
+        self.noted("restore", caller, &what, About::Snapshot(key), |core| {
+            snapshot::restore::restore(core, caller, key)
+        })
     }
 }

@@ -3,7 +3,7 @@
 use orlop_model::{Result, WorkspaceName, resource::Workspace};
 
 use super::Engine;
-use crate::{request::*, workspace};
+use crate::{events::About, request::*, workspace};
 
 impl Engine {
     /// Makes a workspace, or sets who is granted it and what it may hold.
@@ -13,7 +13,9 @@ impl Engine {
         name: &WorkspaceName,
         request: &WorkspaceRequest,
     ) -> Result<Applied<Workspace>> {
-        self.run("workspace.put", |core| workspace::put(core, caller, name, request))
+        self.noted("workspace.put", caller, "change of the workspace", About::Workspace(name), |core| {
+            workspace::put(core, caller, name, request)
+        })
     }
 
     /// One workspace.
@@ -28,6 +30,8 @@ impl Engine {
 
     /// Deletes an empty workspace; released volumes count as content.
     pub fn delete_workspace(&self, caller: &Caller, name: &WorkspaceName) -> Result<()> {
-        self.run("workspace.delete", |core| workspace::delete(core, caller, name))
+        self.noted("workspace.delete", caller, "delete of the workspace", About::Workspace(name), |core| {
+            workspace::delete(core, caller, name)
+        })
     }
 }

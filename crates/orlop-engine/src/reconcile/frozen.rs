@@ -16,7 +16,7 @@ use super::operations::row_of;
 use crate::{
     core::Core,
     events::{event, note},
-    host::failure,
+    host::{On, failure},
     snapshot,
     store::{Intent, OperationRow, snapshots},
 };
@@ -36,6 +36,15 @@ impl Frozen {
     /// Whether it may have left something frozen: then it is not taken back, as its entry would go.
     pub(crate) fn keeps(&self, operation: OperationId) -> bool {
         self.left().contains(&operation)
+    }
+
+    /// Thaws what is mounted there and about to be unmounted: its filesystem would come back frozen, and from
+    /// the mount alone is known where to thaw it.
+    pub(crate) fn let_go(&self, base: &Path, object: &str) -> Result<()> {
+        if self.left().is_empty() {
+            return Ok(());
+        }
+        freeze::thaw(base).map(drop).on(object)
     }
 
     fn left(&self) -> MutexGuard<'_, BTreeSet<OperationId>> {

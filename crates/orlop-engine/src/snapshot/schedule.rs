@@ -22,6 +22,7 @@ use super::{
 use crate::{
     core::Core,
     events::{event, note},
+    expiry::Over,
     locks::{Deadline, Lock},
     request::SnapshotKey,
     store::{SnapshotRow, VolumeRow, schedules, snapshots, volumes},
@@ -60,8 +61,9 @@ pub(crate) fn tend(core: &Core, anew: bool) -> Result<()> {
     }
     let mut groups = BTreeMap::new();
     let rows = core.store.read(|r| snapshots::expired(r, now))?;
-    let over: Vec<_> = rows.iter().map(|row| (row.id, kept(row))).collect();
-    let ripe = core.expired_snapshots.ripe(&over, Instant::now());
+    let over = |row: &SnapshotRow| Over { id: row.id, since: row.created_at, kept: kept(row) };
+    let over: Vec<_> = rows.iter().map(over).collect();
+    let ripe = core.expired_snapshots.ripe(&over, now, Instant::now());
     for row in rows.into_iter().filter(|row| ripe.contains(&row.id)) {
         match row.group {
             Some(group) => drop(groups.insert(group.id, group)),

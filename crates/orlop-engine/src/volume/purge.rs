@@ -14,6 +14,7 @@ use crate::{
     attachment::stale,
     core::{Core, object},
     events::{event, note},
+    expiry::Over,
     fault::{self, Point},
     locks::{Deadline, Lock},
     pool,
@@ -33,12 +34,13 @@ pub(crate) fn purge(core: &Core, caller: &Caller, id: VolumeId) -> Result<Deleti
 pub(crate) fn expire(core: &Core) -> Result<()> {
     let Period::After(kept) = core.config.released_retention else { return Ok(()) };
     let Ok(kept) = i64::try_from(kept) else { return Ok(()) };
-    let Ok(before) = Timestamp::now().checked_sub(jiff::SignedDuration::from_secs(kept)) else {
-        return Ok(());
-    };
+    let now = Timestamp::now();
+    let Ok(before) = now.checked_sub(jiff::SignedDuration::from_secs(kept)) else { return Ok(()) };
     let rows = core.store.read(|r| volumes::released_before(r, before))?;
-    let over: Vec<_> = rows.iter().map(|row| (row.id, Duration::from_secs(kept.unsigned_abs()))).collect();
-    let ripe = core.expired_volumes.ripe(&over, Instant::now());
+    let kept = Duration::from_secs(kept.unsigned_abs());
+    let over = |row: &VolumeRow| row.released_at.map(|since| Over { id: row.id, since, kept });
+    let over: Vec<_> = rows.iter().filter_map(over).collect();
+    let ripe = core.expired_volumes.ripe(&over, now, Instant::now());
     for row in rows.into_iter().filter(|row| ripe.contains(&row.id)) {
         if core.signal.is_stopping() {
             return Ok(());

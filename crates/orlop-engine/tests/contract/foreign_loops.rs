@@ -3,7 +3,7 @@
 
 use std::{path::Path, process::Command};
 
-use orlop_engine::{PoolPlace, PoolRequest};
+use orlop_engine::{NodeAccess, PoolPlace, PoolRequest, PublishRequest};
 use orlop_model::{
     ErrorKind, Size,
     resource::{PoolState, VolumeState},
@@ -77,6 +77,26 @@ fn one_made_under_a_volume_in_use_disturbs_neither_its_users_nor_a_restart() {
     assert!(eventually(PATIENCE, || world.attach("data", "one").is_ok()));
     world.detach("data", "one").unwrap();
     world.destroy("data");
+    world.assert_nothing_mounted();
+}
+
+/// Whether somebody has a block device that is kept ready is told by letting it go.
+#[test]
+fn one_beside_a_block_device_that_is_kept_ready_costs_it_nothing() {
+    require!(Part::Loop);
+    let world = World::with("foreign-kept", serve);
+    let volume = world.apply("data", DEVICE).unwrap().resource;
+    world.stage(&volume).unwrap();
+    let kept = mounts::loops_below(world.scratch());
+    let alone = |request: &mut PublishRequest| request.access = NodeAccess::OneTarget;
+    let node = losetup(&world.image(&volume), &["--offset=4096"]);
+    refused(world.publish_as(&volume, "one", alone), &node);
+    let there = mounts::loops_below(world.scratch());
+    assert!(kept.iter().all(|device| there.contains(device)), "{kept:?} {there:?}");
+    take_away(&node);
+    world.publish_as(&volume, "one", alone).unwrap();
+    world.unpublish(&volume, "one").unwrap();
+    world.unstage(&volume).unwrap();
     world.assert_nothing_mounted();
 }
 

@@ -30,6 +30,7 @@ mod observation;
 mod pools;
 mod provisioning;
 mod published;
+mod refusals;
 mod released;
 mod renames;
 mod restores;

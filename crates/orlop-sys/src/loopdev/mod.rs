@@ -347,6 +347,19 @@ pub fn find_by_backing(identity: FileIdentity) -> Result<Option<LoopDevice>> {
     foreign.map_or(Ok(None), Err)
 }
 
+/// Makes sure that no loop device has a part of the image alone, whatever else it has.
+///
+/// # Errors
+/// [`SysError::ForeignLoop`] where one has.
+pub fn only_whole(identity: FileIdentity) -> Result<()> {
+    for number in attached::numbers()? {
+        if let Of::Part { difference } = open_of(number, identity)? {
+            return Err(SysError::ForeignLoop { number, difference });
+        }
+    }
+    Ok(())
+}
+
 /// What a loop device has of an image.
 enum Of {
     Whole(LoopDevice),

@@ -36,7 +36,7 @@ pub(crate) async fn follow<T>(
     let mut shown = Shown::new(object);
     let mut request = std::pin::pin!(request);
     let mut next = PATIENCE;
-    let mut stopped = false;
+    let mut stopped = None;
     loop {
         tokio::select! {
             // An answer that is there goes before everything else.
@@ -47,10 +47,9 @@ pub(crate) async fn follow<T>(
             }
             _ = pressed.recv() => {
                 let Some(id) = shown.operation else { return Err(left(object, Daemon::Unasked)) };
-                if stopped {
-                    return Err(left(object, Daemon::Told));
+                if let Some(known) = stopped {
+                    return Err(left(object, known));
                 }
-                stopped = true;
                 shown.clear();
                 console.note("stopping: what was begun is taken back; Ctrl-C again leaves that to the daemon");
                 let mut telling = std::pin::pin!(client.stop_operation(id));
@@ -62,13 +61,15 @@ pub(crate) async fn follow<T>(
                         Err(_) => return Err(left(object, Daemon::Silent(id))),
                     },
                 };
-                match told {
-                    Ok(_) if pressed_again => return Err(left(object, Daemon::Told)),
-                    Ok(_) => {}
-                    // It ended just now: the answer comes.
-                    Err(error) if error.kind == ErrorKind::NotFound => {}
+                let known = match told {
+                    Ok(_) => Daemon::Told,
+                    Err(error) if error.kind == ErrorKind::NotFound => Daemon::Past,
                     Err(error) => return Err(error),
+                };
+                if pressed_again {
+                    return Err(left(object, known));
                 }
+                stopped = Some(known);
             }
             operations = look(client, next) => {
                 next = PERIOD;
@@ -88,16 +89,25 @@ async fn look(client: &Client, after: Duration) -> Result<Vec<Operation>> {
 }
 
 /// What the daemon knows of the wish to stop.
+#[derive(Clone, Copy)]
 enum Daemon {
     Unasked,
     Told,
+    /// What could be stopped had ended; the answer was on its way.
+    Past,
     Silent(OperationId),
 }
 
 fn left(object: &str, daemon: Daemon) -> Error {
     let (what, hint) = match daemon {
-        Daemon::Unasked => ("the daemon brings it to its end", None),
-        Daemon::Told => ("the daemon takes back what it had begun", None),
+        Daemon::Unasked => ("the daemon may bring it to its end", None),
+        Daemon::Told => {
+            ("the daemon was asked to stop, and takes back what it had begun unless it was done", None)
+        }
+        Daemon::Past => (
+            "it was too late to stop it, and the daemon brings it to its end",
+            Some("see what became of it: orlop log, or orlop get".to_owned()),
+        ),
         Daemon::Silent(id) => (
             "the daemon did not answer, and may bring it to its end",
             Some(format!("orlop operation stop {id} stops it, once the daemon answers")),

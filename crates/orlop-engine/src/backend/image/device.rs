@@ -84,9 +84,11 @@ pub(crate) fn in_other_hands(image: &Image, node: &Path) -> Result<Option<Device
 /// Has the device go, and says whether it did. One that somebody has is kept again: whoever it is may be
 /// one of those for whom it was kept.
 fn goes(image: &Image, node: &Path, device: LoopDevice) -> Result<bool> {
+    let identity = device.identity();
+    // Beside such a one none is made: what is let go could not be kept again.
+    loopdev::only_whole(identity).on(&image.object)?;
     device.flush().on(&image.object)?;
     device.let_go().on(&image.object)?;
-    let identity = device.identity();
     drop(device);
     let gone = loopdev::wait_gone(identity, FREED_WITHIN).on(&image.object)?;
     if !gone {
