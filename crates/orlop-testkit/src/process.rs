@@ -66,6 +66,27 @@ pub fn suspend(pid: i32) {
     assert!(eventually(Duration::from_secs(10), still), "process {pid} goes on after SIGSTOP");
 }
 
+/// Halts the child of this process whose command line contains these words, as a disk that hangs would. Says
+/// whether it did: there may be none, or it ended meanwhile.
+pub fn halt_child(words: &str) -> bool {
+    let parent = i32::try_from(std::process::id()).unwrap_or_default();
+    let line = |pid: i32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).replace('\0', " ")
+    };
+    let children = processes().into_iter().filter(|process| process.parent == parent);
+    let Some(pid) = children.map(|child| child.pid).find(|pid| line(*pid).contains(words)) else {
+        return false;
+    };
+    signal(pid, Signal::STOP);
+    let is = |state: &str| {
+        fs::read_to_string(format!("/proc/{pid}/status"))
+            .is_ok_and(|status| status.contains(&format!("\nState:\t{state}")))
+    };
+    eventually(Duration::from_secs(10), || !is("R") && !is("S") && !is("D"));
+    is("T")
+}
+
 /// Does it as a thread that may not administrate the machine: it can't mount, nor thaw. The threads that it
 /// starts stay so.
 pub fn unprivileged<T>(work: impl FnOnce() -> T) -> T {

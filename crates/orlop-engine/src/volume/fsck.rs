@@ -8,7 +8,7 @@ use orlop_model::{
 };
 use orlop_sys::{
     durable,
-    filesystem::{CheckMode, CheckOutcome, check as check_image},
+    filesystem::{CheckMode, CheckOutcome, check_while},
 };
 use uuid::Uuid;
 
@@ -26,7 +26,7 @@ use crate::{
     core::{Core, object, usable},
     events::event,
     fault::{self, Point},
-    host::On,
+    host::{On, ended},
     locks::{Deadline, Lock},
     pool, reconcile,
     request::{Caller, CheckRequest, VolumeRef},
@@ -60,7 +60,7 @@ pub(crate) fn check(
     let id = OperationId(Uuid::now_v7());
     let meter = core.running.begin(id, "check", object(&row), Some(caller));
     meter.phase("checking", None);
-    let detail = match examine(core, &row, &image)? {
+    let detail = match examine(core, &row, &image, &meter)? {
         CheckOutcome::Clean | CheckOutcome::Repaired { .. } => {
             return settled(core, &row, &image, Verdict::Clean, String::new());
         }
@@ -78,15 +78,18 @@ pub(crate) fn check(
 
 /// What a check says. Where a log is left to be replayed, it is mounted once for that, as the next
 /// use would do.
-fn examine(core: &Core, row: &VolumeRow, image: &Image) -> Result<CheckOutcome> {
-    let kind = image.kind()?;
-    let look = || check_image(image.path(), kind, CheckMode::ReadOnly, image_health::CHECK_LIMIT);
-    let found = look().on(&image.object)?;
+fn examine(core: &Core, row: &VolumeRow, image: &Image, meter: &Meter<'_>) -> Result<CheckOutcome> {
+    let (kind, limit) = (image.kind()?, image_health::CHECK_LIMIT);
+    let look = || {
+        let found = check_while(image.path(), kind, CheckMode::ReadOnly, limit, || meter.advance(0));
+        ended(found, &image.object)
+    };
+    let found = look()?;
     if found != CheckOutcome::LogDirty {
         return Ok(found);
     }
     match health::mounts(core, row, image) {
-        Ok(()) => look().on(&image.object),
+        Ok(()) => look(),
         Err(error) if error.kind == ErrorKind::Damaged => Ok(found),
         Err(error) => Err(error),
     }

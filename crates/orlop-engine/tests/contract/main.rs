@@ -38,5 +38,6 @@ mod schedules;
 mod sizes;
 mod snapshot_groups;
 mod snapshots;
+mod stopped;
 mod temp;
 mod workspaces;

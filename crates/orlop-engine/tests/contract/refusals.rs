@@ -14,6 +14,9 @@ use crate::harness::*;
 const BERT: Caller = Caller { uid: 1001, front: Front::Manifest };
 const SPEC: &str = "size: 16Mi, accessMode: ReadWriteMany, type: persistent";
 
+/// What a stranger asks for.
+type Asked<'a> = &'a dyn Fn(&Engine) -> Result<()>;
+
 /// What `work` is refused for, and the one event of it.
 #[track_caller]
 fn told<T: std::fmt::Debug>(
@@ -66,10 +69,9 @@ fn what_a_stranger_asks_for_is_told_of() {
         volumes,
         retain: None,
     };
-    let denied =
-        |work: &dyn Fn(&Engine) -> Result<()>| told(&world, &BERT, ErrorKind::PermissionDenied, work);
+    let denied = |work: Asked<'_>| told(&world, &BERT, ErrorKind::PermissionDenied, work);
     let path = PathBuf::from("/tmp");
-    let of_volume: [&dyn Fn(&Engine) -> Result<()>; 10] = [
+    let of_volume: [Asked<'_>; 10] = [
         &|_| world.apply_as(&BERT, "data", &SPEC.replace("16", "32")).map(drop),
         &|e| e.delete(&BERT, &data, false).map(drop),
         &|_| world.attach_as(&BERT, "data", "one", false).map(drop),
@@ -94,7 +96,7 @@ fn what_a_stranger_asks_for_is_told_of() {
     }
     let purge = denied(&|e| e.purge(&BERT, gone.status.id).map(drop));
     assert_eq!(purge.volume_id, Some(gone.status.id));
-    let of_workspace: [&dyn Fn(&Engine) -> Result<()>; 4] = [
+    let of_workspace: [Asked<'_>; 4] = [
         &|e| e.apply_snapshot_group(&BERT, &several).map(drop),
         &|e| e.delete_snapshot_group(&BERT, &group),
         &|e| e.put_workspace(&BERT, &public, &limited).map(drop),
@@ -113,7 +115,7 @@ fn what_a_stranger_asks_for_is_told_of() {
         assert_eq!(denied(work).workspace.as_ref(), Some(&public));
     }
     let place = || PoolPlace::Directory(path.clone());
-    let of_pool: [&dyn Fn(&Engine) -> Result<()>; 5] = [
+    let of_pool: [Asked<'_>; 5] = [
         &|e| {
             let request = PoolRequest {
                 name: "default".parse().unwrap(),

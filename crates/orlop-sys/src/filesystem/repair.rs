@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::FsKind;
-use crate::error::Result;
+use crate::error::Unfinished;
 
 /// So many lines of what the program says are kept.
 const LINES: usize = 20;
@@ -32,8 +32,15 @@ pub enum RepairOutcome {
 /// Repairs all that the program can. `discard_log` gives up what the log of an XFS holds.
 ///
 /// # Errors
-/// Where the program could not be run, or took longer than `limit`.
-pub fn repair(image: &Path, kind: FsKind, discard_log: bool, limit: Duration) -> Result<RepairOutcome> {
+/// Where the program could not be run, or took longer than `limit`; and where `go_on`, asked some times a
+/// second, fails. The image is half repaired then.
+pub fn repair<E>(
+    image: &Path,
+    kind: FsKind,
+    discard_log: bool,
+    limit: Duration,
+    go_on: impl FnMut() -> Result<(), E>,
+) -> Result<RepairOutcome, Unfinished<E>> {
     let mut arguments = vec![OsStr::new(match kind {
         FsKind::Ext4 => "-fy",
         FsKind::Xfs => "-f",
@@ -42,7 +49,7 @@ pub fn repair(image: &Path, kind: FsKind, discard_log: bool, limit: Duration) ->
         arguments.push(OsStr::new("-L"));
     }
     arguments.push(image.as_os_str());
-    let done = kind.check_program().run(&arguments, &[], limit)?;
+    let done = kind.check_program().run_while(&arguments, limit, go_on)?;
     let text = [done.stdout.as_str(), done.stderr.as_str()].concat();
     // It says so too of a log that it was told to discard.
     if kind == FsKind::Xfs && !discard_log && text.contains("valuable metadata changes in a log") {

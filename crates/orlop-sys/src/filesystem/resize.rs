@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use rustix::ioctl::{Opcode, Setter, Updater, ioctl, opcode};
 
 use super::{FsKind, superblock};
-use crate::error::{Result, SysError};
+use crate::error::{Result, SysError, Unfinished};
 use crate::process::Program;
 
 const RESIZE2FS: Program = Program { name: "resize2fs", package: "e2fsprogs" };
@@ -114,11 +114,16 @@ fn geometry(directory: impl AsFd) -> Result<Geometry, Errno> {
 ///
 /// # Errors
 /// [`SysError::ProgramFailed`], among others where what is in it does not fit. The image's content is
-/// undefined then.
-pub fn resize_ext4(image: &Path, size: u64, limit: Duration) -> Result<()> {
+/// undefined then, as it is where `go_on`, asked some times a second, fails.
+pub fn resize_ext4<E>(
+    image: &Path,
+    size: u64,
+    limit: Duration,
+    go_on: impl FnMut() -> Result<(), E>,
+) -> Result<(), Unfinished<E>> {
     // Sectors of 512 bytes; the program rounds down to whole blocks.
     let size = format!("{}s", size / 512);
-    RESIZE2FS.run(&[image.as_os_str(), OsStr::new(&size)], &[], limit)?.success()?;
+    RESIZE2FS.run_while(&[image.as_os_str(), OsStr::new(&size)], limit, go_on)?.success()?;
     Ok(())
 }
 
@@ -213,7 +218,7 @@ mod tests {
             }
             let found = check(&volume.image, FsKind::Ext4, CheckMode::Full, PATIENCE).unwrap();
             assert!(!matches!(found, CheckOutcome::Damaged { .. }), "{found:?}");
-            resize_ext4(&volume.image, size, PATIENCE).unwrap();
+            resize_ext4(&volume.image, size, PATIENCE, || Ok::<(), ()>(())).unwrap();
             lengthen(&volume, size);
             assert_eq!(superblock(&volume.image).unwrap().unwrap().size, size);
             let found = check(&volume.image, FsKind::Ext4, CheckMode::ReadOnly, PATIENCE).unwrap();
@@ -221,6 +226,7 @@ mod tests {
         }
         let found = check(&volume.image, FsKind::Ext4, CheckMode::Full, PATIENCE).unwrap();
         assert_eq!(found, CheckOutcome::Clean);
-        assert!(resize_ext4(&volume.image, 18 * MIB, PATIENCE).is_err(), "what is in it does not fit");
+        let too_small = resize_ext4(&volume.image, 18 * MIB, PATIENCE, || Ok::<(), ()>(()));
+        assert!(matches!(too_small, Err(Unfinished::Failed(_))), "what is in it does not fit");
     }
 }

@@ -6,7 +6,7 @@ use std::{fs::File, path::Path, time::Duration};
 use orlop_model::{Error, FilesystemKind, Result, Size};
 use orlop_sys::{
     capability, durable,
-    filesystem::{CheckMode, CheckOutcome, RepairOutcome, check, grow_unmounted, repair, resize_ext4},
+    filesystem::{CheckMode, CheckOutcome, RepairOutcome, check_while, grow_unmounted, repair, resize_ext4},
     host::{Capability, has_capability},
     image as host_image, reflink,
 };
@@ -39,7 +39,7 @@ pub(crate) fn resized(image: &Image, path: &Path, size: u64, meter: &Meter<'_>) 
     }
     resize(image, path, size, meter)?;
     host_image::set_length(&made, size).on(object)?;
-    sound(image, path, CheckMode::ReadOnly)?;
+    sound(image, path, CheckMode::ReadOnly, meter)?;
     if image.placement.preallocated {
         host_image::preallocate(&made, size).on(object)?;
     }
@@ -61,7 +61,7 @@ pub(crate) fn grown(copy: &Image, meter: &Meter<'_>) -> Result<()> {
     };
     if !by_kernel {
         resize(copy, copy.path(), copy.size, meter)?;
-        return sound(copy, copy.path(), CheckMode::ReadOnly);
+        return sound(copy, copy.path(), CheckMode::ReadOnly, meter);
     }
     let (block_size, loop_block_size) = (filesystem.block_size, placement.loop_block_size);
     grow_unmounted(copy.path(), copy.kind()?, block_size, loop_block_size, copy.size).map_err(|error| {
@@ -74,9 +74,8 @@ pub(crate) fn grown(copy: &Image, meter: &Meter<'_>) -> Result<()> {
 
 /// Has `resize2fs` change the ext4 in a copy, which it finds whole.
 fn resize(image: &Image, path: &Path, size: u64, meter: &Meter<'_>) -> Result<()> {
-    sound(image, path, CheckMode::Full)?;
-    meter.advance(0)?;
-    resize_ext4(path, size, RESIZE_LIMIT).on(&image.object)
+    sound(image, path, CheckMode::Full, meter)?;
+    ended(resize_ext4(path, size, RESIZE_LIMIT, || meter.advance(0)), &image.object)
 }
 
 /// Makes a copy of the image at `path` in the same way and repairs the filesystem in it. Afterwards a
@@ -88,7 +87,8 @@ pub(crate) fn repaired(image: &Image, path: &Path, discard_log: bool, meter: &Me
     let object = &image.object;
     let made = copied(image, path, meter)?;
     meter.phase("repairing", None);
-    let said = match repair(path, image.kind()?, discard_log, RESIZE_LIMIT).on(object)? {
+    let repaired = repair(path, image.kind()?, discard_log, RESIZE_LIMIT, || meter.advance(0));
+    let said = match ended(repaired, object)? {
         RepairOutcome::Done { said } => said,
         RepairOutcome::Failed { said } => return Err(health::unrepaired(image, &said)),
         RepairOutcome::LogDirty => {
@@ -97,8 +97,7 @@ pub(crate) fn repaired(image: &Image, path: &Path, discard_log: bool, meter: &Me
             ));
         }
     };
-    meter.advance(0)?;
-    match check(path, image.kind()?, CheckMode::ReadOnly, RESIZE_LIMIT).on(object)? {
+    match checked(image, path, CheckMode::ReadOnly, meter)? {
         CheckOutcome::Clean | CheckOutcome::Repaired { .. } => {}
         CheckOutcome::LogDirty => return Err(health::unrepaired(image, "its log is not clean afterwards")),
         CheckOutcome::Damaged { detail } => return Err(health::unrepaired(image, &detail)),
@@ -126,8 +125,13 @@ fn copied(image: &Image, path: &Path, meter: &Meter<'_>) -> Result<File> {
     Ok(made)
 }
 
-fn sound(image: &Image, path: &Path, mode: CheckMode) -> Result<()> {
-    match check(path, image.kind()?, mode, RESIZE_LIMIT).on(&image.object)? {
+fn checked(image: &Image, path: &Path, mode: CheckMode, meter: &Meter<'_>) -> Result<CheckOutcome> {
+    let checked = check_while(path, image.kind()?, mode, RESIZE_LIMIT, || meter.advance(0));
+    ended(checked, &image.object)
+}
+
+fn sound(image: &Image, path: &Path, mode: CheckMode, meter: &Meter<'_>) -> Result<()> {
+    match checked(image, path, mode, meter)? {
         CheckOutcome::Clean | CheckOutcome::Repaired { .. } => Ok(()),
         CheckOutcome::LogDirty => Err(unsound(image, "its log can't be replayed")),
         CheckOutcome::Damaged { detail } => Err(unsound(image, &detail)),
