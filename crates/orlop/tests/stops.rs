@@ -82,9 +82,9 @@ impl World {
         self.under_way()[0]["id"].as_str().unwrap().to_owned()
     }
 
-    /// It ended as stopped, and nothing of it is left.
+    /// It ended as stopped, and nothing of it is left. Returns what it said meanwhile.
     #[track_caller]
-    fn stopped(&self, import: Child) {
+    fn stopped(&self, import: Child) -> String {
         let done = import.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&done.stderr).into_owned();
         assert_eq!(done.status.code(), Some(INTERRUPTED), "{said}");
@@ -96,6 +96,7 @@ impl World {
             let text = fs::read_to_string(of_it).unwrap_or_default();
             assert!(!text.contains("e2fsck"), "{process} goes on: {text}");
         }
+        said
     }
 
     #[track_caller]
@@ -120,7 +121,12 @@ fn daemon_import_is_stopped_by_ctrl_c_while_a_filesystem_is_checked() {
     std::thread::sleep(Duration::from_secs(1));
     let pid = import.id().to_string();
     assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
-    world.stopped(import);
+    let said = world.stopped(import);
+    // Without a terminal how far it is comes in lines of its own.
+    assert!(
+        said.contains("\npool travel: checking 0 of ") || said.starts_with("pool travel: checking 0 of "),
+        "{said}"
+    );
     assert!(world.calls().len() < VOLUMES, "{:?}", world.calls());
     fs::remove_file(world.programs.path().join("blocked")).unwrap();
     world.imported();

@@ -26,9 +26,10 @@ run before anything has changed. Each resource is then reported as created, conf
 changed), unchanged or skipped, and a refused one does not stop the others.
 
 --prune goes by sets. What is applied from a directory is remembered as of that directory (with -R as
-of the whole tree), or as of the set that --set names. Pruned is what apply itself made, was last
-applied with that set, is in a workspace that the manifests are for, and is no longer among them;
-released data never. The plan is shown first, and then there is a question, or --yes.";
+of the whole tree), or as of the set that --set names. Pruned are volumes that apply itself made, that
+were last applied with that set, are in a workspace that the manifests are for, and are no longer among
+them; snapshots and released data never. The plan is shown first, and then there is a question, or
+--yes.";
 
 const DIFF: &str = "\
 Examples:
