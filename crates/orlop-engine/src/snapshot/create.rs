@@ -75,8 +75,8 @@ pub(crate) fn apply(core: &Core, caller: &Caller, request: &SnapshotRequest) -> 
                 pause_writers: request.pause_writers,
                 alias: None,
             };
-            let row = create(core, Some(caller), new, Deadline::usual())?;
-            Ok(Applied { outcome: Outcome::Created, changes: Vec::new(), resource: view::one(row) })
+            let resource = create(core, Some(caller), new, Deadline::usual())?;
+            Ok(Applied { outcome: Outcome::Created, changes: Vec::new(), resource })
         }
     }
 }
@@ -85,12 +85,7 @@ pub(crate) fn apply(core: &Core, caller: &Caller, request: &SnapshotRequest) -> 
 ///
 /// # Errors
 /// [`ErrorKind::Recovering`] where others work on the volume until the deadline.
-pub(crate) fn create(
-    core: &Core,
-    caller: Option<&Caller>,
-    new: New,
-    deadline: Deadline,
-) -> Result<SnapshotRow> {
+pub(crate) fn create(core: &Core, caller: Option<&Caller>, new: New, deadline: Deadline) -> Result<Snapshot> {
     let key = VolumeKey { workspace: new.workspace.clone(), name: new.manifest.snapshot.volume.clone() };
     let volume = core.row(&VolumeRef::Key(key))?.id;
     create_of(core, caller, volume, new, deadline)
@@ -106,7 +101,7 @@ pub(crate) fn create_of(
     volume: VolumeId,
     mut new: New,
     deadline: Deadline,
-) -> Result<SnapshotRow> {
+) -> Result<Snapshot> {
     let volume = core.row(&VolumeRef::Id(volume))?;
     if let Some(caller) = caller {
         core.authorise(caller, &volume)?;
@@ -134,10 +129,12 @@ pub(crate) fn create_of(
     });
     let made = made.and_then(|begun| perform(core, caller, &volume, &image, &how, begun));
     hooks::after(core, &concerns, made.is_ok());
-    let row = made?;
+    let (row, paused) = made?;
     core.signal.shares(volume.id);
     fault::point(Point::SnapshotDone)?;
-    Ok(row)
+    let mut made = view::one(row);
+    view::tell_pause(&mut made, paused);
+    Ok(made)
 }
 
 /// What is recorded before its files are there.
@@ -289,7 +286,7 @@ fn reserve(
     Ok(before)
 }
 
-/// The image and the completion; what fails on the way is taken back.
+/// The image and the completion; what fails on the way is taken back. Says for how long writers were paused.
 fn perform(
     core: &Core,
     caller: Option<&Caller>,
@@ -297,11 +294,12 @@ fn perform(
     image: &Image,
     how: &How,
     begun: Begun,
-) -> Result<SnapshotRow> {
+) -> Result<(SnapshotRow, Option<Duration>)> {
     let Begun { row, operation, before } = begun;
     let done = effect(core, caller, volume, image, how, &row, operation).and_then(|paused| {
         let paths = pool::confirm(core, row.pool, &row.pool_name)?;
-        complete(core, caller, &paths, row.clone(), operation, Made::Here { paused, before })
+        let made = Made::Here { paused, before };
+        complete(core, caller, &paths, row.clone(), operation, made).map(|row| (row, paused))
     });
     done.inspect_err(|_| {
         if !core.frozen.keeps(operation)

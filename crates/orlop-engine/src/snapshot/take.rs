@@ -53,8 +53,7 @@ pub(crate) fn take(
             alias: Some(external.to_owned()),
         };
         match create::create_of(core, Some(caller), volume.id, new, deadline) {
-            Ok(row) => {
-                let resource = view::one(row);
+            Ok(resource) => {
                 return Ok(Applied { outcome: Outcome::Created, changes: Vec::new(), resource });
             }
             Err(error) if error.kind == ErrorKind::AlreadyExists => {

@@ -1,5 +1,7 @@
 //! Snapshots as users see them, and what changes of one in place.
 
+use std::time::Duration;
+
 use orlop_model::{
     Error, ErrorKind, Result, SnapshotManifest,
     resource::{InGroup, Outcome, Snapshot, SnapshotStatus},
@@ -39,10 +41,16 @@ pub(crate) fn one(row: SnapshotRow) -> Snapshot {
             exclusive: row.exclusive,
             created_at: row.created_at,
             expires_at: row.expires_at,
+            paused_millis: None,
         },
         manifest: row.manifest,
         workspace: row.workspace,
     }
+}
+
+/// Adds to one that was just made for how long writers were paused for it.
+pub(super) fn tell_pause(made: &mut Snapshot, paused: Option<Duration>) {
+    made.status.paused_millis = paused.map(|paused| u64::try_from(paused.as_millis()).unwrap_or(u64::MAX));
 }
 
 /// One by name.

@@ -295,8 +295,12 @@ fn a_busy_writer_goes_on() {
             (lines, longest)
         });
         for index in 0..5 {
-            world.snapshot(&format!("s{index}"), "data").unwrap();
+            let made = world.snapshot(&format!("s{index}"), "data").unwrap().resource;
+            let paused = made.status.paused_millis.expect("its writer was paused");
+            let told = format!("were paused for {paused} ms");
+            assert!(world.events().iter().any(|event| event.message.ends_with(&told)), "{told}");
         }
+        assert!(world.snapshots().iter().all(|one| one.status.paused_millis.is_none()));
         stop.store(true, Ordering::SeqCst);
         let (lines, longest) = writer.join().unwrap();
         println!("{lines} lines, the longest pause {longest:?}");

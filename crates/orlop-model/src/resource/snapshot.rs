@@ -125,6 +125,10 @@ pub struct SnapshotStatus {
     /// When it is deleted by itself, where its manifest says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
+    /// For how long the writers of the volume, or of its group, were paused, in milliseconds. Only the answer
+    /// that it was made has it; later its event tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_millis: Option<u64>,
 }
 
 /// The group that a snapshot is one of.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use orlop_api::{Client, SnapshotFilter, SnapshotOptions, VolumeFilter};
 use orlop_model::{
     Error, ErrorKind, Result, Retain, SnapshotManifest, VolumeName, WorkspaceName,
-    resource::{Outcome, Snapshot},
+    resource::{Consistency, Outcome, Snapshot},
 };
 
 use super::get::{Shape, escaped};
@@ -160,16 +160,23 @@ pub(super) async fn apply(
     console.print(match applied.outcome {
         Outcome::Created => {
             let how = match applied.resource.status.consistency {
-                orlop_model::resource::Consistency::Detached => "which was not in use",
-                orlop_model::resource::Consistency::Filesystem => "which is in use",
-                orlop_model::resource::Consistency::Crash => "which is in use as a block device",
+                Consistency::Detached => "which was not in use",
+                Consistency::Filesystem => "which is in use",
+                Consistency::Crash => "which is in use as a block device",
             };
-            format!("{object}: created of volume {}, {how}", manifest.snapshot.volume)
+            let paused = paused(&applied.resource);
+            format!("{object}: created of volume {}, {how}{paused}", manifest.snapshot.volume)
         }
         Outcome::Configured => format!("{object}: configured ({})", applied.changes.join(", ")),
         Outcome::Unchanged => format!("{object}: unchanged"),
     });
     Ok(())
+}
+
+/// For how long writers were paused, where they were.
+fn paused(made: &Snapshot) -> String {
+    let words = |millis| format!("; its writers were paused for {millis} ms");
+    made.status.paused_millis.map(words).unwrap_or_default()
 }
 
 /// For programs, in the form in which apply reads them back.

@@ -39,6 +39,7 @@ use crate::{
         hooks::{self, Concerns},
         object as snapshot_object, require_free,
         room::Before,
+        view::tell_pause,
     },
     store::{
         Intent, NewEvent, SnapshotGroupRow, SnapshotRow, VolumeRow, events, operations, snapshot_groups,
@@ -136,10 +137,12 @@ pub(super) fn create(core: &Core, caller: &Caller, new: New, deadline: Deadline)
     let made = ran.and_then(|()| record(core, caller, &mut group, &members));
     let made = made.and_then(|begun| perform(core, caller, &group, &members, begun));
     begun.iter().for_each(|concerns| hooks::after(core, concerns, made.is_ok()));
-    let rows = made?;
+    let (rows, paused) = made?;
     members.iter().for_each(|member| core.signal.shares(member.volume.id));
     fault::point(Point::SnapshotGroupDone)?;
-    Ok(view::of(group, rows))
+    let mut made = view::of(group, rows);
+    made.snapshots.iter_mut().for_each(|one| tell_pause(one, paused));
+    Ok(made)
 }
 
 impl Member {
@@ -306,17 +309,19 @@ fn record(core: &Core, caller: &Caller, group: &mut SnapshotGroupRow, members: &
     Ok(Begun { rows, operation: operation_id, before })
 }
 
-/// The images and the completion; what fails on the way is taken back.
+/// The images and the completion; what fails on the way is taken back. Says for how long writers were paused.
 fn perform(
     core: &Core,
     caller: &Caller,
     group: &SnapshotGroupRow,
     members: &[Member],
     begun: Begun,
-) -> Result<Vec<SnapshotRow>> {
+) -> Result<(Vec<SnapshotRow>, Option<Duration>)> {
     let Begun { rows, operation, before } = begun;
-    let done = effect(core, group, members, operation)
-        .and_then(|paused| complete(core, Some(caller), rows, operation, Made::Here { paused, before }));
+    let done = effect(core, group, members, operation).and_then(|paused| {
+        let made = Made::Here { paused, before };
+        complete(core, Some(caller), rows, operation, made).map(|rows| (rows, paused))
+    });
     done.inspect_err(|_| {
         if !core.frozen.keeps(operation)
             && let Err(left) = settle::undo(core, group.id, operation)

@@ -36,7 +36,11 @@ pub(super) async fn create(
     let snapshots = &applied.resource.snapshots;
     let names = snapshots.iter().map(|one| one.manifest.name.as_str()).collect::<Vec<_>>().join(", ");
     console.print(match applied.outcome {
-        Outcome::Created => format!("{object}: created, of one moment: {names}"),
+        Outcome::Created => {
+            let paused = snapshots.iter().find_map(|one| one.status.paused_millis);
+            let paused = paused.map(|millis| format!("; writers were paused for {millis} ms"));
+            format!("{object}: created, of one moment: {names}{}", paused.unwrap_or_default())
+        }
         Outcome::Configured => format!("{object}: configured ({})", applied.changes.join(", ")),
         Outcome::Unchanged => format!("{object}: unchanged"),
     });
