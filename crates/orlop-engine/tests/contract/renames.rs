@@ -87,6 +87,52 @@ fn an_engine_that_knows_the_name_is_in_the_way_until_it_is_told() {
     assert!(world.engine().resolve(&DOCKER, "new").unwrap().is_some());
 }
 
+/// It finds a volume by its id: its name for it only tells a repeated request.
+#[test]
+fn what_an_orchestrator_made_can_be_renamed_while_nothing_of_it_is_there() {
+    require!(Part::Loop);
+    let mut world = World::with("rename-csi", serve);
+    let request = ProvisionRequest {
+        // The name by which Docker or Podman would be in the way.
+        external: "pvc-1".to_owned(),
+        workspace: "public".parse().unwrap(),
+        manifest: manifest("pvc-1", "size: 16Mi, accessMode: ReadWriteOnce, type: persistent"),
+        size: SizeRange { least: None, most: None },
+        source: None,
+        ephemeral: false,
+    };
+    let made = world.engine().provision(&CSI, &request, PATIENCE).unwrap().resource;
+    let refused = |by: &[&str]| {
+        let error = fails(rename(&world, "pvc-1", "data", &[]), ErrorKind::InUse);
+        assert!(by.iter().all(|who| error.message.contains(who)), "{error}");
+        // Nobody forgets a use.
+        fails(rename(&world, "pvc-1", "data", &[CSI.front]), ErrorKind::InUse);
+        assert_eq!(world.by_id(&made).unwrap().manifest.name.as_str(), "pvc-1");
+    };
+    world.stage(&made).unwrap();
+    refused(&["csi node test"]);
+    let path = world.publish(&made, "one").unwrap();
+    std::fs::write(path.join("file"), "cargo").unwrap();
+    refused(&["csi node test", "pod one"]);
+    world.unpublish(&made, "one").unwrap();
+    refused(&["csi node test"]);
+    world.unstage(&made).unwrap();
+
+    let renamed = rename(&world, "pvc-1", "data", &[]).unwrap();
+    assert_eq!((renamed.outcome, renamed.resource.status.id), (Outcome::Configured, made.status.id));
+    world.restart();
+    let again = world.engine().provision(&CSI, &request, PATIENCE).unwrap();
+    assert_eq!((again.outcome, again.resource.status.id), (Outcome::Unchanged, made.status.id));
+    assert_eq!(again.resource.manifest.name.as_str(), "data");
+    // As it is staged and published by its id, nothing but its name is another.
+    let now = again.resource;
+    world.stage(&now).unwrap();
+    let path = world.publish(&now, "two").unwrap();
+    assert_eq!(std::fs::read_to_string(path.join("file")).unwrap(), "cargo");
+    world.unpublish(&now, "two").unwrap();
+    world.unstage(&now).unwrap();
+}
+
 /// A snapshot is of a volume, whatever that is called.
 #[test]
 fn snapshots_show_the_name_that_their_volume_has() {
