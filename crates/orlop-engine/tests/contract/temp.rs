@@ -111,6 +111,28 @@ fn a_crash_of_users_a_restart_and_a_stale_id_begin_nothing() {
     stays(&world);
 }
 
+/// The container ended and its engine never said so; the daemon runs all the time.
+#[test]
+fn an_id_that_goes_stale_while_the_daemon_runs_begins_nothing() {
+    require!(Part::Loop);
+    let world = world("wipe-stale");
+    used(&world, ", accessMode: ReadWriteOnce");
+    let dropped = || world.events().iter().filter(|event| event.reason == "AttachmentDropped").count();
+    unmount_all(&world);
+    world.let_ids_go_stale();
+    // Whoever wants it alone has it dropped, and leaves without a word too.
+    world.attach("data", "two").unwrap();
+    assert_eq!(dropped(), 1, "{:?}", world.events());
+    unmount_all(&world);
+    world.let_ids_go_stale();
+    // Another size has to know who uses it; after that nobody does.
+    world.apply("data", "size: 32Mi, accessMode: ReadWriteOnce, type: temp").unwrap();
+    assert_eq!(dropped(), 2, "{:?}", world.events());
+    assert!(world.volume("data").status.attachments.is_empty());
+    assert!(!world.told("WipeScheduled"), "{:?}", world.events());
+    stays(&world);
+}
+
 #[test]
 fn a_reboot_begins_nothing() {
     require!(Part::Loop);
