@@ -88,6 +88,38 @@ fn inodes_and_what_a_pool_promised_have_thresholds_too() {
     world.tells("Below80Percent", "pool small has promised 0 %");
 }
 
+/// What others write to the disk fills it as well as what is in volumes.
+#[test]
+fn a_disk_under_a_pool_that_fills_up_is_told_of_and_so_is_the_way_back() {
+    require!(Part::Loop);
+    let disk = ScratchFs::ext4(64 << 20);
+    let world = World::new("disk");
+    let request = PoolRequest {
+        name: "small".parse().unwrap(),
+        place: PoolPlace::Directory(disk.join("pool")),
+        capacity: None,
+        overcommit: None,
+    };
+    world.engine().create_pool(&ROOT, &request).unwrap();
+    let room = orlop_sys::space::usage(disk.path()).unwrap().available;
+    fill(&disk.join("most"), room / 100 * 85);
+    world.tells("Above80Percent", "the disk under pool small is 8");
+    fill(&disk.join("rest"), room / 100 * 12);
+    world.tells("Above95Percent", "the disk under pool small is 9");
+    let query = EventQuery { pool: Some("small".parse().unwrap()), ..EventQuery::default() };
+    let told = || world.engine().events(&ROOT, &query).unwrap();
+    let error = told().into_iter().find(|event| event.reason == "Above95Percent").unwrap();
+    assert_eq!((error.severity, error.volume), (Severity::Error, None));
+    for file in ["most", "rest"] {
+        std::fs::remove_file(disk.join(file)).unwrap();
+    }
+    world.tells("Below80Percent", "the disk under pool small is ");
+    let of_disk = told().into_iter().filter(|event| event.message.starts_with("the disk under "));
+    let (reasons, severities): (Vec<_>, Vec<_>) = of_disk.map(|event| (event.reason, event.severity)).unzip();
+    assert_eq!(reasons.last().unwrap(), "Below80Percent", "{reasons:?}");
+    assert_eq!(severities.last(), Some(&Severity::Info));
+}
+
 #[test]
 fn use_is_kept_when_the_last_user_has_left() {
     require!(Part::Loop);
