@@ -455,7 +455,7 @@ pub fn fails<T: std::fmt::Debug>(result: Result<T>, kind: ErrorKind) -> Error {
 }
 
 /// A process in a mount namespace of its own that has `source` bound somewhere there, as a container
-/// has; ended when dropped.
+/// has; ended when dropped. Where its writer saw an error, the end of it is one of the test.
 pub struct Container {
     child: std::process::Child,
     input: Option<std::process::ChildStdin>,
@@ -463,14 +463,21 @@ pub struct Container {
 
 impl Container {
     /// Binds `source` on `place` in the new namespace and unmounts everything of `hidden` there, as a
-    /// runtime's pivot_root does. The process appends a line to `data/ticks` every 20 ms if asked to.
+    /// runtime's pivot_root does. The process appends a line to `data/ticks` every 20 ms if asked to,
+    /// until it is told to stop or that fails.
     pub fn start(source: &Path, place: &Path, hidden: &Path, ticks: bool) -> Self {
         use std::io::{BufRead, Write};
-        let tick = if ticks { "while :; do echo tick >> $1/ticks; sleep 0.02; done &" } else { "" };
+        let (tick, stop) = if ticks {
+            let tick = "(while echo tick >> $1/ticks; do sleep 0.02; done; exit 1) &";
+            // Killed it ends with 128 and the signal, and else with what it says itself.
+            (tick, "kill $! 2>/dev/null; wait $! 2>/dev/null; [ $? = 143 ]")
+        } else {
+            ("", "true")
+        };
         let script = format!(
             "mount --make-rprivate / && mount --bind \"$0\" \"$1\" && \
              for m in $(awk -v h=\"$2/\" 'index($5,h)==1 {{print $5}}' /proc/self/mountinfo | sort -r); do umount $m; done; \
-             {tick} echo ready; read line; kill $! 2>/dev/null; wait"
+             {tick} echo ready; read line; {stop}"
         );
         let mut child = std::process::Command::new("unshare")
             .args(["-m", "sh", "-c", &script])
@@ -497,9 +504,11 @@ impl Container {
         self.stop();
     }
 
+    #[track_caller]
     fn stop(&mut self) {
         drop(self.input.take());
-        let _ = self.child.wait();
+        let status = self.child.wait().unwrap();
+        assert!(std::thread::panicking() || status.success(), "its writer saw an error: {status}");
     }
 }
 
