@@ -217,6 +217,9 @@ mod tests {
         assert_eq!(config.run_dir, Path::new("/run/orlop"));
         assert_eq!(config.engine.mount_dir, Path::new("/run/orlop/mounts"));
         assert_eq!(config.engine.stale_after, Duration::from_secs(30));
+        assert_eq!(config.engine.temp_grace, Period::After(10 * 60));
+        assert_eq!(config.engine.released_retention, Period::Never);
+        assert_eq!(config.engine.released_warn_percent, 20);
         assert!(!config.engine.node.is_empty());
     }
 
