@@ -161,6 +161,7 @@ fn a_plan_a_prune_and_a_move() {
     fs::write(set.join("data.yaml"), &large).unwrap();
     fs::write(set.join("scratch.yaml"), SCRATCH).unwrap();
     session.type_in("orlop diff -f manifests");
+    session.type_in("orlop apply -f manifests --dry-run");
     session.type_in("orlop apply -f manifests");
     session.type_in("orlop apply -f manifests --dry-run");
     // One of another set, and one by itself: neither is this set's to prune.
@@ -174,10 +175,15 @@ fn a_plan_a_prune_and_a_move() {
     for line in [
         "orlop diff -f manifests --prune",
         "orlop diff -f alone.yaml --prune",
+        // Nothing of it is done: what follows finds the same.
+        "orlop apply -f manifests --prune --dry-run",
         "orlop apply -f manifests --prune",
         "orlop apply -f manifests --prune --yes",
         "orlop apply -f manifests --prune",
         "orlop diff -f data.yaml",
+        "orlop apply -f data.yaml --dry-run",
+        // A refusal goes before a change.
+        "orlop apply -f data.yaml -f scratch.yaml --dry-run",
         "orlop get",
         "orlop volume migrate -n data --size 310Mi",
         "orlop volume migrate -n data --pool default",
@@ -302,6 +308,9 @@ fn workspaces_pools_and_mounts() {
     let mut session = Session::new();
     let dir = session.daemon.scratch().path().to_owned();
     fs::create_dir(dir.join("here")).unwrap();
+    let waning =
+        SCRATCH.replace("name: scratch", "name: waning").replace("temp", "temp, tempGracePeriod: 630s");
+    fs::write(dir.join("waning.yaml"), waning).unwrap();
     for line in [
         "orlop workspace create team --grant 1000",
         "orlop workspace create team --grant 1000",
