@@ -331,6 +331,11 @@ fn workspaces_pools_and_mounts() {
         "orlop get -w team",
         "orlop unmount here",
         "orlop unmount here",
+        "orlop apply -f waning.yaml",
+        "orlop mount -n waning here",
+        "orlop get",
+        "orlop unmount here",
+        "orlop get",
     ] {
         session.type_in(line);
     }
