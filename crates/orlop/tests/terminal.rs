@@ -2,9 +2,15 @@
 //! a terminal of its own, which sends signals as a user's does.
 #![allow(clippy::unwrap_used)]
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
-use orlop_testkit::{OrlopDaemon, Part, command::eventually, process, require};
+use orlop_testkit::{OrlopDaemon, Part, command::eventually, http, process, require, run};
 use rexpect::{
     process::{Signal, WaitStatus},
     session::PtySession,
@@ -129,6 +135,31 @@ fn prune_asks_before_it_deletes() {
     assert!(!said.contains("[yes/no]"), "{said}");
 }
 
+/// Whatever set it was applied with.
+#[test]
+fn prune_leaves_what_an_engine_made_and_released_data() {
+    require!(Part::Loop);
+    let session = Session::new();
+    let body = r#"{"Name": "engines", "Opts": {"size": "16Mi", "accessMode": "ReadWriteMany", "type": "persistent"}}"#;
+    let made = http::request(&session.daemon.docker_socket(), "POST", "/VolumeDriver.Create", body).unwrap();
+    assert_eq!(made.0, 200, "{made:?}");
+    let others = ["engines", "gone", "scratch"];
+    for name in ["data"].iter().chain(&others) {
+        session.write("manifests", name);
+    }
+    let applied = session.run(&["apply", "-f", "manifests"]);
+    assert!(applied.contains("volume public/engines: unchanged"), "{applied}");
+    session.run(&["delete", "-n", "gone"]);
+    for name in others {
+        fs::remove_file(session.path().join("manifests").join(name).with_extension("yaml")).unwrap();
+    }
+    let pruned = session.run(&["apply", "-f", "manifests", "--prune", "--yes"]);
+    assert!(pruned.contains("volume public/scratch: deleted"), "{pruned}");
+    assert!(!pruned.contains("engines") && !pruned.contains("gone"), "{pruned}");
+    assert_eq!(session.names(&[]), ["data", "engines"]);
+    assert_eq!(session.names(&["--released"]), ["gone", "scratch"]);
+}
+
 #[test]
 fn purge_asks_before_it_destroys() {
     require!(Part::Loop);
@@ -149,6 +180,98 @@ fn purge_asks_before_it_destroys() {
     terminal.send_line("yes").unwrap();
     assert!(exits(terminal, 0).contains("purged, its data is destroyed"));
     assert_eq!(session.names(&["--released"]), [""; 0]);
+}
+
+/// A disk of its own with somebody's filesystem on it.
+struct Disk {
+    file: PathBuf,
+    node: String,
+}
+
+impl Disk {
+    fn plug(session: &Session) -> Self {
+        let file = session.path().join("disk");
+        fs::File::create(&file).unwrap().set_len(512 << 20).unwrap();
+        run(Command::new("mkfs.ext4").args(["-q", "-L", "precious"]).arg(&file)).ok();
+        let node = run(Command::new("losetup").args(["--find", "--show"]).arg(&file)).ok();
+        Self { file, node }
+    }
+
+    fn has(&self) -> String {
+        let seen = run(Command::new("blkid").args(["-p", "-o", "export"]).arg(&self.file)).ok();
+        let is_said = |line: &&str| line.starts_with("TYPE=") || line.starts_with("LABEL=");
+        seen.lines().filter(is_said).collect::<Vec<_>>().join(" ")
+    }
+
+    /// What it begins with, where a filesystem says what it is.
+    fn bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![0; 8 << 20];
+        fs::File::open(&self.file).unwrap().read_exact(&mut bytes).unwrap();
+        bytes
+    }
+
+    fn unplug(self) {
+        run(Command::new("losetup").arg("-d").arg(&self.node)).ok();
+    }
+}
+
+#[test]
+fn a_disk_with_something_on_it_is_given_up_only_by_who_saw_what_it_is() {
+    require!(Part::Loop, Part::Xfs);
+    let session = Session::new();
+    let disk = Disk::plug(&session);
+    let before = disk.bytes();
+    let words = ["pool", "create", "own", "--device", &disk.node, "--erase"];
+    let pools = || {
+        let found: Value = serde_json::from_str(&session.run(&["pool", "list", "-o", "json"])).unwrap();
+        let names = found.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    let unchanged = |after: &str| {
+        assert_eq!(pools(), ["default"], "{after}");
+        assert!(disk.bytes() == before, "{after}: {}", disk.has());
+    };
+    let asked = || {
+        let mut terminal = session.at_terminal(&words);
+        let shown = terminal.exp_string("give it up, for good? [yes/no] ").unwrap();
+        assert!(shown.contains(&format!("{} (512Mi) holds ", disk.node)), "{shown}");
+        assert!(shown.contains("ext4") && shown.contains("precious"), "{shown}");
+        terminal
+    };
+    for answer in ["no", "", "y"] {
+        let mut terminal = asked();
+        terminal.send_line(answer).unwrap();
+        let said = exits(terminal, INTERRUPTED);
+        assert!(said.contains(&format!("{} was left as it is", disk.node)), "{answer:?}: {said}");
+        unchanged(answer);
+    }
+    let mut terminal = asked();
+    terminal.send_control('c').unwrap();
+    let (said, status) = end(terminal);
+    assert!(matches!(status, WaitStatus::Signaled(_, Signal::SIGINT, _)), "{status:?}: {said}");
+    unchanged("Ctrl-C");
+    // Nobody is there to see it.
+    let alone = session.command(&words).output().unwrap();
+    let said = String::from_utf8_lossy(&alone.stderr);
+    assert!(alone.status.code() == Some(2) && said.contains("nobody is there to answer"), "{said}");
+    unchanged("without a terminal");
+
+    let mut terminal = asked();
+    terminal.send_line("yes").unwrap();
+    let said = exits(terminal, 0);
+    assert!(said.contains("pool own: created"), "{said}");
+    assert_eq!(pools(), ["default", "own"]);
+    assert!(disk.has().contains("TYPE=xfs"), "{}", disk.has());
+    session.run(&["pool", "remove", "own"]);
+    disk.unplug();
+
+    let disk = Disk::plug(&session);
+    let words = ["pool", "create", "own", "--device", &disk.node, "--erase", "--yes"];
+    let made = session.run(&words);
+    assert!(made.contains("pool own: created"), "{made}");
+    assert!(disk.has().contains("TYPE=xfs"), "{}", disk.has());
+    session.run(&["pool", "remove", "own"]);
+    disk.unplug();
 }
 
 /// A tree that takes some seconds to copy, for the number of its files.
