@@ -1,6 +1,11 @@
 //! Volumes made and used through Docker: options, sharing, size, names.
 
-use orlop_testkit::{Part, require};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use orlop_testkit::{Part, daemon::binary, engines::IMAGE, require, run};
 use serde_json::json;
 
 use crate::world::{cli_beside_docker, says, soon, volume, with_docker};
@@ -139,4 +144,46 @@ fn a_volume_of_dockers_own_becomes_one_of_ours() {
     assert_eq!(docker.container(&["--rm", "-v", "old:/x"], &["cat", "/x/file"]).ok(), "cargo", "it stays");
     // What is Orlop's already is no volume of Docker's own.
     assert!(adopt("docker:new").stderr.contains("of the driver orlop"));
+}
+
+/// `docs/adopt.md`: its commands as they are there, with a container of ours in the place of the database.
+#[test]
+fn the_page_on_adopting_a_volume_of_dockers_own_is_followed() {
+    require!(Part::Docker, Part::Loop);
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/adopt.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let blocks: Vec<_> =
+        page.split("```console\n").skip(1).filter_map(|block| block.split("```").next()).collect();
+    let [commands] = blocks.as_slice() else { panic!("{blocks:?}") };
+    for exchanged in ["docker run ", " …\n"] {
+        assert_eq!(commands.matches(exchanged).count(), 1, "{exchanged}: {commands}");
+    }
+    let commands = commands
+        .replace("docker run ", "docker run --network none ")
+        .replace(" …\n", &format!(" {IMAGE} cat /var/lib/db/row\n"));
+
+    let world = with_docker("");
+    let docker = &world.docker;
+    let database = "echo cargo > /var/lib/db/row; sleep 600";
+    docker
+        .container(&["-d", "--init", "--name", "db", "-v", "dbdata:/var/lib/db"], &["sh", "-c", database])
+        .ok();
+    soon("it has written", || docker.run(["exec", "db", "test", "-s", "/var/lib/db/row"]).success());
+    let programs = [binary(), docker.client([""; 0]).get_program().into()];
+    let mut places: Vec<&Path> = programs.iter().filter_map(|program: &PathBuf| program.parent()).collect();
+    places.extend(["/usr/bin", "/bin"].map(Path::new));
+    let scratch = world.daemon.scratch().path();
+    let mut shell = Command::new("sh");
+    shell.args(["-exc", &commands]).env_clear().env("PATH", std::env::join_paths(places).unwrap());
+    shell.env("DOCKER_HOST", format!("unix://{}", docker.socket().display())).env("DOCKER_CONFIG", scratch);
+    shell.env("ORLOP_SOCKET", world.daemon.socket()).current_dir(scratch);
+    let said = run(&mut shell).ok();
+    assert!(said.ends_with("\ncargo"), "{said}");
+    let mut volumes: Vec<_> =
+        docker.volume_ls().into_iter().map(|listed| (listed.name, listed.driver)).collect();
+    volumes.sort();
+    assert_eq!(
+        volumes,
+        [("db-data", "orlop"), ("dbdata", "local")].map(|(a, b)| (a.to_owned(), b.to_owned()))
+    );
 }
