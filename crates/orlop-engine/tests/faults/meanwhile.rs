@@ -273,8 +273,8 @@ fn a_workspace_holds_what_its_volumes_are_about_to_have() {
 }
 
 /// Writes something else over what a copy is to be compared by.
-fn spoil(file: &Path) {
-    write_at(file, 3, b"!").unwrap();
+fn spoil(file: &Path, at: u64) {
+    write_at(file, at, b"!").unwrap();
 }
 
 /// What is copied is compared before its source goes: one byte is enough.
@@ -294,7 +294,6 @@ fn a_copy_that_is_not_what_it_should_be_moves_nothing() {
     let at = before.windows(cargo.len()).position(|bytes| bytes == cargo.as_bytes()).unwrap();
     let elsewhere = world.join("other/volumes").join(&id);
     let (copied, incoming) = (elsewhere.join("data.img"), world.config.mount_dir.join(&id).join("incoming"));
-    let spoil_image = move |copied: &Path| write_at(copied, at as u64, b"C").unwrap();
     for (size, pool, words) in [
         (None, Some("other"), "its copy has the checksum"),
         (Some(48), Some("other"), "the copy of its files is not what they are"),
@@ -303,16 +302,18 @@ fn a_copy_that_is_not_what_it_should_be_moves_nothing() {
         let size = size.map(|mib| Size::from_bytes(mib * MIB));
         if size.is_none() {
             let copied = copied.clone();
-            fault::meanwhile(Point::MigrateCopied, move || spoil_image(&copied));
+            fault::meanwhile(Point::MigrateCopied, move || spoil(&copied, at as u64));
         } else {
             // The old and the new, and the new once more to be read back.
             let file = incoming.join("data/file");
-            nth(Point::AttachMounted, 3, move || spoil(&file));
+            nth(Point::AttachMounted, 3, move || spoil(&file, 3));
         }
         let request = MigrateRequest { pool: pool.map(|pool| pool.parse().unwrap()), size };
         let error = fails(world.engine().migrate(&ROOT, &key("data"), &request), ErrorKind::Host);
         assert!(error.message.contains(words), "{error}");
         assert!(error.hint.unwrap().starts_with("nothing was changed"));
+        // To copy files it is mounted, which writes to it.
+        assert!(size.is_some() || std::fs::read(&image).unwrap() == before, "the source is only read");
         let now = world.volume("data");
         assert_eq!(
             (now.status.pool.as_str(), now.manifest.volume.size),
@@ -369,7 +370,7 @@ fn an_adoption_whose_copy_is_not_what_is_there_makes_nothing() {
         fault::meanwhile(Point::AdoptCopied, move || {
             let volume = std::fs::read_dir(mount_dir).unwrap().next().unwrap().unwrap().path();
             let tree = if of_copy { volume.join("base/data") } else { tree };
-            spoil(&tree.join("below/file"));
+            spoil(&tree.join("below/file"), 3);
         });
         let error = fails(world.engine().adopt(&ROOT, &request), ErrorKind::Conflict);
         assert!(error.message.contains("the copy is not what is there now"), "{error}");
