@@ -22,7 +22,7 @@ fn docker_container_goes_on_writing_while_the_daemon_is_dead() {
     let mut world = with_docker("");
     world.daemon.apply(&manifest("data", "ReadWriteOnce", "persistent")).ok();
     world.docker.run(["volume", "create", "-d", "orlop", "data"]).ok();
-    let write = "while :; do date +%s%N >> /data/log; sleep 0.05; done";
+    let write = "while date +%s%N >> /data/log; do sleep 0.05; done";
     let writer = ["-d", "--init", "--name", "writer", "-v", "data:/data"];
     world.docker.container(&writer, &["sh", "-c", write]).ok();
     let log = format!("/proc/{}/root/data/log", world.docker.container_pid("writer"));
