@@ -272,9 +272,11 @@ fn a_workspace_holds_what_its_volumes_are_about_to_have() {
     assert_eq!(world.volume("one").manifest.volume.size.bytes(), 40 * MIB);
 }
 
-/// Writes something else over what a copy is to be compared by.
+/// Makes one byte another; nothing else shows that.
 fn spoil(file: &Path, at: u64) {
+    let modified = std::fs::metadata(file).unwrap().modified().unwrap();
     write_at(file, at, b"!").unwrap();
+    std::fs::File::options().write(true).open(file).unwrap().set_modified(modified).unwrap();
 }
 
 /// What is copied is compared before its source goes: one byte is enough.
