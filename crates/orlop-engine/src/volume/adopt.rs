@@ -2,7 +2,7 @@
 //! and both are read again and compared before the volume is there for anybody; the source is only
 //! read, and stays.
 
-use std::path::Path;
+use std::{os::fd::OwnedFd, path::Path};
 
 use orlop_model::{
     AccessMode, Error, ErrorKind, OperationId, Result, Size, VolumeManifest, VolumeType,
@@ -122,17 +122,19 @@ fn fill(
     row: &VolumeRow,
     image: &Image,
     source: &Path,
-    from: &std::os::fd::OwnedFd,
+    from: &OwnedFd,
     bytes: u64,
     meter: &Meter<'_>,
 ) -> Result<()> {
     let object = &image.object;
-    attach::stage(core, row, image)?;
-    let base = mount::open_directory(&core.places.base(row.id)).on(object)?;
-    let data = orlop_sys::beneath::open_directory(&base, Path::new(DATA_DIRECTORY)).on(object)?;
     meter.phase("copying", Some(bytes));
+    let data = mounted(core, row, image)?;
     tree::copy(from, &data, |bytes| meter.advance(bytes)).map_err(|error| ended(error, object))?;
     fault::point(Point::AdoptCopied)?;
+    // What is read back comes from the disk, and not from what was cached when it was written.
+    drop(data);
+    unmount(core, row, image)?;
+    let data = mounted(core, row, image)?;
     meter.phase("verifying", Some(bytes.saturating_mul(2)));
     let before = tree::checksum(from, |bytes| meter.advance(bytes)).map_err(|error| ended(error, object))?;
     let after = tree::checksum(&data, |bytes| meter.advance(bytes)).map_err(|error| ended(error, object))?;
@@ -144,9 +146,22 @@ fn fill(
         .object(object)
         .hint("stop what writes to it, and try again; what was begun is taken back"));
     }
-    drop((data, base));
-    match detach::take_down(core, row, image)? {
-        Released::Free => fault::point(Point::AdoptVerified),
+    drop(data);
+    unmount(core, row, image)?;
+    fault::point(Point::AdoptVerified)
+}
+
+/// The directory of the volume's files.
+fn mounted(core: &Core, row: &VolumeRow, image: &Image) -> Result<OwnedFd> {
+    attach::stage(core, row, image)?;
+    let base = mount::open_directory(&core.places.base(row.id)).on(&image.object)?;
+    orlop_sys::beneath::open_directory(&base, Path::new(DATA_DIRECTORY)).on(&image.object)
+}
+
+fn unmount(core: &Core, row: &VolumeRow, image: &Image) -> Result<()> {
+    let object = &image.object;
+    match detach::take_down_patiently(core, row, image)? {
+        Released::Free => Ok(()),
         Released::Held(who) => Err(Error::new(ErrorKind::InUse, format!("{object} is still held: {who}"))
             .object(object)
             .hint("end that use, and try again")),

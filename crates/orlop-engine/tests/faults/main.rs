@@ -9,6 +9,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod copies;
 mod growing;
 mod killed;
 mod leftovers;
