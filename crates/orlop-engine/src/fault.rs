@@ -266,6 +266,8 @@ points! {
     PoolImportRecorded = "pool.import-recorded",
     /// The descriptions agree with the records, and the mark of an export is gone.
     PoolImportDescribed = "pool.import-described",
+    /// A difference between a pool and its records is mended; others may remain.
+    PoolCheckMended = "pool-check.mended",
 }
 
 /// Passes a point. Fails where the suite says so, and never otherwise.

@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use orlop_model::{Error, ErrorKind, Result, resource::Front};
+use orlop_model::{Error, ErrorKind, Result, VolumeId, resource::Front};
 use orlop_sys::{DeviceNumber, SysError, filesystem::DATA_DIRECTORY, mount, ownership::Ownership, space};
 
 use super::{detach::Released, kernel, place};
@@ -83,13 +83,7 @@ pub(crate) fn publish_all(
 /// # Errors
 /// Where the host fails; that somebody sits in it is no error.
 pub(crate) fn unpublish(core: &Core, image: &Image, left: &[AttachmentRow]) -> Result<Released> {
-    let needed: Vec<PathBuf> = left
-        .iter()
-        .filter(|attachment| attachment.target.is_none())
-        // Whoever may write may also be given it for reading.
-        .flat_map(|attachment| [true, attachment.read_only].map(|read_only| (attachment.front, read_only)))
-        .map(|(front, read_only)| core.places.published(image.id, front, read_only))
-        .collect();
+    let needed = needed(core, image.id, left);
     for place in core.places.all_published(image.id)? {
         if needed.contains(&place) {
             continue;
@@ -103,6 +97,17 @@ pub(crate) fn unpublish(core: &Core, image: &Image, left: &[AttachmentRow]) -> R
         place::remove(&place);
     }
     Ok(Released::Free)
+}
+
+/// The paths that the fronts of these attachments need.
+pub(crate) fn needed(core: &Core, volume: VolumeId, attachments: &[AttachmentRow]) -> Vec<PathBuf> {
+    attachments
+        .iter()
+        .filter(|attachment| attachment.target.is_none())
+        // Whoever may write may also be given it for reading.
+        .flat_map(|attachment| [true, attachment.read_only].map(|read_only| (attachment.front, read_only)))
+        .map(|(front, read_only)| core.places.published(volume, front, read_only))
+        .collect()
 }
 
 /// Those who keep a mount of ours busy on this host, in words.

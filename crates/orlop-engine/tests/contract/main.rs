@@ -27,6 +27,7 @@ mod migration;
 mod modes;
 mod notify;
 mod observation;
+mod pool_checks;
 mod pools;
 mod provisioning;
 mod published;

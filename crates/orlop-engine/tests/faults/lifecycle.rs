@@ -75,7 +75,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "undelete_as",
-        points: &[UndeleteDescribed, UndeleteDone, ChangeDescribed, ChangeOfSnapshots],
+        points: &[ChangeDescribed, ChangeOfSnapshots, UndeleteRecorded, UndeleteDescribed, UndeleteDone],
         prepare: |world| {
             keep(world);
             world.make("old", "ReadWriteMany", "persistent");

@@ -27,11 +27,11 @@ use std::{
     collections::BTreeSet,
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
     time::Duration,
 };
 
-use orlop_engine::fault::Point;
+use orlop_engine::fault::{self, Point};
 use orlop_testkit::{Part, Scratch, ScratchFs, command::eventually, mounts, require};
 
 use harness::World;
@@ -40,6 +40,9 @@ use scenarios::Scenario;
 const DIRECTORY: &str = "ORLOP_FAULT_SUITE_DIRECTORY";
 const SCENARIO: &str = "ORLOP_FAULT_SUITE_SCENARIO";
 const EFFECT: &str = "ORLOP_FAULT_SUITE_EFFECT";
+/// The fault, where it is for what is operated; else it is the whole process's.
+const FAULT: &str = "ORLOP_FAULT_SUITE_FAULT";
+const NONE: &str = "none";
 const SIGABRT: i32 = 6;
 
 /// All of them.
@@ -64,8 +67,20 @@ fn the_part_of_the_child() {
     // What a first start goes through takes locks, and writes what an operation would.
     let described = || rows(&world, "SELECT value FROM meta WHERE key = 'described'");
     assert!(eventually(Duration::from_secs(30), || !described().is_empty()), "the first start ends");
+    let before: Vec<u64> = Point::ALL.iter().map(|point| fault::passed(*point)).collect();
+    // Of its own thread, from here on: what a start passes is another operation.
+    let _fault = std::env::var(FAULT).ok().map(|fault| fault::inject(&fault));
     let first = (scenario.operate)(&world);
     match std::env::var(EFFECT).unwrap().as_str() {
+        NONE => {
+            first.expect("nothing is in its way");
+            let passed =
+                Point::ALL.iter().zip(before).filter(|(point, before)| fault::passed(**point) > *before);
+            let passed: Vec<Point> = passed.map(|(point, _)| *point).collect();
+            let mut named = scenario.points.to_vec();
+            named.sort_by_key(|named| Point::ALL.iter().position(|point| point == named));
+            assert_eq!(named, passed, "{name} names all points that it passes, and no others");
+        }
         "abort" => panic!("it should have died: {first:?}"),
         _ if scenario.in_background => {}
         _ => {
@@ -133,6 +148,8 @@ scenario_tests!(
     pool_on_an_image,
     pool_on_a_device,
     remove_pool,
+    remove_pool_of_a_directory,
+    remove_pool_of_a_device,
     export_pool,
     grow_pool,
     grow_attached,
@@ -143,7 +160,9 @@ scenario_tests!(
     repair,
     remake,
     adopt,
+    check_pool,
     import_pool,
+    import_pool_of_a_directory,
     snapshot_in_use,
     snapshot_copied,
     snapshot_configure,
@@ -152,9 +171,12 @@ scenario_tests!(
     snapshot_group,
     snapshot_group_delete,
     restore,
+    restore_copied,
     restore_into_larger,
     restore_into_smaller,
     clone,
+    clone_copied,
+    clone_of_a_snapshot,
     clone_larger,
     stage,
     publish,
@@ -174,6 +196,10 @@ scenario_tests!(
 
 fn all_faults(name: &str) {
     let scenario = scenarios().find(|scenario| scenario.name == name).unwrap();
+    // What the engine does by itself it does in threads of its own.
+    if !scenario.in_background {
+        without_fault(scenario);
+    }
     for point in scenario.points {
         for effect in ["abort", "eio", "enospc"] {
             println!("{name}: {}={effect}", point.as_str());
@@ -182,32 +208,64 @@ fn all_faults(name: &str) {
     }
 }
 
-fn one_fault(scenario: &Scenario, point: Point, effect: &str) {
+/// Where the scenario is played.
+struct Stage {
+    _scratch: Scratch,
+    _sharing: Option<ScratchFs>,
+    directory: PathBuf,
+}
+
+fn prepared(scenario: &Scenario) -> Stage {
     let scratch = Scratch::new("fault");
     let sharing = scenario.sharing.then(|| ScratchFs::xfs(512 << 20));
     let directory: PathBuf = sharing.as_ref().map_or(scratch.path(), ScratchFs::path).to_owned();
     let world = World::over(&directory, scenario.configure);
     (scenario.prepare)(&world);
     world.forget();
+    Stage { _scratch: scratch, _sharing: sharing, directory }
+}
 
-    let child = Command::new(std::env::current_exe().unwrap())
+fn child(scenario: &Scenario, directory: &Path, effect: &str, fault: Option<&str>) -> Output {
+    let of_whom = if scenario.in_background { "ORLOP_FAULT" } else { FAULT };
+    Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "the_part_of_the_child", "--nocapture", "--test-threads=1"])
-        .env(DIRECTORY, &directory)
+        .env(DIRECTORY, directory)
         .env(SCENARIO, scenario.name)
         .env(EFFECT, effect)
-        .env("ORLOP_FAULT", format!("{}={effect}@1", point.as_str()))
+        .envs(fault.map(|fault| (of_whom, fault)))
         .stdin(Stdio::null())
         .output()
-        .unwrap();
-    let said =
-        || format!("{}{}", String::from_utf8_lossy(&child.stdout), String::from_utf8_lossy(&child.stderr));
+        .unwrap()
+}
+
+fn said(child: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&child.stdout), String::from_utf8_lossy(&child.stderr))
+}
+
+/// It passes the points that it names, and no others: so none is left out below.
+fn without_fault(scenario: &Scenario) {
+    let stage = prepared(scenario);
+    let child = child(scenario, &stage.directory, NONE, None);
+    let mut world = World::stopped(&stage.directory, scenario.configure);
+    world.start();
+    assert!(child.status.success(), "{}", said(&child));
+    (scenario.operate)(&world).unwrap();
+    (scenario.check)(&world);
+    (scenario.end)(&world);
+}
+
+fn one_fault(scenario: &Scenario, point: Point, effect: &str) {
+    let stage = prepared(scenario);
+    let directory = &stage.directory;
+    let fault = format!("{}={effect}@1", point.as_str());
+    let child = child(scenario, directory, effect, Some(&fault));
     if effect == "abort" {
-        assert_eq!(child.status.signal(), Some(SIGABRT), "the point was not passed: {}", said());
+        assert_eq!(child.status.signal(), Some(SIGABRT), "the point was not passed: {}", said(&child));
     } else {
-        assert!(child.status.success(), "{}", said());
+        assert!(child.status.success(), "{}", said(&child));
     }
 
-    let mut world = World::stopped(&directory, scenario.configure);
+    let mut world = World::stopped(directory, scenario.configure);
     let recovery = world.start();
     let case = format!("{} {}={effect}: {recovery:?}", scenario.name, point.as_str());
     assert!(recovery.unaccounted.is_empty(), "left behind: {case}");

@@ -84,7 +84,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "publish_a_device",
-        points: &[PublishMade, AttachRecorded, AttachBound, AttachDone],
+        points: &[AttachRecorded, AttachLoop, AttachKept, AttachBound, AttachDone, PublishMade],
         prepare: |world| {
             (DEVICE_NODE.prepare)(world);
             world.stage(&data(world)).unwrap();
@@ -102,7 +102,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "publish_a_device_to_be_read",
         // What was not staged is staged by the way, and then exchanged for one that refuses writes.
-        points: &[AttachRecorded, AttachLoop, AttachKept, PublishMade, AttachBound],
+        points: &[AttachRecorded, AttachLoop, AttachKept, AttachBound, AttachDone, PublishMade],
         operate: |world| world.publish_as(&data(world), "one", |request| request.read_only = true).map(drop),
         check: |world| {
             devices(world, 1);
@@ -170,6 +170,7 @@ pub const SCENARIOS: &[Scenario] = &[
             SnapshotRecorded,
             SnapshotBegun,
             SnapshotCopied,
+            SnapshotThawed,
             SnapshotFlushed,
             SnapshotDescribed,
             SnapshotDone,
@@ -199,6 +200,9 @@ pub const SCENARIOS: &[Scenario] = &[
         sharing: true,
         points: &[
             CreateRecorded,
+            CreateDirectory,
+            CreateFormatted,
+            CreateAllocated,
             CreateFrozen,
             CreateCopied,
             CreateEnlarged,
@@ -232,7 +236,15 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "stage",
-        points: &[AttachRecorded, AttachLoop, AttachMounted, AttachMarked, AttachBound, AttachDone],
+        points: &[
+            AttachRecorded,
+            AttachLoop,
+            AttachMounted,
+            AttachOwned,
+            AttachMarked,
+            AttachBound,
+            AttachDone,
+        ],
         operate: |world| world.stage(&world.volume("data")),
         check: |world| {
             kept(world);
@@ -263,7 +275,16 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "publish_read_only",
         // What was not staged is staged by the way.
-        points: &[AttachRecorded, AttachLoop, AttachMounted, PublishMade, AttachBound, AttachDone],
+        points: &[
+            AttachRecorded,
+            AttachLoop,
+            AttachMounted,
+            AttachOwned,
+            AttachMarked,
+            AttachBound,
+            AttachDone,
+            PublishMade,
+        ],
         operate: |world| {
             world.publish_as(&world.volume("data"), "one", |request| request.read_only = true).map(drop)
         },
@@ -276,7 +297,17 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "publish_for_a_group",
-        points: &[PublishMade, PublishShared, AttachBound, AttachDone],
+        points: &[
+            AttachRecorded,
+            AttachLoop,
+            AttachMounted,
+            AttachOwned,
+            AttachMarked,
+            AttachBound,
+            AttachDone,
+            PublishMade,
+            PublishShared,
+        ],
         operate: |world| world.publish_as(&world.volume("data"), "one", for_group).map(drop),
         check: |world| {
             use std::os::unix::fs::MetadataExt;

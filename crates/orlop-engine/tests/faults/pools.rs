@@ -103,6 +103,48 @@ pub const SCENARIOS: &[Scenario] = &[
         ..BASIC
     },
     Scenario {
+        name: "remove_pool_of_a_directory",
+        points: &[PoolForgotten, PoolErased],
+        prepare: |world| {
+            keep(world);
+            world.engine().create_pool(&ROOT, &in_directory(world)).unwrap();
+        },
+        operate: |world| match world.engine().remove_pool(&ROOT, &other()) {
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
+            done => done,
+        },
+        check: |world| {
+            kept(world);
+            // What it was in is another's to use again.
+            world.engine().create_pool(&ROOT, &in_directory(world)).unwrap();
+            world.engine().remove_pool(&ROOT, &other()).unwrap();
+        },
+        end: |world| put_away(world, "keep"),
+        ..BASIC
+    },
+    Scenario {
+        name: "remove_pool_of_a_device",
+        points: &[PoolForgotten, PoolErased],
+        prepare: |world| {
+            keep(world);
+            let place = PoolPlace::Device { device: disk(world), erase: None };
+            world.engine().create_pool(&ROOT, &PoolRequest { place, ..on_image(world) }).unwrap();
+        },
+        operate: |world| match world.engine().remove_pool(&ROOT, &other()) {
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
+            done => done,
+        },
+        check: |world| {
+            kept(world);
+            assert_eq!(world.engine().device(&ROOT, &disk(world)).unwrap().content, None);
+        },
+        end: |world| {
+            put_away(world, "keep");
+            unplug(world);
+        },
+        ..BASIC
+    },
+    Scenario {
         name: "export_pool",
         points: &[PoolExportMarked, PoolExported],
         prepare: |world| {
@@ -125,8 +167,43 @@ pub const SCENARIOS: &[Scenario] = &[
         ..BASIC
     },
     Scenario {
+        name: "check_pool",
+        points: &[PoolCheckMended],
+        prepare: |world| {
+            keep(world);
+            world.apply("data", PLAIN).unwrap();
+            let directory = world.directory(&world.volume("data"));
+            std::fs::write(directory.join("volume.json"), "{}").unwrap();
+            std::fs::write(directory.join(".volume.json.new"), "{").unwrap();
+            let of_keep = world.directory(&world.volume("keep"));
+            std::fs::write(of_keep.join("volume.json"), "{}").unwrap();
+        },
+        operate: |world| world.engine().check_pool(&ROOT, &PoolName::default_pool(), true).map(drop),
+        check: |world| {
+            kept(world);
+            usable(world);
+            let report = world.engine().check_pool(&ROOT, &PoolName::default_pool(), false).unwrap();
+            assert!(report.findings.is_empty(), "{:?}", report.findings);
+        },
+        ..BASIC
+    },
+    Scenario {
         name: "adopt",
-        points: &[CreateRecorded, CreateFlushed, AdoptCopied, AdoptVerified, CreateDescribed],
+        points: &[
+            CreateRecorded,
+            CreateDirectory,
+            CreateFormatted,
+            CreateAllocated,
+            CreateFlushed,
+            CreateDescribed,
+            CreateDone,
+            AdoptCopied,
+            AdoptVerified,
+            AttachLoop,
+            AttachMounted,
+            AttachOwned,
+            AttachMarked,
+        ],
         prepare: |world| {
             keep(world);
             std::fs::create_dir(world.join("tree")).unwrap();
@@ -193,20 +270,37 @@ pub const SCENARIOS: &[Scenario] = &[
         ..BASIC
     },
     Scenario {
+        name: "import_pool_of_a_directory",
+        points: &[PoolImportMounted, PoolImportRecorded, PoolImportDescribed],
+        prepare: |world| {
+            keep(world);
+            world.engine().create_pool(&ROOT, &in_directory(world)).unwrap();
+            world.apply("data", OTHER).unwrap();
+            usable(world);
+            world.engine().export_pool(&ROOT, &other()).unwrap();
+        },
+        operate: |world| {
+            let place = ImportPlace::Directory(world.join("other"));
+            let known = world.engine().pool(&ROOT, &other()).is_ok();
+            let request =
+                ImportRequest { name: (!known).then(other), place, capacity: None, overcommit: None };
+            world.engine().import_pool(&ROOT, &request).map(drop)
+        },
+        check: |world| {
+            kept(world);
+            usable(world);
+            let report = world.engine().check_pool(&ROOT, &other(), false).unwrap();
+            assert!(report.findings.is_empty(), "{:?}", report.findings);
+        },
+        ..BASIC
+    },
+    Scenario {
         name: "pool",
         points: &[PoolMarked],
         prepare: |world| {
             keep(world);
         },
-        operate: |world| {
-            let request = PoolRequest {
-                name: "other".parse().unwrap(),
-                place: PoolPlace::Directory(world.scratch().join("other")),
-                capacity: None,
-                overcommit: None,
-            };
-            world.engine().create_pool(&ROOT, &request).map(drop)
-        },
+        operate: |world| world.engine().create_pool(&ROOT, &in_directory(world)).map(drop),
         check: |world| {
             kept(world);
             world.apply("data", "size: 16Mi, accessMode: ReadWriteMany, type: temp, pool: other").unwrap();
@@ -227,6 +321,11 @@ fn other() -> PoolName {
 fn on_image(world: &World) -> PoolRequest {
     let place =
         PoolPlace::Image { file: world.join("other.img"), size: Size::from_bytes(320 * MIB), sparse: true };
+    PoolRequest { name: other(), place, capacity: None, overcommit: None }
+}
+
+fn in_directory(world: &World) -> PoolRequest {
+    let place = PoolPlace::Directory(world.scratch().join("other"));
     PoolRequest { name: other(), place, capacity: None, overcommit: None }
 }
 

@@ -13,7 +13,7 @@ use crate::harness::*;
 
 pub const REPAIR: Scenario = Scenario {
     name: "repair",
-    points: &[RepairRecorded, AttachMounted, RepairMade, RepairSwapped, RepairDone],
+    points: &[AttachLoop, AttachMounted, RepairRecorded, RepairMade, RepairSwapped, RepairDone],
     prepare: |world| {
         let made = world.make("data", "ReadWriteMany", "temp");
         let path = world.attach("data", "one").unwrap().path;

@@ -74,7 +74,15 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "create_preallocated",
-        points: &[CreateFormatted, CreateAllocated],
+        points: &[
+            CreateRecorded,
+            CreateDirectory,
+            CreateFormatted,
+            CreateAllocated,
+            CreateFlushed,
+            CreateDescribed,
+            CreateDone,
+        ],
         operate: |world| world.apply("data", PREALLOCATED).map(drop),
         check: |world| {
             usable(world);
@@ -84,7 +92,15 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "create_from_blank",
-        points: &[CreateRecorded, CreateDirectory, CreateFormatted, CreateFlushed, CreateDescribed],
+        points: &[
+            CreateRecorded,
+            CreateDirectory,
+            CreateFormatted,
+            CreateAllocated,
+            CreateFlushed,
+            CreateDescribed,
+            CreateDone,
+        ],
         configure: |config| config.blanks = 1,
         prepare: |world| {
             keep(world);
@@ -154,7 +170,15 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "mount_on_the_host",
-        points: &[AttachRecorded, AttachLoop, AttachMounted, AttachBound, AttachDone],
+        points: &[
+            AttachRecorded,
+            AttachLoop,
+            AttachMounted,
+            AttachOwned,
+            AttachMarked,
+            AttachBound,
+            AttachDone,
+        ],
         prepare: |world| {
             keep(world);
             world.apply("data", PLAIN).unwrap();
@@ -210,7 +234,15 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "take_over_from_a_stale_id",
-        points: &[UnpublishUnmounted, DropClosed, AttachRecorded, AttachMounted, AttachBound, AttachDone],
+        points: &[
+            AttachRecorded,
+            AttachLoop,
+            AttachMounted,
+            AttachBound,
+            AttachDone,
+            UnpublishUnmounted,
+            DropClosed,
+        ],
         prepare: |world| {
             keep(world);
             world.make("data", "ReadWriteOnce", "temp");
@@ -327,7 +359,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "grow_detached",
-        points: &[GrowExtended, GrowGrown],
+        points: &[AttachLoop, AttachMounted, GrowRecorded, GrowExtended, GrowGrown, GrowDescribed, GrowDone],
         prepare: |world| {
             world.apply("data", SMALL_XFS).unwrap();
             cargo(world);
@@ -383,7 +415,19 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "migrate_files",
-        points: &[MigrateRecorded, MigrateCopied, MigrateDescribed],
+        points: &[
+            AttachLoop,
+            AttachMounted,
+            AttachOwned,
+            AttachMarked,
+            MigrateRecorded,
+            MigrateCopied,
+            MigrateVerified,
+            MigrateDescribed,
+            MigrateSwapped,
+            MigrateRemoved,
+            MigrateDone,
+        ],
         prepare: |world| {
             other_pool(world);
             world.apply("data", PLAIN).unwrap();
@@ -399,7 +443,17 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "remake",
-        points: &[ReplaceMade, ReplaceSwapped, ReplaceDescribed],
+        points: &[
+            AttachLoop,
+            AttachMounted,
+            AttachOwned,
+            AttachMarked,
+            ReplaceRecorded,
+            ReplaceMade,
+            ReplaceSwapped,
+            ReplaceDescribed,
+            ReplaceDone,
+        ],
         prepare: |world| {
             world.apply("data", PLAIN).unwrap();
             cargo(world);

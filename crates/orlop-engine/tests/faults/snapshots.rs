@@ -59,6 +59,7 @@ pub const SCENARIOS: &[Scenario] = &[
             SnapshotRecorded,
             SnapshotBegun,
             SnapshotCopied,
+            SnapshotThawed,
             SnapshotFlushed,
             SnapshotDescribed,
             SnapshotDone,
@@ -153,6 +154,8 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "snapshot_group_delete",
         points: &[
+            SnapshotDeleteDescribed,
+            SnapshotDeleteUnlinked,
             SnapshotGroupDeleteRecorded,
             SnapshotGroupDeleteRemoving,
             SnapshotGroupDeleteRemoved,
@@ -195,6 +198,15 @@ pub const SCENARIOS: &[Scenario] = &[
         ..IN_USE
     },
     Scenario {
+        name: "restore_copied",
+        sharing: false,
+        points: &[RestoreRecorded, RestoreCopied, RestoreKept, RestoreDescribed, RestoreSwapped, RestoreDone],
+        prepare: |world| of_two_sizes(world, "48Mi", "48Mi"),
+        operate: |world| world.restore("s").map(drop),
+        check: |world| put_back(world, "48Mi"),
+        ..IN_USE
+    },
+    Scenario {
         name: "restore_into_larger",
         points: &[
             RestoreRecorded,
@@ -223,9 +235,10 @@ pub const SCENARIOS: &[Scenario] = &[
         points: &[
             CreateRecorded,
             CreateDirectory,
+            CreateFormatted,
+            CreateAllocated,
             CreateFrozen,
             CreateCopied,
-            CreateFormatted,
             CreateFlushed,
             CreateDescribed,
             CreateDone,
@@ -239,8 +252,62 @@ pub const SCENARIOS: &[Scenario] = &[
         ..IN_USE
     },
     Scenario {
+        name: "clone_copied",
+        sharing: false,
+        points: &[
+            CreateRecorded,
+            CreateDirectory,
+            CreateFormatted,
+            CreateAllocated,
+            CreateCopied,
+            CreateFlushed,
+            CreateDescribed,
+            CreateDone,
+        ],
+        prepare: |world| {
+            (IN_USE.prepare)(world);
+            world.detach("data", "one").unwrap();
+        },
+        operate: |world| world.apply("clone", CLONE_IN_USE).map(drop),
+        check: |world| holds(world, "clone", "cargo"),
+        ..IN_USE
+    },
+    Scenario {
+        name: "clone_of_a_snapshot",
+        points: &[
+            CreateRecorded,
+            CreateDirectory,
+            CreateFormatted,
+            CreateAllocated,
+            CreateCopied,
+            CreateFlushed,
+            CreateDescribed,
+            CreateDone,
+        ],
+        prepare: |world| {
+            (IN_USE.prepare)(world);
+            world.snapshot("s", "data").unwrap();
+            let path = world.attach("data", "one").unwrap().path;
+            std::fs::write(path.join("file"), "later").unwrap();
+        },
+        operate: |world| world.apply("clone", &CLONE_IN_USE.replace("volume data", "snapshot s")).map(drop),
+        check: |world| holds(world, "clone", "cargo"),
+        ..IN_USE
+    },
+    Scenario {
         name: "clone_larger",
-        points: &[CreateCopied, CreateEnlarged, CreateFormatted, CreateFlushed, CreateDescribed, CreateDone],
+        points: &[
+            CreateRecorded,
+            CreateDirectory,
+            CreateFormatted,
+            CreateAllocated,
+            CreateFrozen,
+            CreateCopied,
+            CreateEnlarged,
+            CreateFlushed,
+            CreateDescribed,
+            CreateDone,
+        ],
         operate: |world| world.apply("clone", CLONE_LARGER).map(drop),
         check: |world| {
             holds(world, "clone", "cargo");

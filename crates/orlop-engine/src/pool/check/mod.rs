@@ -2,9 +2,10 @@
 //! are. Every difference is named, with what to do. What can be mended without deciding anything about
 //! somebody's data is mended when asked; nothing that can't be accounted for is ever removed.
 //!
-//! Here is the pool itself, and what all parts share. Its volumes are in `volume`, its snapshots in
-//! `snapshot`, and what no record explains in `strangers`.
+//! Here is the pool itself, and what all parts share. Its volumes are in `volume`, where they are mounted
+//! in `mounts`, its snapshots in `snapshot`, and what no record explains in `strangers`.
 
+mod mounts;
 mod snapshot;
 mod strangers;
 mod volume;
@@ -24,6 +25,7 @@ use crate::{
     backend::image::health,
     core::Core,
     events::{event, note},
+    fault::{self, Point},
     format::PoolPaths,
     host::On,
     locks::{Deadline, Lock},
@@ -64,6 +66,7 @@ pub(crate) fn check(core: &Core, caller: &Caller, name: &PoolName, repair: bool)
     check.pool()?;
     let loops = Loops::listed()?;
     check.strangers()?;
+    check.strange_mounts()?;
     check.volumes(&loops, &mut report)?;
     check.snapshots(&loops, &mut report)?;
     report.findings = check.findings;
@@ -132,6 +135,10 @@ impl Check<'_> {
         mend: impl FnOnce() -> Result<bool>,
     ) -> Result<()> {
         let mended = self.repair && difference.is_safe_to_mend() && mend()?;
+        if mended {
+            // Each mend is whole by itself: whoever stops here is followed by another check.
+            fault::point(Point::PoolCheckMended)?;
+        }
         let remedy = remedy(difference, &self.row.name, &self.paths);
         let (volume, snapshot) = match about {
             About::Path => (None, None),

@@ -117,7 +117,8 @@ impl Check<'_> {
                 self.found(Difference::MissingMount, subject, about, detail, || Ok(false))
             }
             (None, [_]) => self.found(Difference::HeldImage, subject, about, shown, || Ok(false)),
-            (Some(_), _) | (None, []) => Ok(()),
+            (Some(mounted), _) => self.beside_base(row, image, mounted.device, &attached, title),
+            (None, []) => Ok(()),
         }
     }
 }
