@@ -91,10 +91,7 @@ pub const SCENARIOS: &[Scenario] = &[
             keep(world);
             world.engine().create_pool(&ROOT, &on_image(world)).unwrap();
         },
-        operate: |world| match world.engine().remove_pool(&ROOT, &other()) {
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
-            done => done,
-        },
+        operate: remove,
         check: |world| {
             kept(world);
             assert_no_image(world);
@@ -109,10 +106,7 @@ pub const SCENARIOS: &[Scenario] = &[
             keep(world);
             world.engine().create_pool(&ROOT, &in_directory(world)).unwrap();
         },
-        operate: |world| match world.engine().remove_pool(&ROOT, &other()) {
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
-            done => done,
-        },
+        operate: remove,
         check: |world| {
             kept(world);
             // What it was in is another's to use again.
@@ -130,10 +124,7 @@ pub const SCENARIOS: &[Scenario] = &[
             let place = PoolPlace::Device { device: disk(world), erase: None };
             world.engine().create_pool(&ROOT, &PoolRequest { place, ..on_image(world) }).unwrap();
         },
-        operate: |world| match world.engine().remove_pool(&ROOT, &other()) {
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
-            done => done,
-        },
+        operate: remove,
         check: |world| {
             kept(world);
             assert_eq!(world.engine().device(&ROOT, &disk(world)).unwrap().content, None);
@@ -316,6 +307,14 @@ const OTHER: &str = "size: 16Mi, accessMode: ReadWriteMany, type: temp, pool: ot
 
 fn other() -> PoolName {
     "other".parse().unwrap()
+}
+
+/// It was removed before the answer was lost, where it is not there.
+fn remove(world: &World) -> orlop_model::Result<()> {
+    match world.engine().remove_pool(&ROOT, &other()) {
+        Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
 }
 
 fn on_image(world: &World) -> PoolRequest {

@@ -52,19 +52,21 @@ pub const BASIC: Scenario = Scenario {
     sharing: false,
 };
 
+const CREATED: &[Point] = &[
+    CreateRecorded,
+    CreateDirectory,
+    CreateFormatted,
+    CreateAllocated,
+    CreateFlushed,
+    CreateDescribed,
+    CreateDone,
+];
+
 pub const SCENARIOS: &[Scenario] = &[
     crate::repair::REPAIR,
     Scenario {
         name: "create",
-        points: &[
-            CreateRecorded,
-            CreateDirectory,
-            CreateFormatted,
-            CreateAllocated,
-            CreateFlushed,
-            CreateDescribed,
-            CreateDone,
-        ],
+        points: CREATED,
         operate: |world| world.apply("data", PLAIN).map(drop),
         check: |world| {
             kept(world);
@@ -74,15 +76,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "create_preallocated",
-        points: &[
-            CreateRecorded,
-            CreateDirectory,
-            CreateFormatted,
-            CreateAllocated,
-            CreateFlushed,
-            CreateDescribed,
-            CreateDone,
-        ],
+        points: CREATED,
         operate: |world| world.apply("data", PREALLOCATED).map(drop),
         check: |world| {
             usable(world);
@@ -92,15 +86,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "create_from_blank",
-        points: &[
-            CreateRecorded,
-            CreateDirectory,
-            CreateFormatted,
-            CreateAllocated,
-            CreateFlushed,
-            CreateDescribed,
-            CreateDone,
-        ],
+        points: CREATED,
         configure: |config| config.blanks = 1,
         prepare: |world| {
             keep(world);

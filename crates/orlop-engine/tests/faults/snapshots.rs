@@ -29,6 +29,18 @@ const IN_USE: Scenario = Scenario {
     ..BASIC
 };
 
+/// What a clone passes that nobody is paused for.
+const CLONED: &[fault::Point] = &[
+    CreateRecorded,
+    CreateDirectory,
+    CreateFormatted,
+    CreateAllocated,
+    CreateCopied,
+    CreateFlushed,
+    CreateDescribed,
+    CreateDone,
+];
+
 pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "snapshot_in_use",
@@ -254,16 +266,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "clone_copied",
         sharing: false,
-        points: &[
-            CreateRecorded,
-            CreateDirectory,
-            CreateFormatted,
-            CreateAllocated,
-            CreateCopied,
-            CreateFlushed,
-            CreateDescribed,
-            CreateDone,
-        ],
+        points: CLONED,
         prepare: |world| {
             (IN_USE.prepare)(world);
             world.detach("data", "one").unwrap();
@@ -274,16 +277,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "clone_of_a_snapshot",
-        points: &[
-            CreateRecorded,
-            CreateDirectory,
-            CreateFormatted,
-            CreateAllocated,
-            CreateCopied,
-            CreateFlushed,
-            CreateDescribed,
-            CreateDone,
-        ],
+        points: CLONED,
         prepare: |world| {
             (IN_USE.prepare)(world);
             world.snapshot("s", "data").unwrap();
