@@ -90,9 +90,15 @@ impl Span {
 fn counted(spans: &[Span], since: Timestamp, now: Instant) -> Option<Duration> {
     let ends = spans.iter().skip(1).map(|next| next.at).chain([now]);
     let ages = spans.iter().zip(ends).filter_map(|(span, end)| {
-        let into = Duration::try_from(since.duration_since(span.clock)).ok()?;
+        let into = since.duration_since(span.clock);
         let long = end.duration_since(span.at) + STRAY;
-        (into <= long).then(|| now.duration_since(span.at).saturating_sub(into))
+        // Also what began shortly before anybody asked: the daemon was there already.
+        let within = match Duration::try_from(into) {
+            Ok(into) => into <= long,
+            Err(_) => into.unsigned_abs() <= STRAY,
+        };
+        within
+            .then(|| now.duration_since(span.at).saturating_sub(Duration::try_from(into).unwrap_or_default()))
     });
     ages.min()
 }
@@ -144,6 +150,7 @@ mod tests {
         let thing = |id, since| Over { id, since, kept: WEEK };
         // Made in the first hour; and by a clock that was right, before and after.
         let behind = thing(1, clock(10) + HOUR / 2);
+        let first = thing(4, clock(10) - STRAY);
         let before = thing(2, clock(1500));
         let after = thing(3, clock(2000) + HOUR);
         assert!(expiry.ripe(&[], clock(10), start).is_empty());
@@ -154,9 +161,9 @@ mod tests {
             let (clock, now) = right(after);
             expiry.ripe(over, clock, now)
         };
-        assert!(ripe(&[behind, before], Duration::ZERO).is_empty());
-        assert_eq!(ripe(&[behind, before], HOUR), HashSet::from([2]));
-        assert_eq!(ripe(&[behind], WEEK - HOUR), HashSet::new());
+        assert!(ripe(&[first, behind, before], Duration::ZERO).is_empty());
+        assert_eq!(ripe(&[first, behind, before], HOUR), HashSet::from([2]));
+        assert_eq!(ripe(&[first, behind], WEEK - 2 * HOUR), HashSet::new());
         assert_eq!(ripe(&[behind, after], WEEK + HOUR / 2), HashSet::from([1]));
         assert_eq!(ripe(&[behind, after], WEEK + 2 * HOUR), HashSet::from([1, 3]));
     }
