@@ -4,7 +4,6 @@
 use std::path::{Path, PathBuf};
 
 use orlop_model::{Error, ErrorKind, Result};
-use orlop_sys::Errno;
 
 use crate::format::LONGEST;
 
@@ -26,11 +25,11 @@ pub(crate) fn entries(directory: &Path) -> Result<Vec<(PathBuf, String)>> {
 /// anything in its place.
 ///
 /// # Errors
-/// [`std::io::ErrorKind::InvalidData`] where it is no file, a link, or longer.
+/// Also where it is no file, a link, or longer: that is not nothing.
 pub(crate) fn read_short(path: &Path) -> std::io::Result<Vec<u8>> {
     orlop_sys::beneath::read_file_at(path, LONGEST).map_err(|error| match error.errno() {
-        Some(errno) if errno != Errno::LOOP => errno.into(),
-        Some(_) | None => std::io::Error::new(std::io::ErrorKind::InvalidData, error.to_string()),
+        Some(errno) => errno.into(),
+        None => std::io::Error::new(std::io::ErrorKind::InvalidData, error.to_string()),
     })
 }
 

@@ -181,11 +181,7 @@ pub(crate) fn description<T>(
 ) -> Result<Option<T>> {
     let bytes = match read_short(path) {
         Ok(bytes) => bytes,
-        Err(error)
-            if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::InvalidData) =>
-        {
-            return Ok(None);
-        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => {
             let file = path.display().to_string();
             return Err(Error::new(ErrorKind::Host, format!("{file}: {error}"))
