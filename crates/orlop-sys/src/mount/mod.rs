@@ -314,8 +314,7 @@ pub fn unmount(path: &Path) -> Result<()> {
 ///
 /// Made for targets of users: the lookup starts at a descriptor and follows no link. Between the
 /// check and the unmount nobody can exchange the mount point by a rename, as the kernel refuses to
-/// rename what is mounted on. A rename that it had allowed right before the mount may still end after
-/// it, and takes the mount along: then nothing is found here.
+/// rename what is mounted on, and the mount was made sure of after every earlier rename had ended.
 ///
 /// # Errors
 /// [`SysError::NotMounted`], [`SysError::WrongDevice`], [`SysError::Busy`].

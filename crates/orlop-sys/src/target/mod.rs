@@ -14,7 +14,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, StatxAttributes, mkdirat, statat, unlinkat,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, StatxAttributes, mkdirat, openat, statat,
+    unlinkat,
 };
 use rustix::io::Errno;
 
@@ -148,6 +149,25 @@ impl TargetPlace {
         Ok(Target { identity: FileIdentity::of_statx(&found), fd, parent, name, path })
     }
 
+    /// Comes back when every rename that had begun in the directory has ended.
+    ///
+    /// The kernel refuses to rename what is mounted on, but looks before it renames, and a mount waits
+    /// for no rename of a directory: one that begins before the mount can end after it, and takes
+    /// the mount along. A rename holds the lock of the directory all the time, and so does whoever
+    /// reads it.
+    fn wait_for_renames(&self) -> Result<()> {
+        let failed = |errno| SysError::on("read the directory of", &self.path, errno);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = match openat(&self.parent, ".", flags, Mode::empty()) {
+            // A network filesystem may let root pass only. There a rename is another machine's too, and
+            // no lock would help.
+            Err(Errno::ACCESS) => return Ok(()),
+            other => other.map_err(failed)?,
+        };
+        Dir::new(directory).map_err(failed)?.next().transpose().map_err(failed)?;
+        Ok(())
+    }
+
     /// Unmounts what is mounted there if it is of this device. See [`mount::unmount_below`].
     pub fn unmount(&self, expected: DeviceNumber) -> Result<()> {
         mount::unmount_below(&self.parent, &self.name, expected)
@@ -187,9 +207,15 @@ impl Target {
         Err(SysError::TargetRefused { path: self.path.clone(), reason: TargetRefusal::Moved })
     }
 
-    /// Whether a fresh, equally strict lookup of the path finds this mount.
+    /// Whether a fresh, equally strict lookup of the path finds this mount, for good: nobody can move
+    /// the directory afterwards.
     fn shows(&self, mounted: mount::Mounted) -> bool {
-        open_place(&self.path).and_then(|place| place.mounted()).is_ok_and(|found| found == Some(mounted))
+        open_place(&self.path)
+            .and_then(|place| {
+                place.wait_for_renames()?;
+                place.mounted()
+            })
+            .is_ok_and(|found| found == Some(mounted))
     }
 
     /// The place of this target, for a later unmount.
