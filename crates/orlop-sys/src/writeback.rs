@@ -33,6 +33,9 @@ const LITTLE: u64 = 64 << 20;
 const LEFT: Duration = Duration::from_millis(30);
 /// but no further than this, in bytes: below, the kernel's own accounts are too coarse.
 const LEAST: u64 = 8 << 20;
+/// What is written counts as unwritten until all is that the kernel asked for in one piece, hundreds of
+/// MiB: the limit waits for that count as long as the disk takes for so much.
+const LATE: Duration = Duration::from_millis(300);
 /// Between two steps of the limit.
 const STEP: Duration = Duration::from_millis(10);
 /// On a slow disk the writers would be held for too long: there they wait instead.
@@ -73,6 +76,8 @@ struct Limit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Descent {
     limit: u64,
+    /// Where the limit would be by that alone; it goes on below nothing.
+    planned: i64,
     /// What the disk has written since it began.
     written: u64,
 }
@@ -170,7 +175,7 @@ impl Held {
                     Err(RecvTimeoutError::Disconnected) => break,
                 }
                 let wrote = written(device).zip(before).map_or(0, |(now, before)| now.saturating_sub(before));
-                let is_down = descent.step(wrote, begin.elapsed());
+                let is_down = descent.step(wrote, unwritten(), begin.elapsed());
                 // Where it fails, the freeze takes longer.
                 let _ = self.limit.set(descent.limit);
                 if is_down {
@@ -228,23 +233,35 @@ impl Descent {
     /// From half as much again as is there: the kernel lets writers run up to three quarters of a limit,
     /// and stops them at it. Never more than may be unwritten at all, of which a step down would be nothing.
     fn of(unwritten: u64, most: u64) -> Self {
-        Self { limit: (unwritten + unwritten / 2).min(most).max(LEAST), written: 0 }
+        let limit = (unwritten + unwritten / 2).min(most).max(LEAST);
+        Self { limit, planned: signed(limit), written: 0 }
     }
 
     /// A sync wrote so much. Meanwhile the writers left as much again, if they are fast; what else is
     /// unwritten is of other filesystems.
     fn synced(&mut self, wrote: u64) {
-        self.limit = self.limit.min(2 * wrote).max(LEAST);
+        self.planned = self.planned.min(signed(2 * wrote));
     }
 
-    /// The disk wrote so much since it began, in this time. Says whether it is down.
-    fn step(&mut self, written: u64, elapsed: Duration) -> bool {
+    /// The disk wrote so much since it began, in this time, and so much is unwritten. Says whether it is
+    /// down.
+    fn step(&mut self, written: u64, unwritten: u64, elapsed: Duration) -> bool {
         let more = written.saturating_sub(self.written);
         self.written = written;
+        self.planned = self.planned.saturating_sub(signed(more - more / 3));
+        // At four fifths of a limit writers are slowed a little. What is of other filesystems counts here
+        // too, so it holds the limit up for a bounded time only.
+        let behind = signed(unwritten.saturating_add(unwritten / 4));
+        let late = self.planned.saturating_add(signed(share(written, LATE, elapsed)));
+        let next = u64::try_from(self.planned.max(behind.min(late))).unwrap_or(0);
         let to = share(written, LEFT, elapsed).max(LEAST);
-        self.limit = self.limit.saturating_sub(more - more / 3).max(to);
+        self.limit = self.limit.min(next).max(to);
         self.limit == to
     }
+}
+
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 /// As much of a whole as the time is of its own whole.
@@ -297,27 +314,51 @@ mod tests {
         let step = Duration::from_millis(100);
         let mut descent = Descent::of(2000 * MIB, u64::MAX);
         assert_eq!(descent.limit, 3000 * MIB);
-        assert!(!descent.step(0, step));
-        assert!(!descent.step(300 * MIB, step * 2));
-        assert!(!descent.step(900 * MIB, step * 3));
+        assert!(!descent.step(0, 0, step));
+        assert!(!descent.step(300 * MIB, 0, step * 2));
+        assert!(!descent.step(900 * MIB, 0, step * 3));
         assert_eq!(descent.limit, 2400 * MIB);
         // The disk wrote 3 GB/s: of that, 90 MiB are left for the freeze.
-        assert!(!descent.step(3000 * MIB, step * 10));
-        assert!(descent.step(4800 * MIB, step * 16));
+        assert!(!descent.step(3000 * MIB, 0, step * 10));
+        assert!(descent.step(4800 * MIB, 0, step * 16));
         assert_eq!(descent.limit, 90 * MIB);
         // Others' writers have much more.
         let mut descent = Descent::of(90_000 * MIB, u64::MAX);
         descent.synced(400 * MIB);
+        assert!(!descent.step(0, 0, step));
         assert_eq!(descent.limit, 800 * MIB);
         descent.synced(600 * MIB);
+        assert!(!descent.step(0, 0, step * 2));
         assert_eq!(descent.limit, 800 * MIB);
         assert_eq!(Descent::of(2000 * MIB, 2400 * MIB).limit, 2400 * MIB);
         // Little; and a disk that is slow.
         assert_eq!(Descent::of(0, u64::MAX).limit, LEAST);
         descent.synced(0);
+        assert!(descent.step(0, 0, Duration::ZERO));
         assert_eq!(descent.limit, LEAST);
-        assert!(descent.step(0, Duration::ZERO));
-        assert!(descent.step(64 * MIB, step * 600));
+        assert!(descent.step(64 * MIB, 0, step * 600));
+    }
+
+    #[test]
+    fn the_limit_waits_for_what_still_counts_as_unwritten_but_not_for_ever() {
+        let step = Duration::from_millis(100);
+        let mut descent = Descent::of(2000 * MIB, u64::MAX);
+        // By what the disk wrote it would be 2200 MiB.
+        assert!(!descent.step(1200 * MIB, 2000 * MIB, step * 4));
+        assert_eq!(descent.limit, 2500 * MIB);
+        assert!(!descent.step(1500 * MIB, 1000 * MIB, step * 5));
+        assert_eq!(descent.limit, 2000 * MIB);
+        // It never goes up.
+        assert!(!descent.step(1500 * MIB, 2000 * MIB, step * 6));
+        assert_eq!(descent.limit, 2000 * MIB);
+        // Others' too: 900 MiB, which this disk of 3 GB/s writes in 0.3 s, are waited for, and no more.
+        let others = 90_000 * MIB;
+        assert!(!descent.step(3000 * MIB, others, step * 10));
+        assert_eq!(descent.limit, 1900 * MIB);
+        assert!(!descent.step(4500 * MIB, others, step * 15));
+        assert_eq!(descent.limit, 900 * MIB);
+        assert!(descent.step(6000 * MIB, others, step * 20));
+        assert_eq!(descent.limit, 90 * MIB);
     }
 
     struct Ends<'a>(&'a AtomicBool);
@@ -375,7 +416,7 @@ mod tests {
             let directory = OwnedFd::from(File::open(&root).unwrap());
             let held = Held::begin(device).unwrap();
             // More than the kernel takes: it may be so much that is unwritten.
-            let beyond = Descent { limit: u64::MAX / 2, written: 0 };
+            let beyond = Descent { limit: u64::MAX / 2, planned: i64::MAX, written: 0 };
             assert!(held.limit.set(beyond.limit).is_err());
             held.lower(&directory, device, beyond).unwrap();
             assert_eq!(state(device)[0], "1");
