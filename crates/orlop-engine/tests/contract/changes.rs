@@ -167,8 +167,7 @@ fn a_forced_delete_waits_for_the_last_holder() {
     assert!(reason().contains("docker mount one"), "{}", reason());
     world.detach("data", "one").unwrap();
     // The record is gone, the kernel still has a writer.
-    let writer = format!("process {}", container.pid());
-    let named = || reason().contains(&writer);
+    let named = || container.is_named_in(&reason());
     assert!(orlop_testkit::command::eventually(std::time::Duration::from_secs(20), named), "{}", reason());
     assert!(world.image(&made).exists());
     container.end();

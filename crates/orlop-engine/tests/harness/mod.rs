@@ -500,6 +500,18 @@ impl Container {
         self.child.id()
     }
 
+    /// Whether one of its processes is named: of those that share a namespace the engine takes that with
+    /// the lowest number, which is a child's once the numbers have begun anew.
+    pub fn is_named_in(&self, message: &str) -> bool {
+        let namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
+        let own = namespace(&self.pid().to_string());
+        assert!(own.is_some(), "it ended");
+        let named = message.split("process ").skip(1);
+        named
+            .filter_map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next())
+            .any(|pid| namespace(pid) == own)
+    }
+
     pub fn end(mut self) {
         self.stop();
     }

@@ -75,7 +75,7 @@ fn a_holder_without_a_record_is_named_and_shares_its_loop_device() {
     assert_eq!(mounts::loops_below(world.scratch()).len(), 1, "the kernel keeps it");
 
     let error = fails(world.attach("data", "two"), ErrorKind::AccessRefused);
-    assert!(error.message.contains(&format!("process {}", container.pid())), "{error}");
+    assert!(container.is_named_in(&error.message), "{error}");
     let error = fails(world.delete("data"), ErrorKind::InUse);
     assert!(error.message.contains("process"), "{error}");
     assert!(world.image(&made).exists());
